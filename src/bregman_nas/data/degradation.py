@@ -1,0 +1,171 @@
+"""Noise and blur, and the learning problems made of a set of images.
+
+A data set is one tensor in memory: no loader, no workers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bregman_nas.data.files import ImageSet
+from bregman_nas.randomness import generator
+
+SPLIT_SEED = 0
+FULL_TRAINING_FILE = 60_000
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs and targets, one row an image, in the same order.
+
+    Attributes:
+        inputs: float32, [n, pixels] for restoration or [n, 1, height, width] for classification.
+        targets: float32 [n, pixels] in [0, 1], or the classes, int64 [n].
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.inputs)
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same on a device."""
+        return Examples(self.inputs.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one search trains and is judged on.
+
+    Attributes:
+        train: the images trained on.
+        held_out: the rest of the training file; the article's test set.
+        test: the official test file.
+    """
+
+    train: Examples
+    held_out: Examples
+    test: Examples
+
+    def to(self, device: torch.device) -> "Problem":
+        """The same on a device."""
+        return Problem(self.train.to(device), self.held_out.to(device), self.test.to(device))
+
+
+def gaussian_kernel(size: int, std: float) -> Tensor:
+    """A Gaussian filter, float32 [size, size], of sum 1; `std` in pixels."""
+    offsets = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    profile = torch.exp(-(offsets**2) / (2 * std**2))
+    kernel = torch.outer(profile, profile)
+    return (kernel / kernel.sum()).float()
+
+
+def blur(images: Tensor, size: int, std: float) -> Tensor:
+    """Blur images [n, height, width] by a Gaussian filter, with zeros outside the image."""
+    kernel = gaussian_kernel(size, std)[None, None]
+    # In parts: the convolution's workspace for all images at once would be gigabytes.
+    parts = [functional.conv2d(p[:, None], kernel, padding=size // 2) for p in images.split(5_000)]
+    return torch.cat(parts)[:, 0]
+
+
+def degrade(
+    images: Tensor, noise_std: float, blurring: tuple[int, float] | None, noise: torch.Generator
+) -> Tensor:
+    """Blur, then add Gaussian noise; nothing is clipped.
+
+    Args:
+        images: float32 [n, height, width] in [0, 1].
+        noise_std: standard deviation of the noise, on the scale of the images.
+        blurring: size and standard deviation of the filter in pixels, or None.
+        noise: where the noise comes from.
+    """
+    if blurring is not None:
+        images = blur(images, *blurring)
+    return torch.randn(images.shape, generator=noise).mul_(noise_std).add_(images)
+
+
+def split(count: int, held_out: int) -> tuple[Tensor, Tensor]:
+    """Shuffle `count` images, the same way in every run, and hold some out.
+
+    Args:
+        count: number of images in the training file.
+        held_out: how many of a full training file of 60,000 are held out; of a smaller file, in
+            proportion, but at least one, and not all.
+
+    Returns:
+        The indices trained on and those held out.
+    """
+    order = torch.randperm(count, generator=generator(SPLIT_SEED, "split"))
+    kept = round(held_out * count / FULL_TRAINING_FILE)
+    trained_on = count - min(max(kept, 1), count - 1)
+    return order[:trained_on], order[trained_on:]
+
+
+def restoration_inputs(
+    images: Tensor,
+    part: str,
+    *,
+    noise_std: float,
+    blurring: tuple[int, float] | None,
+    seed: int,
+    epoch: int | None = None,
+) -> Tensor:
+    """The degraded images of one IDX file as the network sees them.
+
+    Args:
+        images: uint8 [n, height, width].
+        part: "train" or "test"; each has noise of its own.
+        noise_std: standard deviation of the noise.
+        blurring: size and standard deviation of the filter, or None.
+        seed: of the search.
+        epoch: gives this epoch noise of its own; None is the noise drawn once per seed.
+
+    Returns:
+        float32 [n, height * width].
+    """
+    purpose: tuple[str | int, ...] = ("noise", part) if epoch is None else ("noise", part, epoch)
+    return degrade(images / 255, noise_std, blurring, generator(seed, *purpose)).flatten(1)
+
+
+def restoration_problem(
+    images: ImageSet,
+    *,
+    held_out: int,
+    noise_std: float,
+    blurring: tuple[int, float] | None,
+    seed: int,
+) -> Problem:
+    """Map degraded images to clean ones.
+
+    Args:
+        images: the raw images.
+        held_out: see `split`.
+        noise_std: standard deviation of the noise, which is drawn once for the whole set.
+        blurring: size and standard deviation of the filter in pixels, or None.
+        seed: of the search; it decides the noise.
+    """
+    trained_on, kept = split(len(images.train_images), held_out)
+    settings = {"noise_std": noise_std, "blurring": blurring, "seed": seed}
+    inputs = restoration_inputs(images.train_images, "train", **settings)  # type: ignore[arg-type]
+    targets = (images.train_images / 255).flatten(1)
+    test_inputs = restoration_inputs(images.test_images, "test", **settings)  # type: ignore[arg-type]
+    return Problem(
+        train=Examples(inputs[trained_on], targets[trained_on]),
+        held_out=Examples(inputs[kept], targets[kept]),
+        test=Examples(test_inputs, (images.test_images / 255).flatten(1)),
+    )
+
+
+def classification_problem(images: ImageSet, *, held_out: int) -> Problem:
+    """Map images [n, 1, height, width] in [0, 1] to their classes."""
+    trained_on, kept = split(len(images.train_images), held_out)
+    inputs = (images.train_images / 255)[:, None]
+    return Problem(
+        train=Examples(inputs[trained_on], images.train_labels[trained_on]),
+        held_out=Examples(inputs[kept], images.train_labels[kept]),
+        test=Examples((images.test_images / 255)[:, None], images.test_labels),
+    )

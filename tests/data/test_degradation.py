@@ -1,0 +1,239 @@
+"""Blur, noise, split, and the learning problems."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bregman_nas.data.degradation import (
+    Examples,
+    Problem,
+    blur,
+    classification_problem,
+    degrade,
+    gaussian_kernel,
+    restoration_inputs,
+    restoration_problem,
+    split,
+)
+from bregman_nas.data.files import ImageSet, load
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def sample() -> ImageSet:
+    """2,000 training and 500 test images."""
+    return load("mnist", "sample", PROJECT)
+
+
+def numbers(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("size", "std"), [(1, 2.0), (3, 0.5), (9, 5.0), (27, 3.0)])
+def test_the_kernel_is_a_gaussian_of_sum_1(size: int, std: float) -> None:
+    kernel = gaussian_kernel(size, std)
+    assert (kernel.shape, kernel.dtype) == ((size, size), torch.float32)
+    middle = size // 2
+    bell = [
+        [math.exp(-((i - middle) ** 2 + (j - middle) ** 2) / (2 * std**2)) for j in range(size)]
+        for i in range(size)
+    ]
+    total = sum(sum(row) for row in bell)
+    expected = torch.tensor([[value / total for value in row] for row in bell])
+    torch.testing.assert_close(kernel, expected)
+    assert kernel.sum().item() == pytest.approx(1, abs=1e-6)
+    assert torch.equal(kernel, kernel.T)
+    assert torch.equal(kernel, kernel.flip(0))
+
+
+def test_the_kernel_of_the_article_by_hand() -> None:
+    # 1 + 2 (e^-0.02 + e^-0.08 + e^-0.18 + e^-0.32) = 7.92947, and its square is 62.8765.
+    kernel = gaussian_kernel(9, 5.0)
+    assert kernel[4, 4].item() == pytest.approx(1 / 62.8765, rel=1e-5)
+    assert kernel[0, 4].item() == pytest.approx(math.exp(-0.32) / 62.8765, rel=1e-5)
+    assert kernel[0, 8].item() == pytest.approx(math.exp(-0.64) / 62.8765, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_blur_written_out(size: int) -> None:
+    images = torch.rand(2, 5, 6, generator=numbers())
+    kernel, reach = gaussian_kernel(size, 1.5).tolist(), size // 2
+    blurred = blur(images, size, 1.5)
+    assert (blurred.shape, blurred.dtype) == ((2, 5, 6), torch.float32)
+    for image, actual in zip(images.tolist(), blurred.tolist(), strict=True):
+        for r in range(5):
+            for c in range(6):
+                expected = sum(
+                    kernel[i + reach][j + reach] * image[r + i][c + j]
+                    for i in range(-reach, reach + 1)
+                    for j in range(-reach, reach + 1)
+                    if 0 <= r + i < 5 and 0 <= c + j < 6
+                )
+                assert actual[r][c] == pytest.approx(expected, rel=1e-5)
+
+
+def test_many_images_are_blurred_as_one() -> None:
+    images = torch.rand(5_003, 3, 3, generator=numbers())
+    blurred = blur(images, 3, 1.0)
+    assert blurred.shape == images.shape
+    for i in (0, 4_999, 5_000, 5_002):
+        torch.testing.assert_close(blurred[i], blur(images[i : i + 1], 3, 1.0)[0])
+
+
+@pytest.mark.parametrize("noise_std", [0.05, 0.5])
+def test_the_noise_is_normal_and_not_clipped(noise_std: float) -> None:
+    images = torch.zeros(100, 28, 28)
+    images[50:] = 1
+    noise = degrade(images, noise_std, None, numbers()) - images
+    n = noise.numel()
+    assert noise.std().item() == pytest.approx(noise_std, rel=4 / math.sqrt(2 * n))
+    assert abs(noise.mean().item()) < 4 * noise_std / math.sqrt(n)
+    for half in (noise[:50], noise[50:]):  # at black and at white pixels, in both directions
+        for share in ((half > noise_std).double().mean(), (half < -noise_std).double().mean()):
+            assert share.item() == pytest.approx(0.1587, abs=0.01)
+
+
+def test_without_noise_and_blur_nothing_happens() -> None:
+    images = torch.rand(3, 4, 4, generator=numbers())
+    assert torch.equal(degrade(images, 0.0, None, numbers()), images)
+
+
+def test_the_blur_comes_before_the_noise_and_the_images_stay() -> None:
+    images = torch.rand(20, 28, 28, generator=numbers())
+    before = images.clone()
+    degraded = degrade(images, 0.1, (9, 5.0), numbers(1))
+    torch.testing.assert_close(
+        degraded, blur(images, 9, 5.0) + 0.1 * torch.randn(20, 28, 28, generator=numbers(1))
+    )
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(
+    ("count", "held_out", "sizes"),
+    [
+        (60_000, 5_000, (55_000, 5_000)),
+        (60_000, 3_000, (57_000, 3_000)),
+        (2_000, 5_000, (1_833, 167)),
+        (2_000, 3_000, (1_900, 100)),
+    ],
+)
+def test_the_split_is_disjoint_complete_and_always_the_same(
+    count: int, held_out: int, sizes: tuple[int, int]
+) -> None:
+    parts = split(count, held_out)
+    assert tuple(map(len, parts)) == sizes
+    assert torch.equal(torch.cat(parts).sort().values, torch.arange(count))
+    torch.manual_seed(1)
+    for part, again in zip(parts, split(count, held_out), strict=True):
+        assert torch.equal(part, again)
+
+
+def test_the_split_is_shuffled_and_pinned() -> None:
+    trained_on, kept = split(60_000, 5_000)
+    assert kept.double().mean().item() == pytest.approx(30_000, rel=0.05)
+    assert trained_on[:3].tolist() == [50426, 51200, 51545]
+    assert kept[:3].tolist() == [8502, 14941, 32021]
+
+
+@pytest.mark.parametrize("held_out", [1, 59_999])
+def test_something_is_held_out_and_something_trained_on(held_out: int) -> None:
+    assert all(map(len, split(2_000, held_out)))
+
+
+def test_fewer_held_out_are_some_of_the_same() -> None:
+    assert set(split(60_000, 3_000)[1].tolist()) < set(split(60_000, 5_000)[1].tolist())
+
+
+def inputs(
+    images: Tensor, part: str = "train", *, seed: int = 0, epoch: int | None = None
+) -> Tensor:
+    return restoration_inputs(images, part, noise_std=0.1, blurring=None, seed=seed, epoch=epoch)
+
+
+def test_noise_depends_on_seed_part_and_epoch_alone() -> None:
+    images = torch.randint(256, (4, 28, 28), dtype=torch.uint8, generator=numbers())
+    versions = [
+        inputs(images),
+        inputs(images, "test"),
+        inputs(images, seed=1),
+        inputs(images, epoch=0),
+        inputs(images, epoch=1),
+    ]
+    torch.manual_seed(1)
+    assert torch.equal(versions[0], inputs(images))
+    assert torch.equal(versions[4], inputs(images, epoch=1))
+    for i, one in enumerate(versions):
+        assert (one.shape, one.dtype) == ((4, 784), torch.float32)
+        for other in versions[i + 1 :]:
+            assert not torch.isclose(one, other, atol=1e-6).float().mean() > 0.01
+
+
+def parts_of(problem: Problem) -> list[Examples]:
+    return [problem.train, problem.held_out, problem.test]
+
+
+@pytest.mark.parametrize("blurring", [None, (9, 5.0)])
+def test_row_i_of_the_inputs_is_the_degraded_row_i_of_the_targets(
+    sample: ImageSet, blurring: tuple[int, float] | None
+) -> None:
+    problem = restoration_problem(sample, held_out=5_000, noise_std=0.05, blurring=blurring, seed=0)
+    assert [len(part) for part in parts_of(problem)] == [1_833, 167, 500]
+    for part in parts_of(problem):
+        assert part.inputs.shape == part.targets.shape == (len(part), 784)
+        assert part.inputs.dtype == part.targets.dtype == torch.float32
+        assert (part.targets.min().item(), part.targets.max().item()) == (0, 1)
+        assert part.inputs.min() < 0
+        clean = part.targets
+        if blurring is not None:
+            clean = blur(clean.reshape(-1, 28, 28), *blurring).flatten(1)
+        noise = part.inputs - clean
+        assert noise.std().item() == pytest.approx(0.05, rel=0.02)
+        assert noise.abs().max() < 0.4  # as 8 standard deviations: no row is of another image
+
+
+def test_the_images_are_those_of_the_files_in_the_order_of_the_split(sample: ImageSet) -> None:
+    problem = restoration_problem(sample, held_out=5_000, noise_std=0.1, blurring=None, seed=0)
+    trained_on, kept = split(2_000, 5_000)
+    clean = (sample.train_images.double() / 255).float().flatten(1)
+    torch.testing.assert_close(problem.train.targets, clean[trained_on])
+    torch.testing.assert_close(problem.held_out.targets, clean[kept])
+    torch.testing.assert_close(problem.test.targets * 255, sample.test_images.flatten(1).float())
+    noisy = inputs(sample.train_images)
+    assert torch.equal(problem.train.inputs, noisy[trained_on])
+    assert torch.equal(problem.held_out.inputs, noisy[kept])
+    assert torch.equal(problem.test.inputs, inputs(sample.test_images, "test"))
+
+
+def test_the_seed_decides_the_noise_and_not_the_split(sample: ImageSet) -> None:
+    first, second = (
+        restoration_problem(sample, held_out=5_000, noise_std=0.1, blurring=None, seed=seed)
+        for seed in (0, 1)
+    )
+    for one, other in zip(parts_of(first), parts_of(second), strict=True):
+        assert torch.equal(one.targets, other.targets)
+        assert not torch.equal(one.inputs, other.inputs)
+
+
+def test_the_images_to_classify(sample: ImageSet) -> None:
+    problem = classification_problem(sample, held_out=3_000)
+    assert [len(part) for part in parts_of(problem)] == [1_900, 100, 500]
+    for part in parts_of(problem):
+        assert (part.inputs.shape, part.inputs.dtype) == ((len(part), 1, 28, 28), torch.float32)
+        assert (part.targets.shape, part.targets.dtype) == ((len(part),), torch.int64)
+        assert (part.inputs.min().item(), part.inputs.max().item()) == (0, 1)
+        assert set(part.targets.tolist()) == set(range(10))
+    trained_on, kept = split(2_000, 3_000)
+    assert torch.equal(problem.train.targets, sample.train_labels[trained_on])
+    assert torch.equal(problem.held_out.targets, sample.train_labels[kept])
+    for part, indices in ((problem.train, trained_on), (problem.held_out, kept)):
+        torch.testing.assert_close(part.inputs[:, 0] * 255, sample.train_images[indices].float())
+
+
+def test_a_problem_moves_to_a_device_as_a_whole(sample: ImageSet) -> None:
+    moved = classification_problem(sample, held_out=3_000).to(torch.device("meta"))
+    for part in parts_of(moved):
+        assert part.inputs.device.type == part.targets.device.type == "meta"
