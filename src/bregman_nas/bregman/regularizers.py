@@ -1,0 +1,238 @@
+"""The sparsity-enforcing functionals J of the article and their proximal operators.
+
+Every regularizer offers three things, for a parameter `theta` and its subgradient `v` of the same
+shape:
+
+- `value(theta)`: J(theta);
+- `prox(v, delta)`: prox_{delta J}(delta v), the shrinkage step of Algorithm 1;
+- `subgradient(theta)`: an element of the subdifferential of J at theta. Among all of them it is
+  the one that vanishes on the groups where theta does, so that
+
+      v = theta / delta + subgradient(theta)
+
+  lies in the subdifferential of J_delta (2.2), and `prox(v, delta)` gives theta back.
+"""
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+
+class Regularizer(ABC):
+    """A convex functional J with a proximal operator. See the module's docstring."""
+
+    _kinds: ClassVar[dict[str, type["Regularizer"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Regularizer._kinds[cls.__name__] = cls
+
+    @abstractmethod
+    def value(self, theta: Tensor) -> Tensor:
+        """J(theta), a tensor without dimensions; infinite outside the domain of J."""
+
+    @abstractmethod
+    def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
+        """prox_{delta J}(delta v), the minimiser of |w - delta v|^2 / 2 + delta J(w); (2.1)."""
+
+    @abstractmethod
+    def subgradient(self, theta: Tensor) -> Tensor:
+        """The subgradient of J at theta that is zero wherever theta's group is zero.
+
+        Raises:
+            ValueError: if theta lies outside the domain of J, where there is no subgradient.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that describe this regularizer; `from_dict` reads them."""
+        fields: dict[str, Any] = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
+        return {
+            "kind": type(self).__name__,
+            **{name: list(x) if isinstance(x, tuple) else x for name, x in fields.items()},
+        }
+
+    @staticmethod
+    def from_dict(description: Mapping[str, Any]) -> "Regularizer":
+        """The regularizer that `to_dict` described.
+
+        Raises:
+            ValueError: if its kind is not one of this module.
+        """
+        fields = dict(description)
+        kind = fields.pop("kind", None)
+        if kind not in Regularizer._kinds:
+            known = ", ".join(sorted(Regularizer._kinds))
+            raise ValueError(f"unknown kind of regularizer {kind!r}; known are {known}")
+        return Regularizer._kinds[kind](**fields)
+
+
+@dataclass(frozen=True)
+class Zero(Regularizer):
+    """J = 0: no regularization. With it, AdaBreg is Adam."""
+
+    def value(self, theta: Tensor) -> Tensor:
+        """Zero."""
+        return theta.new_zeros(())
+
+    def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
+        """The identity in delta v."""
+        return delta * v
+
+    def subgradient(self, theta: Tensor) -> Tensor:
+        """Zero."""
+        return torch.zeros_like(theta)
+
+
+@dataclass(frozen=True)
+class L1(Regularizer):
+    """J(theta) = mu |theta|_1, the second term of (2.10)."""
+
+    mu: float
+
+    def __post_init__(self) -> None:
+        _check_mu(self.mu)
+
+    def value(self, theta: Tensor) -> Tensor:
+        """mu times the sum of absolute values."""
+        return self.mu * theta.abs().sum()
+
+    def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
+        """Soft-thresholding (2.3): delta sign(v) max(|v| - mu, 0)."""
+        return delta * (v - v.clamp(-self.mu, self.mu))
+
+    def subgradient(self, theta: Tensor) -> Tensor:
+        """mu sign(theta)."""
+        return self.mu * theta.sign()
+
+
+@dataclass(frozen=True)
+class NonNegativeL1(Regularizer):
+    """mu |theta|_1 for theta >= 0, else infinite: the positivity constraint of section 2."""
+
+    mu: float
+
+    def __post_init__(self) -> None:
+        _check_mu(self.mu)
+
+    def value(self, theta: Tensor) -> Tensor:
+        """mu times the sum; infinite if any entry is negative."""
+        if (theta < 0).any():
+            return theta.new_full((), math.inf)
+        return self.mu * theta.sum()
+
+    def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
+        """delta max(v - mu, 0)."""
+        return delta * (v - self.mu).clamp_min(0)
+
+    def subgradient(self, theta: Tensor) -> Tensor:
+        """mu where theta is positive, 0 where it is zero.
+
+        Raises:
+            ValueError: if an entry of theta is negative.
+        """
+        if (theta < 0).any():
+            raise ValueError(
+                "NonNegativeL1 has no subgradient at a parameter with negative entries; "
+                "start it at zero or at positive values"
+            )
+        return self.mu * theta.sign()
+
+
+@dataclass(frozen=True)
+class GroupLasso(Regularizer):
+    """J(theta) = mu sum_g sqrt(n_g) |g|_2, the group norm of (2.4).
+
+    Args:
+        mu: the regularization parameter.
+        group_dims: the dimensions of the parameter that index its groups; the others run inside a
+            group. `(0,)` are the rows of a weight matrix (2.6), `(0, 1)` the kernels of a
+            convolution, `()` the whole parameter as one group (2.8).
+    """
+
+    mu: float
+    group_dims: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_mu(self.mu)
+        object.__setattr__(self, "group_dims", tuple(self.group_dims))
+        check_group_dims(self.group_dims)
+
+    def threshold(self, shape: Sequence[int]) -> float:
+        """mu sqrt(n_g): the norm of v above which a group of a parameter of that shape is on."""
+        inner = self._inner_dims(len(shape))
+        return self.mu * math.sqrt(math.prod(shape[d] for d in inner))
+
+    def norms(self, theta: Tensor) -> Tensor:
+        """The Euclidean norm of each group; same number of dimensions, inner ones of size 1."""
+        inner = self._inner_dims(theta.ndim)
+        # A reduction over no dimension at all would be read by torch as one over every dimension.
+        return torch.linalg.vector_norm(theta, dim=inner, keepdim=True) if inner else theta.abs()
+
+    def value(self, theta: Tensor) -> Tensor:
+        """mu sum_g sqrt(n_g) |g|_2."""
+        return self.threshold(theta.shape) * self.norms(theta).sum()
+
+    def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
+        """Each group scaled by delta max(1 - mu sqrt(n_g) / |v_g|, 0)."""
+        norms = self.norms(v).clamp_min(torch.finfo(v.dtype).tiny)
+        return v * (delta * (1 - self.threshold(v.shape) / norms).clamp_min(0))
+
+    def subgradient(self, theta: Tensor) -> Tensor:
+        """mu sqrt(n_g) g / |g| on active groups, 0 on the others."""
+        norms = self.norms(theta).clamp_min(torch.finfo(theta.dtype).tiny)
+        # First the direction: the threshold divided by a norm near zero would overflow.
+        return (theta / norms) * self.threshold(theta.shape)
+
+    def _inner_dims(self, ndim: int) -> tuple[int, ...]:
+        check_group_dims(self.group_dims, ndim)
+        return tuple(d for d in range(ndim) if d not in self.group_dims)
+
+
+@dataclass(frozen=True)
+class ZeroIndicator(Regularizer):
+    """0 at theta = 0, infinite elsewhere, the second term of (2.9): what it governs stays off."""
+
+    def value(self, theta: Tensor) -> Tensor:
+        """0 if theta is zero, else infinite."""
+        return theta.new_full((), math.inf if (theta != 0).any() else 0.0)
+
+    def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
+        """Zero, whatever v."""
+        return torch.zeros_like(v)
+
+    def subgradient(self, theta: Tensor) -> Tensor:
+        """Zero.
+
+        Raises:
+            ValueError: if theta is not zero.
+        """
+        if (theta != 0).any():
+            raise ValueError(
+                "ZeroIndicator has no subgradient at a parameter other than zero; start it at zero"
+            )
+        return torch.zeros_like(theta)
+
+
+def check_group_dims(group_dims: Sequence[int], ndim: int | None = None) -> None:
+    """Check the dimensions that index groups, for a parameter of `ndim` dimensions if given.
+
+    Raises:
+        ValueError: if one is named twice, is negative, or does not exist.
+    """
+    if len(set(group_dims)) < len(group_dims) or min(group_dims, default=0) < 0:
+        raise ValueError(f"group_dims names each dimension once, counted from 0; got {group_dims}")
+    if ndim is not None and max(group_dims, default=-1) >= ndim:
+        raise ValueError(
+            f"group_dims {group_dims} name a dimension that a parameter with {ndim} dimensions "
+            "does not have"
+        )
+
+
+def _check_mu(mu: float) -> None:
+    if not (math.isfinite(mu) and mu >= 0):
+        raise ValueError(f"mu must be finite and not negative, got {mu}")

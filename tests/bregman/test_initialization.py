@@ -1,0 +1,134 @@
+"""The sparse start: whole groups, of the right number and size."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bregman_nas.bregman import sparse_kaiming_normal_
+
+
+def start(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32, **how: Any) -> Tensor:
+    numbers = torch.Generator().manual_seed(seed)
+    tensor = torch.full(shape, math.nan, dtype=dtype)
+    how = {"density": 0.3, "group_dims": (0,), **how}
+    result = sparse_kaiming_normal_(tensor, generator=numbers, **how)
+    assert result is tensor
+    return tensor
+
+
+@pytest.mark.parametrize("mask", ["bernoulli", "exact"])
+@pytest.mark.parametrize(
+    ("shape", "group_dims"),
+    [((50, 8), (0,)), ((8, 50), (1,)), ((6, 7, 3, 3), (0, 1)), ((9, 4, 3, 3), (0,))],
+)
+def test_groups_are_on_or_off_as_a_whole(
+    shape: tuple[int, ...], group_dims: tuple[int, ...], mask: str
+) -> None:
+    on = start(*shape, group_dims=group_dims, mask=mask) != 0
+    inner = tuple(d for d in range(len(shape)) if d not in group_dims)
+    whole = on.all(dim=inner)
+    assert torch.equal(whole, on.any(dim=inner))
+    assert 0 < whole.sum() < whole.numel()
+
+
+@pytest.mark.parametrize("density", [0.01, 0.2, 0.9])
+def test_bernoulli_switches_on_about_that_share(density: float) -> None:
+    rows = 20_000
+    on = int((start(rows, 2, density=density)[:, 0] != 0).sum())
+    deviation = math.sqrt(rows * density * (1 - density))
+    assert abs(on - rows * density) < 4 * deviation
+    other = int((start(rows, 2, density=density, seed=1)[:, 0] != 0).sum())
+    assert on != other, "the number is random"
+
+
+@pytest.mark.parametrize(
+    ("density", "rows", "on"),
+    # 0.07 * 100 is a little more than 7 in floating point
+    [(0.01, 784, 8), (0.5, 9, 5), (0.001, 10, 1), (0.07, 100, 7)],
+)
+def test_exact_switches_on_so_many_rows(density: float, rows: int, on: int) -> None:
+    for seed in range(5):
+        weight = start(rows, 3, density=density, mask="exact", seed=seed)
+        assert int((weight[:, 0] != 0).sum()) == on
+
+
+def test_exact_switches_on_so_many_kernels() -> None:
+    # 3% of 12 * 24 = 288 kernels are 8.64
+    weight = start(12, 24, 3, 3, density=0.03, group_dims=(0, 1), mask="exact")
+    assert int((weight[:, :, 0, 0] != 0).sum()) == 9
+
+
+@pytest.mark.parametrize("mask", ["bernoulli", "exact"])
+def test_density_one_is_dense(mask: str) -> None:
+    assert (start(30, 20, density=1, mask=mask) != 0).all()
+
+
+@pytest.mark.parametrize("mask", ["bernoulli", "exact"])
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize(
+    ("shape", "group_dims", "fan_in"), [((400, 200), (0,), 200), ((40, 50, 3, 3), (0, 1), 450)]
+)
+def test_the_standard_deviation_of_active_groups(
+    shape: tuple[int, ...],
+    group_dims: tuple[int, ...],
+    fan_in: int,
+    scale: float,
+    rescale: bool,
+    mask: str,
+) -> None:
+    how: dict[str, Any] = {"density": 0.25, "group_dims": group_dims, "mask": mask}
+    weight = start(*shape, scale=scale, rescale_variance=rescale, **how)
+    values = weight[weight != 0]
+    expected = scale * math.sqrt(2 / fan_in) * (2 if rescale else 1)  # 1 / sqrt(0.25) = 2
+    error = 4 / math.sqrt(len(values))
+    assert values.std().item() == pytest.approx(expected, rel=error)
+    assert abs(values.mean().item()) < error * expected
+
+
+def test_rescaling_keeps_the_variance_of_the_dense_start() -> None:
+    weight = start(4000, 100, density=0.04, rescale_variance=True)
+    assert weight.var(unbiased=False).item() == pytest.approx(2 / 100, rel=0.2)
+
+
+@pytest.mark.parametrize("mask", ["bernoulli", "exact"])
+def test_the_generator_alone_decides(mask: str) -> None:
+    torch.manual_seed(0)
+    first = start(20, 5, mask=mask)
+    torch.manual_seed(1)
+    assert torch.equal(first, start(20, 5, mask=mask))
+    assert not torch.equal(first, start(20, 5, mask=mask, seed=1))
+
+
+def test_the_scale_changes_the_size_alone() -> None:
+    once = start(20, 5)
+    torch.testing.assert_close(start(20, 5, scale=5.0), 5 * once)
+    torch.testing.assert_close(start(20, 5, dtype=torch.float64).float(), once)
+
+
+def test_a_parameter_that_requires_gradients_can_be_filled() -> None:
+    layer = torch.nn.Linear(4, 6)
+    sparse_kaiming_normal_(layer.weight, density=0.5, group_dims=(0,))
+    assert layer.weight.requires_grad
+    assert layer.weight.is_leaf
+
+
+@pytest.mark.parametrize("density", [0.0, -0.1, 1.01, math.nan])
+def test_an_impossible_density_is_refused(density: float) -> None:
+    message = f"density must be more than 0 and at most 1, got {density}"
+    with pytest.raises(ValueError, match=message):
+        start(3, 3, density=density)
+
+
+def test_a_vector_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"two dimensions or more, got shape \(5,\)"):
+        start(5)
+
+
+@pytest.mark.parametrize("group_dims", [(7,), (-1,), (0, 0)])
+def test_group_dims_must_exist(group_dims: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="group_dims"):
+        start(3, 2, group_dims=group_dims)
