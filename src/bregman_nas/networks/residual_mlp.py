@@ -1,0 +1,54 @@
+"""The search space (2.5): a multi-layer perceptron with a learned skip between any two layers."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualMLP(nn.Module):
+    """x(l+1) = ReLU(W(l) x(l) + b(l)) + sum_{i <= l} tau(l, i) x(i), for l = 0 ... depth - 1.
+
+    x(0) is the input, standardised by `input_mean` and `input_std`; x(depth) is the output. The
+    skips start at zero. Without them the module is the autoencoder's search space.
+
+    Args:
+        width: d, the number of neurons of every layer.
+        depth: L, the number of layers.
+        skips: whether there are skips.
+        input_mean: subtracted from the input.
+        input_std: what the input is then divided by.
+
+    Attributes:
+        layers: `depth` linear layers, `width` by `width`.
+        skips: tau, [depth, depth]; entry (l, i) leads from x(i) to x(l + 1). Those with i > l
+            belong to no skip: they are never read and stay zero. None without skips.
+    """
+
+    def __init__(
+        self,
+        width: int = 784,
+        depth: int = 6,
+        *,
+        skips: bool = True,
+        input_mean: float = 0.0,
+        input_std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.input_mean = input_mean
+        self.input_std = input_std
+        layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.layers = cast("Sequence[nn.Linear]", layers)
+        self.skips = nn.Parameter(torch.zeros(depth, depth)) if skips else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [batch, width] to restored images [batch, width]."""
+        x = [(images - self.input_mean) / self.input_std]
+        for l, layer in enumerate(self.layers):
+            y: Tensor = torch.relu(layer(x[l]))
+            if self.skips is not None:
+                for i in range(l + 1):
+                    y = y + self.skips[l, i] * x[i]
+            x.append(y)
+        return x[-1]

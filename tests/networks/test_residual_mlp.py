@@ -1,0 +1,122 @@
+"""The residual MLP against (2.5) written out with loops."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+
+from bregman_nas.networks import ResidualMLP
+
+DEPTH, WIDTH = 3, 4
+MEAN, STD = 0.2, 0.5
+
+
+def network(*, skips: bool = True, seed: int = 0) -> ResidualMLP:
+    torch.manual_seed(seed)
+    model = ResidualMLP(WIDTH, DEPTH, skips=skips, input_mean=MEAN, input_std=STD).double()
+    if model.skips is not None:
+        with torch.no_grad():
+            model.skips.copy_(torch.randn(DEPTH, DEPTH).tril())
+    return model
+
+
+def images(batch: int = 5) -> Tensor:
+    numbers = torch.Generator().manual_seed(7)
+    return torch.rand(batch, WIDTH, generator=numbers, dtype=torch.float64)
+
+
+def written_out(model: ResidualMLP, image: list[float]) -> list[float]:
+    """(2.5) for one image, in numbers."""
+    weights = [layer.weight.tolist() for layer in model.layers]
+    biases = [layer.bias.tolist() for layer in model.layers]
+    tau = None if model.skips is None else model.skips.tolist()
+    x = [[(pixel - MEAN) / STD for pixel in image]]
+    for l in range(DEPTH):
+        following = []
+        for r in range(WIDTH):
+            total = biases[l][r]
+            for c in range(WIDTH):
+                total += weights[l][r][c] * x[l][c]
+            value = max(total, 0.0)
+            if tau is not None:
+                for i in range(l + 1):
+                    value += tau[l][i] * x[i][r]
+            following.append(value)
+        x.append(following)
+    return x[DEPTH]
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_the_network_is_2_5_written_out(skips: bool) -> None:
+    model = network(skips=skips)
+    outputs = model(images())
+    assert outputs.shape == (5, WIDTH)
+    for image, output in zip(images().tolist(), outputs.tolist(), strict=True):
+        assert output == pytest.approx(written_out(model, image), rel=1e-12)
+
+
+def test_without_skips_it_is_a_plain_perceptron() -> None:
+    residual, plain = network(), network(skips=False)
+    assert residual.skips is not None
+    with torch.no_grad():
+        residual.skips.zero_()
+    residual.load_state_dict(plain.state_dict(), strict=False)
+    x = (images() - MEAN) / STD
+    for layer in plain.layers:
+        x = torch.relu(layer(x))
+    assert torch.equal(plain(images()), x)
+    assert torch.equal(residual(images()), x)
+    assert plain.skips is None
+    assert "skips" not in plain.state_dict()
+
+
+def test_skips_start_at_zero() -> None:
+    model = ResidualMLP(WIDTH, DEPTH)
+    assert model.skips is not None
+    assert model.skips.shape == (DEPTH, DEPTH)
+    assert not model.skips.any()
+
+
+def test_the_upper_triangle_is_never_read() -> None:
+    model = network()
+    assert model.skips is not None
+    expected = model(images())
+    upper = torch.ones(DEPTH, DEPTH).triu(diagonal=1).bool()
+    with torch.no_grad():
+        model.skips[upper] = torch.nan
+    outputs = model(images())
+    assert torch.equal(outputs, expected)
+    outputs.square().sum().backward()
+    assert model.skips.grad is not None
+    assert not model.skips.grad[upper].any()
+    assert model.skips.grad[~upper].all()
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_stacked_parameters_give_what_a_loop_gives(skips: bool) -> None:
+    models = [network(skips=skips, seed=seed) for seed in range(3)]
+    parameters, buffers = stack_module_state(list(models))
+
+    def forward(one: dict[str, Tensor], x: Tensor) -> Tensor:
+        result: Tensor = functional_call(models[0], one, (x,))
+        return result
+
+    assert not buffers
+    stacked = vmap(forward, in_dims=(0, None))(parameters, images())
+    torch.testing.assert_close(stacked, torch.stack([model(images()) for model in models]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_another_dtype(dtype: torch.dtype) -> None:
+    expected = network()(images())
+    outputs = network().to(dtype)(images().to(dtype))
+    assert outputs.dtype == dtype
+    rtol = 1e-5 if dtype == torch.float32 else 0.1
+    torch.testing.assert_close(outputs.double(), expected, rtol=rtol, atol=rtol)
+
+
+def test_the_size_of_the_article() -> None:
+    model = ResidualMLP()
+    assert [tuple(layer.weight.shape) for layer in model.layers] == [(784, 784)] * 6
+    assert model.skips is not None
+    assert model.skips.shape == (6, 6)
