@@ -1,0 +1,1 @@
+"""Running searches: one seed, many seeds, and what is kept of them."""

@@ -1,0 +1,77 @@
+"""When Adam's momentum has run out, and which rows are dead.
+
+Once a parameter's gradient is exactly 0 for good, its moments only decay, and so do its steps.
+From some step on none of them is large enough to change a bit of v.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The constants that bound what momentum can still do.
+
+    Attributes:
+        learning_rate: the current one; it must never rise later.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        eps: added to the denominator.
+        steps: k, the number of steps made so far.
+    """
+
+    learning_rate: float
+    beta1: float
+    beta2: float
+    eps: float
+    steps: int
+
+    def is_at_rest(self, v: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor) -> Tensor:
+        """Entries that no later step will change if every later gradient is exactly 0.
+
+        After j more steps with gradient 0 the moments are beta1^j m1 and beta2^j m2, and the step
+        is at most
+
+            lr |m1| beta1^j / (1 - beta1^k) / max(sqrt(m2) beta2^(j/2), eps).
+
+        The sum over j > 0 of either bound is a geometric series. An entry is at rest if adding
+        twice the smaller sum does not change its floating-point value.
+
+        Args:
+            v: subgradient.
+            exp_avg: m1, of the same shape.
+            exp_avg_sq: m2, of the same shape.
+
+        Returns:
+            Boolean, of the same shape.
+        """
+        if self.steps == 0:
+            return exp_avg == 0
+        ratio = self.beta1 / math.sqrt(self.beta2) if self.beta2 > 0 else math.inf
+        by_moment = exp_avg_sq.sqrt() * ((1 - ratio) / ratio if ratio < 1 else 0.0)
+        by_eps = self.eps * (1 - self.beta1) / self.beta1 if self.beta1 > 0 else math.inf
+        slowest = torch.clamp_min(by_moment, by_eps)
+        bound = exp_avg.abs() * (2 * self.learning_rate / (1 - self.beta1**self.steps)) / slowest
+        bound = bound.nan_to_num(nan=0.0)  # 0 / 0: no momentum and no denominator
+        return (v + bound == v) & (v - bound == v)
+
+
+def dead_rows(active: Tensor, bias: Tensor, at_rest: Tensor) -> Tensor:
+    """Rows that never come back: off, no positive bias, and no momentum left in v or the bias.
+
+    The pre-activation of such a row is its bias, the same for every image and at most zero: ReLU
+    makes 0 of it, with derivative 0, so that neither its weights nor its bias ever have a gradient
+    again.
+
+    Args:
+        active: boolean [rows], whether the row of W is not zero.
+        bias: [rows].
+        at_rest: boolean [rows], whether the row's entries of v and its bias all are.
+
+    Returns:
+        Boolean [rows].
+    """
+    return ~active & (bias <= 0) & at_rest
