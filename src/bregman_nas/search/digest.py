@@ -1,0 +1,87 @@
+"""The digest of everything that decides the numbers of a seed."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bregman_nas.settings import Run
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+_SHARED = (
+    "randomness.py",
+    "data/degradation.py",
+    "bregman/regularizers.py",
+    "bregman/optimizers.py",
+    "bregman/initialization.py",
+    "search/momentum.py",
+    "search/schedule.py",
+    "search/loop.py",
+    "search/start.py",
+    "search/textbook.py",
+)
+
+#: The modules that decide the numbers, by the network searched. What reads files (`settings`,
+#: `data.files`) is not among them: what it read is in the digest itself.
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "mlp": (*_SHARED, "networks/residual_mlp.py", "search/mlp.py", "search/compact_mlp.py"),
+    "densenet": (*_SHARED, "networks/densenet.py", "search/densenet.py"),
+}
+
+
+def code_digest(source: str) -> str:
+    """SHA-256 of what a module computes: its syntax tree, less what cannot change a number.
+
+    Left out are comments, layout, docstrings, annotations of types, and what is raised: a search
+    that ended did not raise. The version of Python does not enter either.
+    """
+    return hashlib.sha256(repr(_essence(ast.parse(source))).encode()).hexdigest()
+
+
+_ANNOTATIONS = {"annotation", "returns", "type_comment", "type_params"}
+
+
+def _essence(node: object) -> object:
+    if isinstance(node, list):
+        return [_essence(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {k: v for k, v in ast.iter_fields(node) if k not in _ANNOTATIONS}
+    if isinstance(node, ast.Raise):
+        fields = {}
+    body = fields.get("body")
+    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and isinstance(body, list):
+        first = body[0] if body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            fields["body"] = body[1:]
+    # Fields that are empty differ between versions of Python, and say nothing.
+    said = {name: _essence(value) for name, value in fields.items() if value not in (None, [])}
+    return type(node).__name__, sorted(said.items())
+
+
+def digests(run: Run, seed: int, data: Mapping[str, str]) -> dict[str, str]:
+    """The digest of a seed and of its parts.
+
+    Args:
+        run: its settings.
+        seed: its number.
+        data: SHA-256 of each file of the data set.
+
+    Returns:
+        `settings`, `data` and `code`, which tell what changed where the digest differs, and
+        `all`, which covers them and the seed.
+    """
+    sources = SOURCES[run.experiment.network]
+    parts = {
+        "settings": _digest(run.decisive()),
+        "data": _digest(dict(data)),
+        "code": _digest({s: code_digest((PACKAGE / s).read_text("utf-8")) for s in sources}),
+    }
+    return {**parts, "all": _digest({**parts, "seed": seed})}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

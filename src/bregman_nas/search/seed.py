@@ -1,0 +1,229 @@
+"""One seed of one search, from start or checkpoint to its record: the unit that is distributed."""
+
+import io
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+
+from bregman_nas.data import files
+from bregman_nas.search.checkpoint import Checkpoints, write_atomically
+from bregman_nas.search.digest import digests
+from bregman_nas.search.loop import Position, train
+from bregman_nas.search.progress import Progress
+from bregman_nas.search.records import (
+    Record,
+    picture_path,
+    record_path,
+    reusable_record,
+    write_record,
+)
+from bregman_nas.search.schedule import LearningRate
+from bregman_nas.settings import Engine, Run
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A seed to be searched; it can be sent to another process or machine.
+
+    Attributes:
+        run: protocol, experiment and what else is set.
+        seed: the number of the seed.
+        project: the repository, at the same path wherever the job may run.
+        engine: how it is computed.
+        device: a torch device.
+        seconds_between_checkpoints: at least that much time passes between two.
+    """
+
+    run: Run
+    seed: int
+    project: Path
+    engine: Engine = "compact"
+    device: str = "cpu"
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS
+
+    @property
+    def workspace(self) -> Path:
+        """The folder, ignored by git, of its checkpoints, lock and progress."""
+        return self.project / "checkpoints" / self.run.name / f"seed-{self.seed:02d}"
+
+
+def search_seed(job: Job) -> Record:
+    """Search one seed, or return its record where that still holds.
+
+    The record and the picture of restored images are written as soon as the search ends. While
+    another process works on the same seed, this one waits and then takes over its record.
+
+    Raises:
+        DataError: if the data cannot be used.
+        OSError: if results or checkpoints cannot be written.
+    """
+    torch.set_num_threads(1)
+    images = files.load(job.run.experiment.dataset, job.run.source, job.project)
+    progress = Progress(job.workspace, job.run.name, job.seed, job.run.experiment.epochs)
+    with _only_process_on(job, progress):
+        current = digests(job.run, job.seed, images.sha256)
+        path = record_path(job.project, job.run.name, job.seed)
+        record = reusable_record(path, current, progress.tell)
+        if record is not None:
+            progress.finish(record["history"][-1], reused=True)
+            return record
+        return _search(job, images, current, progress)
+
+
+def _search(
+    job: Job, images: files.ImageSet, current: dict[str, str], progress: Progress
+) -> Record:
+    run, experiment = job.run, job.run.experiment
+    searcher = _searcher(job, images)
+    rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
+    position = Position()
+    clock = _Clock()
+    checkpoints = Checkpoints(job.workspace, current["all"], progress.tell)
+    saved = checkpoints.load()
+    if saved is not None:
+        searcher.load_state_dict(saved["searcher"])
+        rate.load_state_dict(saved["learning_rate"])
+        position = Position(**saved["position"])
+        clock = _Clock(**saved["clock"], resumed=True)
+        progress.tell(f"continues in epoch {position.epoch + 1}")
+
+    def checkpoint_if_due() -> None:
+        if clock.since_checkpoint() >= job.seconds_between_checkpoints:
+            checkpoints.save(
+                {
+                    "searcher": searcher.state_dict(),
+                    "learning_rate": rate.state_dict(),
+                    "position": vars(position),
+                    "clock": clock.state_dict(),
+                }
+            )
+            clock.note_checkpoint()
+
+    train(
+        searcher,
+        rate,
+        position,
+        seed=job.seed,
+        epochs=experiment.epochs,
+        batch_size=run.batch_size,
+        after_stretch=checkpoint_if_due,
+        after_epoch=lambda entry: progress.epoch(entry, clock.seconds()),
+    )
+    record: Record = {
+        "run": run.name,
+        "seed": job.seed,
+        "digests": current,
+        "settings": run.decisive(),
+        "data": images.sha256,
+        "result": searcher.result(),
+        "provenance": {
+            "engine": job.engine,
+            "seconds": round(clock.seconds(), 1),
+            "interruptions": clock.interruptions,
+            "started": clock.started,
+            "host": _host(job.device),
+            "versions": {name: version(name) for name in ("bregman-nas", "torch", "numpy")}
+            | {"python": platform.python_version()},
+        },
+        "history": position.history,
+    }
+    buffer = io.BytesIO()
+    torch.save(searcher.full_network().state_dict(), buffer)
+    write_atomically(job.workspace / "network.pt", buffer.getvalue())
+    picture = searcher.picture()
+    if picture is not None:
+        path = picture_path(job.project, run.name, job.seed)
+        write_atomically(path, _png(picture))
+    write_record(record_path(job.project, run.name, job.seed), record)
+    checkpoints.remove()
+    progress.finish(position.history[-1], reused=False)
+    return record
+
+
+def _searcher(job: Job, images: files.ImageSet) -> Any:
+    # Imported here: a change to one network's search must not be felt by the other's.
+    if job.run.experiment.network == "mlp":
+        from bregman_nas.search.mlp import MLPSearch as Search
+    else:
+        from bregman_nas.search.densenet import (  # type: ignore[assignment]
+            DenseNetSearch as Search,
+        )
+    return Search(job.run, images, job.seed, job.engine, job.device)
+
+
+def _only_process_on(job: Job, progress: Progress) -> filelock.BaseFileLock:
+    job.workspace.mkdir(parents=True, exist_ok=True)
+    # The operating system frees this lock when its owner ends, however it ends.
+    lock = filelock.FileLock(job.workspace / "lock")
+    try:
+        return lock.acquire(blocking=False).lock
+    except filelock.Timeout:
+        progress.tell("another process works on this seed; waiting for it")
+        return lock
+
+
+class _Clock:
+    """The seconds a search took, over all its interruptions."""
+
+    def __init__(
+        self,
+        seconds: float = 0.0,
+        interruptions: int = 0,
+        started: str = "",
+        resumed: bool = False,
+    ) -> None:
+        self.interruptions = interruptions + resumed
+        self.started = started or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._before = seconds
+        self._start = self._checkpoint = time.monotonic()
+
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    def since_checkpoint(self) -> float:
+        return time.monotonic() - self._checkpoint
+
+    def note_checkpoint(self) -> None:
+        self._checkpoint = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds(),
+            "interruptions": self.interruptions,
+            "started": self.started,
+        }
+
+
+def _host(device: str) -> dict[str, Any]:
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = (x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
+            processor = next(names, processor)
+    except OSError:
+        pass  # not Linux
+    kind = torch.device(device).type
+    return {
+        "system": sys.platform,
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if kind == "cuda" else kind,
+    }
+
+
+def _png(picture: torch.Tensor) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture.numpy()).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
