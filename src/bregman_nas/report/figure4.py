@@ -1,0 +1,184 @@
+"""Figure 4: the kernels of the DenseNet, by channel and summed over blocks of channels."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bregman_nas.report.panels import quoted
+from bregman_nas.report.read import DENSENET, PROTOCOLS, Array, Run, read_run, why_empty
+from bregman_nas.report.statistics import summarize
+from bregman_nas.report.style import (
+    FULL_WIDTH,
+    largest_colour,
+    leave_empty,
+    show_matrix,
+    text_colour,
+)
+
+STRIP = 5  # times that the only input, or the only output, is drawn as wide as a channel
+CLIPPED = 99  # percentile of the norms that are not zero
+
+
+def draw(project: Path) -> Figure:
+    """Left the mean over the seeds of the norm of each kernel, right their block sums.
+
+    Rows: the first convolution (from the image to k channels), the layers of the dense block
+    (to k channels each), the last convolution (to one channel). Columns: the image, then the
+    channels that the first convolution and the layers put out.
+    """
+    figure = Figure(figsize=(FULL_WIDTH, 7.2))
+    grid = figure.subplots(len(PROTOCOLS), 2)
+    runs = [read_run(project, protocol, DENSENET) for protocol in PROTOCOLS]
+    norms = [None if why_empty(run) or run is None else _mean_norms(run) for run in runs]
+    shown = [convolutions for convolutions in norms if convolutions is not None]
+    single = _scale([c for cs in shown for c in cs], CLIPPED)
+    summed = _scale([block_sum_matrix(cs) for cs in shown], 100)
+    for panels, protocol, run, convolutions in zip(grid, PROTOCOLS, runs, norms, strict=True):
+        panels[0].set_title(_title(protocol, run))
+        if convolutions is None:
+            for axes in panels:
+                leave_empty(axes, why_empty(run) or "")
+        else:
+            panels[1].set_title("Sums over blocks of channels")
+            _draw_channels(panels[0], convolutions, single)
+            _draw_sums(panels[1], block_sum_matrix(convolutions), summed)
+    label = "mean norm of a kernel (grey: zero in all seeds;\n"
+    label += f"colours end at the {CLIPPED}th percentile)"
+    for column, scale, words, extend in (
+        (0, single, label, "max"),
+        (1, summed, r"sum of the norms, $\tau^{(l,r)}$", "neither"),
+    ):
+        figure.colorbar(
+            scale,
+            ax=grid[:, column],
+            location="bottom",
+            aspect=40,
+            pad=0.02,
+            label=words,
+            extend=extend,
+        )
+    return figure
+
+
+def block_sums(norms: Array, growth: int) -> Array:
+    """tau(l, r) of one layer: the sum over its outputs and the inputs rk to (r + 1)k - 1.
+
+    Args:
+        norms: [out, in] of kernels; in is a multiple of k.
+        growth: k.
+
+    Returns:
+        [in / k].
+    """
+    sums: Array = norms.reshape(len(norms), -1, growth).sum((0, 2))
+    return sums
+
+
+def block_sum_matrix(convolutions: Sequence[Array]) -> Array:
+    """Block sums of all convolutions, [convolutions, sources], NaN where nothing leads.
+
+    Args:
+        convolutions: norms [out, in] of the kernels: first convolution (one input, k outputs),
+            layers of the dense block (k outputs each), last convolution.
+
+    Returns:
+        A row for each convolution. Column 0 is the image, column 1 + r the block r of channels:
+        r = 0 from the first convolution, then from layer r.
+    """
+    first, *others = convolutions
+    matrix = np.full((len(convolutions), len(convolutions)), np.nan)
+    matrix[0, 0] = first.sum()
+    for row, norms in enumerate(others, start=1):
+        sums = block_sums(norms, growth=len(first))
+        matrix[row, 1 : 1 + len(sums)] = sums
+    return matrix
+
+
+def _mean_norms(run: Run) -> list[Array]:
+    return [norms.mean(0) for norms in run.kernel_norms]
+
+
+def _title(protocol: str, run: Run | None) -> str:
+    words = f"Kernels, {quoted(protocol)}"
+    if run is None:
+        return words
+    accuracy = summarize(100 * run.converged["test_accuracy"])
+    words += f" ({run.seeds_in_words}"
+    if accuracy.mean is not None:
+        words += f", mean test accuracy {accuracy.mean:.1f}%"
+    return f"{words})"
+
+
+def _scale(values: Sequence[Array], percentile: int) -> ScalarMappable:
+    colours = matplotlib.colormaps["YlGnBu"].with_extremes(under="0.85")
+    # Zero lies just below the scale, so that what never switched on stands out.
+    return ScalarMappable(
+        Normalize(np.nextafter(0, 1), largest_colour(values, percentile)), colours
+    )
+
+
+def _draw_channels(axes: Axes, convolutions: Sequence[Array], scale: ScalarMappable) -> None:
+    growth = len(convolutions[0])
+    heights = [growth] * (len(convolutions) - 1) + [STRIP]
+    widths = [STRIP] + [growth] * (len(convolutions) - 1)
+    picture = np.full((sum(heights), sum(widths)), np.nan)
+    first, *layers, last = convolutions
+    picture[:growth, :STRIP] = first
+    for l, norms in enumerate(layers, start=1):
+        picture[l * growth : (l + 1) * growth, STRIP : STRIP + l * growth] = norms
+    picture[-STRIP:, STRIP:] = last
+    _draw_blocks(axes, picture, scale, heights, widths)
+    axes.set(
+        xlabel="input channels, by where they come from", ylabel="output channels, by convolution"
+    )
+
+
+def _draw_sums(axes: Axes, sums: Array, scale: ScalarMappable) -> None:
+    count = len(sums)
+    _draw_blocks(axes, sums, scale, [1] * count, [1] * count)
+    for row, column in _connections(count):
+        value = float(sums[row, column])
+        colour = text_colour(scale, value)
+        axes.text(column, row, f"{value:.3g}", ha="center", va="center", color=colour, fontsize=7)
+    axes.set(xlabel="from", ylabel="into convolution")
+
+
+def _draw_blocks(
+    axes: Axes, picture: Array, scale: ScalarMappable, heights: Sequence[int], widths: Sequence[int]
+) -> None:
+    show_matrix(axes, picture, scale)
+    tops = np.cumsum([0, *heights[:-1]]) - 0.5
+    lefts = np.cumsum([0, *widths[:-1]]) - 0.5
+    for row, column in _connections(len(heights)):
+        corner = (float(lefts[column]), float(tops[row]))
+        axes.add_patch(
+            Rectangle(
+                corner,
+                widths[column],
+                heights[row],
+                fill=False,
+                edgecolor="0.4",
+                linewidth=0.5,
+                clip_on=False,
+            )
+        )
+    layers = [str(l) for l in range(1, len(heights) - 1)]
+    axes.set_yticks(tops + np.array(heights) / 2, ["first", *layers, "last"])
+    axes.set_xticks(lefts + np.array(widths) / 2, ["image", "first\nconv.", *layers])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _connections(convolutions: int) -> Iterator[tuple[int, int]]:
+    """All (convolution, source): the image leads to the first convolution alone."""
+    yield 0, 0
+    for row in range(1, convolutions):
+        for column in range(1, row + 1):
+            yield row, column
