@@ -1,0 +1,158 @@
+"""The command line, `bregman-nas`; every stage of dvc.yaml is one of its commands."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status, with a message for a mistake of the user's."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    from bregman_nas.settings import SettingsError  # not before the arguments are known to be right
+
+    mistakes: tuple[type[Exception], ...] = (SettingsError, OSError)
+    try:
+        command(options)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from the checkpoints", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not isinstance(error, mistakes) and type(error).__name__ not in _MISTAKES:
+            raise
+        print(f"bregman-nas: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# Named and not imported: their modules import torch, which takes seconds.
+_MISTAKES = ("DataError",)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bregman-nas",
+        description="Neural architecture search via Bregman iterations: a reproducibility study. "
+        "`dvc repro` runs these commands in the right order.",
+    )
+    parser.add_argument(
+        "--project",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="the repository (default: this folder)",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    prepare = commands.add_parser(
+        "prepare", help="find or download the images, verify them, write data/manifest.json"
+    )
+    prepare.set_defaults(command=_prepare)
+
+    search = commands.add_parser(
+        "search", help="search all seeds of a run, such as paper-residual-denoising"
+    )
+    search.add_argument("run", metavar="RUN", help="<protocol>-<experiment> of params.yaml")
+    search.add_argument(
+        "--seeds",
+        type=_seeds,
+        metavar="K[,K...]",
+        help="only these seeds; their records are written, the run's results are not",
+    )
+    search.add_argument(
+        "--workers",
+        type=int,
+        default=os.environ.get("BREGMAN_NAS_WORKERS"),
+        help="seeds side by side (default: $BREGMAN_NAS_WORKERS, else one for each core)",
+    )
+    search.add_argument(
+        "--scheduler",
+        default=os.environ.get("BREGMAN_NAS_SCHEDULER"),
+        metavar="ADDRESS",
+        help="send the seeds to this Dask scheduler (default: $BREGMAN_NAS_SCHEDULER)",
+    )
+    search.add_argument(
+        "--device",
+        default=os.environ.get("BREGMAN_NAS_DEVICE", "cpu"),
+        help="torch device (default: $BREGMAN_NAS_DEVICE, else cpu)",
+    )
+    search.add_argument(
+        "--engine",
+        choices=("compact", "textbook"),
+        default="compact",
+        help="compact is fast; textbook is the readable reference of the same computation",
+    )
+    search.set_defaults(command=_search)
+
+    aggregate = commands.add_parser(
+        "aggregate", help="write Table 1 and the layer widths from the results of all runs"
+    )
+    aggregate.set_defaults(command=_aggregate)
+
+    figures = commands.add_parser("figures", help="draw all figures from the results of all runs")
+    figures.set_defaults(command=_figures)
+
+    demo = commands.add_parser(
+        "demo", help="run the whole pipeline on the committed sample, in a copy of the repository"
+    )
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = [-1]
+    if min(seeds) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0,1,2")
+    return seeds
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    import json
+
+    from bregman_nas.data.files import manifest
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    settings = load_settings(project / "params.yaml")
+    datasets = sorted({settings.run(name).experiment.dataset for name in settings.seeds})
+    content = json.dumps(manifest(project, settings.data.source, datasets), indent=2)
+    (project / "data" / "manifest.json").write_text(f"{content}\n", encoding="utf-8")
+
+
+def _search(options: argparse.Namespace) -> None:
+    from bregman_nas.search.executor import search_seeds
+    from bregman_nas.search.records import run_folder
+    from bregman_nas.search.results import write_results
+    from bregman_nas.search.seed import Job
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    run = load_settings(project / "params.yaml").run(options.run)
+    seeds = options.seeds or range(run.seeds)
+    jobs = [Job(run, seed, project, options.engine, options.device) for seed in seeds]
+    records = search_seeds(jobs, options.workers, options.scheduler)
+    if not options.seeds:
+        write_results(run_folder(project, run.name), records)
+
+
+def _aggregate(options: argparse.Namespace) -> None:
+    from bregman_nas.report.tables import aggregate
+
+    aggregate(options.project.resolve())
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from bregman_nas.report.figures import draw
+
+    draw(options.project.resolve())
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from bregman_nas.demo import demonstrate
+
+    demonstrate(options.project.resolve())
