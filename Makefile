@@ -1,0 +1,40 @@
+# `make help` lists what there is.
+
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo study test lint format clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed  ## Make .venv and install everything into it, at pinned versions
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: install  ## Run the whole pipeline on the sample, in a copy (a few minutes)
+	bregman-nas demo
+
+study: install  ## Run what of the study has changed; nothing, in a fresh clone
+	dvc repro
+
+test: install lint  ## Check the style and the types, and run all tests (a few minutes)
+	python -m pytest
+
+lint: install  ## Check style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: install  ## Put the code into its format
+	ruff check --fix-only --quiet .
+	ruff format .
+
+clean:  ## Remove what is made anew: the demo, caches; not the environment, not checkpoints
+	rm -rf build dvc_plots .pytest_cache .mypy_cache .ruff_cache
