@@ -14,6 +14,7 @@ from bregman_nas.data.degradation import Examples, Problem, classification_probl
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
+from bregman_nas.search.compact_densenet import CompactDenseNet
 from bregman_nas.search.start import nonnegative_bias_
 from bregman_nas.search.textbook import TextbookTrainer, adabreg, dead_outputs
 from bregman_nas.settings import DenseNetExperiment, Engine, Run
@@ -28,7 +29,7 @@ class DenseNetSearch:
         run: protocol and experiment.
         images: the raw images.
         seed: decides start and order.
-        engine: only `textbook` so far.
+        engine: `compact`, or `textbook` for the same by full-size module and autograd.
         device: where it runs.
     """
 
@@ -42,11 +43,16 @@ class DenseNetSearch:
     ) -> None:
         self.problem = problem(run, images).to(torch.device(device))
         self.network = network(run, seed).to(device)
-        self.trainer = TextbookTrainer(
-            self.network,
-            adabreg(run, parameter_groups(run, self.network)),
-            functional.cross_entropy,
+        self.trainer: CompactDenseNet | TextbookTrainer = (
+            compact_trainer(run, self.network)
+            if engine == "compact"
+            else TextbookTrainer(
+                self.network,
+                adabreg(run, parameter_groups(run, self.network)),
+                functional.cross_entropy,
+            )
         )
+        self._active = active_kernels(self.network)
 
     def train_examples(self, epoch: int) -> Examples:
         """The images and their classes, the same in each epoch."""
@@ -59,22 +65,44 @@ class DenseNetSearch:
         return self.trainer.train_batches(inputs, targets, batches, learning_rate)
 
     def end_epoch(self, learning_rate: float) -> None:
-        """Nothing to do: the textbook trainer keeps its dead channels."""
+        """Take out the channels that have died."""
+        if isinstance(self.trainer, CompactDenseNet):
+            self.trainer.compact(learning_rate)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
-        """Loss and accuracy on the held-out images, active kernels, active and living channels."""
-        loss, accuracy = judge(self.network, self.problem.held_out)
+        """Loss and accuracy on the held-out images, kernels and channels.
+
+        For each convolution from first to last: the active kernels; the output channels that have
+        one; the living ones; the kernels active now that were not at the last look, and the other
+        way round.
+        """
+        net = self.full_network()
+        before, self._active = self._active, active_kernels(net)
+        if isinstance(self.trainer, CompactDenseNet):
+            logits = self.trainer.logits(self.problem.held_out.inputs)
+            living = self.trainer.living_channels(learning_rate)
+        else:
+            logits = classify(net, self.problem.held_out.inputs)
+            living = textbook_living_channels(net, self.trainer.optimizer, learning_rate)
+        loss, accuracy = judge(logits, self.problem.held_out.targets)
+        pairs = list(zip(before, self._active, strict=True))
         return {
             "held_out_loss": loss,
             "held_out_accuracy": accuracy,
-            **observe_textbook(self.network, self.trainer.optimizer, learning_rate),
+            "active_kernels": [int(kernels.sum()) for kernels in self._active],
+            "active_channels": [int(kernels.any(1).sum()) for kernels in self._active],
+            "living_channels": living,
+            "switched_on": [int((new & ~old).sum()) for old, new in pairs],
+            "switched_off": [int((old & ~new).sum()) for old, new in pairs],
         }
 
     def result(self) -> dict[str, Any]:
         """Losses, accuracies and architecture of the network as it is now."""
-        test_loss, test_accuracy = judge(self.network, self.problem.test)
-        held_out_loss, held_out_accuracy = judge(self.network, self.problem.held_out)
-        norms = [kernel_norms(conv.weight) for conv in convolutions(self.network)]
+        net = self.full_network()
+        test, held_out = self.problem.test, self.problem.held_out
+        test_loss, test_accuracy = judge(classify(net, test.inputs), test.targets)
+        held_out_loss, held_out_accuracy = judge(classify(net, held_out.inputs), held_out.targets)
+        norms = [kernel_norms(conv.weight) for conv in convolutions(net)]
         return {
             "test_accuracy": test_accuracy,
             "held_out_accuracy": held_out_accuracy,
@@ -88,16 +116,31 @@ class DenseNetSearch:
         """A classifier has no images to show."""
 
     def full_network(self) -> DenseNet:
-        """The network as it is now."""
+        """The network as it is now, with all its channels."""
+        if isinstance(self.trainer, CompactDenseNet):
+            self.trainer.write_to(self.network)
         return self.network
 
     def state_dict(self) -> dict[str, Any]:
         """See `loop.Searcher`."""
-        return self.trainer.state_dict()
+        return {"trainer": self.trainer.state_dict(), "active": self._active}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `loop.Searcher`."""
-        self.trainer.load_state_dict(state)
+        self.trainer.load_state_dict(state["trainer"])
+        self._active = state["active"]
+
+
+def compact_trainer(run: Run, net: DenseNet) -> CompactDenseNet:
+    """The fast trainer for a network at its start."""
+    return CompactDenseNet(
+        net,
+        GroupLasso(run.experiment.mu, KERNELS),
+        betas=run.optimizer.betas,
+        eps=run.optimizer.eps,
+        delta=run.optimizer.delta,
+        correct_first_moment=run.protocol.first_moment == "corrected",
+    )
 
 
 def problem(run: Run, images: ImageSet) -> Problem:
@@ -167,34 +210,32 @@ def kernel_norms(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def judge(net: DenseNet, examples: Examples) -> tuple[float, float]:
-    """Mean cross-entropy and the share of images whose largest logit is right."""
-    loss, right = 0.0, 0
-    for start in range(0, len(examples), 500):
-        images = examples.inputs[start : start + 500]
-        classes = examples.targets[start : start + 500]
-        logits = net(images)
-        loss += float(functional.cross_entropy(logits, classes, reduction="sum"))
-        right += int((logits.argmax(1) == classes).sum())
-    return loss / len(examples), right / len(examples)
+def active_kernels(net: DenseNet) -> list[Tensor]:
+    """For each convolution from first to last, boolean [out, in]: which kernels are active."""
+    return [(kernel_norms(conv.weight) > 0).cpu() for conv in convolutions(net)]
 
 
 @torch.no_grad()
-def observe_textbook(net: DenseNet, optimizer: AdaBreg, learning_rate: float) -> dict[str, Any]:
-    """For each convolution: active kernels; output channels that are active; that are living."""
-    active_kernels, active_channels, living_channels = [], [], []
-    for conv in convolutions(net):
-        kernels = kernel_norms(conv.weight) > 0
-        active_kernels.append(int(kernels.sum()))
-        active_channels.append(int(kernels.any(1).sum()))
-        # Without ReLU, as in the first, there is no death: an output of 0 still has a gradient.
-        living_channels.append(
-            len(kernels)
-            if conv.bias is None
-            else int((~dead_outputs(optimizer, conv.weight, conv.bias, learning_rate)).sum())
-        )
-    return {
-        "active_kernels": active_kernels,
-        "active_channels": active_channels,
-        "living_channels": living_channels,
-    }
+def classify(net: DenseNet, images: Tensor) -> Tensor:
+    """The network's logits [n, classes], a few hundred images at a time."""
+    return torch.cat([net(part) for part in images.split(500)])
+
+
+def judge(logits: Tensor, classes: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy and the share of images whose largest logit is right."""
+    right = (logits.argmax(1) == classes).double().mean()
+    return float(functional.cross_entropy(logits.double(), classes)), float(right)
+
+
+def textbook_living_channels(net: DenseNet, optimizer: AdaBreg, learning_rate: float) -> list[int]:
+    """For each convolution, how many output channels of a network in textbook training live.
+
+    Those of the first always do: without ReLU an output of 0 still has a gradient. That of the
+    last is counted as living whatever happens: without it the network would have no output.
+    """
+    living = [
+        int((~dead_outputs(optimizer, conv.weight, conv.bias, learning_rate)).sum())
+        for conv in net.layers
+        if conv.bias is not None
+    ]
+    return [net.growth, *living, 1]

@@ -28,7 +28,13 @@ _SHARED = (
 #: `data.files`) is not among them: what it read is in the digest itself.
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "mlp": (*_SHARED, "networks/residual_mlp.py", "search/mlp.py", "search/compact_mlp.py"),
-    "densenet": (*_SHARED, "networks/densenet.py", "search/densenet.py"),
+    "densenet": (
+        *_SHARED,
+        "networks/densenet.py",
+        "search/densenet.py",
+        "search/compact_densenet.py",
+        "search/compact_mlp.py",
+    ),
 }
 
 

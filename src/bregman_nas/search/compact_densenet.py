@@ -1,0 +1,352 @@
+"""Training the DenseNet without its dead channels: fast, and the same result.
+
+The textbook version convolves the concatenation of all blocks so far, once for each layer. Here the
+kernels are kept by the block they read: each new block of feature maps is convolved once, with the
+kernels of all later layers together, and the results are added to what these layers have so far.
+The sum is the same, and few wide convolutions are faster than many narrow ones; memory is laid out
+channels-last, which they like.
+
+A dead channel (see `momentum.dead_rows`) emits exactly 0 and never changes again: it is taken out,
+with the kernels that make it and those that read it. Gradients are written out by hand, and v moves
+by one fused kernel. The textbook version is `textbook.TextbookTrainer` with `DenseNet`; the tests
+hold the two together.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bregman_nas.bregman.optimizers import fused_adam_
+from bregman_nas.bregman.regularizers import GroupLasso
+from bregman_nas.networks.densenet import DenseNet
+from bregman_nas.search.compact_mlp import Variable
+from bregman_nas.search.momentum import Adam, dead_rows
+
+_IMAGES_AT_ONCE = 500
+
+
+class CompactDenseNet:
+    """The state of one search, and its steps.
+
+    Blocks are numbered from 0, the output of the first convolution, to `depth`. The channels that
+    read block s are those of blocks s + 1 to depth, and the single one of the last convolution; in
+    this order they are the output channels of `kernels[s]`.
+
+    Args:
+        network: at its start; it is not changed, and its device and type are those of training.
+        kernel_regularizer: of all convolutions.
+        betas: decay of Adam's moments.
+        eps: of Adam's denominator.
+        delta: of J_delta.
+        correct_first_moment: see `AdaBreg`.
+    """
+
+    def __init__(
+        self,
+        network: DenseNet,
+        kernel_regularizer: GroupLasso,
+        *,
+        betas: tuple[float, float],
+        eps: float,
+        delta: float,
+        correct_first_moment: bool,
+    ) -> None:
+        self.depth, self.growth = len(network.layers), network.growth
+        self.relu_logits = network.relu_logits
+        self.input_mean, self.input_std = network.input_mean, network.input_std
+        self.kernel_regularizer = kernel_regularizer
+        self.betas, self.eps, self.delta = betas, eps, delta
+        self.correct_first_moment = correct_first_moment
+        self.steps = 0
+        every = torch.arange(self.growth, device=network.first.weight.device)
+        #: For each block the numbers of the channels that are left.
+        self.channels = [every] * (self.depth + 1)
+        self.first = self._sparse(network.first.weight)
+        self.kernels = [self._sparse(w) for w in _by_source(network)]
+        biases = [layer.bias for layer in network.layers] + [network.last.bias]
+        self.bias = self._free(torch.cat([b.detach() for b in biases if b is not None]))
+        self.linear = self._free(network.linear.weight)
+        self.linear_bias = self._free(network.linear.bias)
+        #: Of the channels that read block 0, whether one has an active kernel on a channel that
+        #: was taken out: it counts as active, although that kernel reads nothing but zeros.
+        self.reads_removed = torch.zeros_like(self.bias.v, dtype=torch.bool)
+        #: Where the channels that were taken out are kept.
+        self.full_kernels = [Variable(*(t.clone() for t in k.tensors())) for k in self.kernels]
+        self.full_bias = Variable(*(t.clone() for t in self.bias.tensors()))
+        self._prepare()
+
+    def _sparse(self, weight: Tensor) -> Variable:
+        theta = weight.detach()
+        return Variable.start(theta / self.delta + self.kernel_regularizer.subgradient(theta))
+
+    def _free(self, weight: Tensor) -> Variable:
+        return Variable.start(weight.detach() / self.delta)
+
+    # ---------------------------------------------------------------- training
+
+    @torch.no_grad()
+    def train_batches(
+        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+    ) -> float:
+        """Make one step for each batch.
+
+        Args:
+            inputs: images [n, 1, side, side], not yet standardised.
+            targets: classes, int64 [n].
+            batches: the numbers of the images of each batch, int64.
+            learning_rate: eta; it never rises.
+
+        Returns:
+            The sum over the batches of their mean cross-entropies.
+        """
+        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        for batch in batches:
+            x = inputs[batch].sub_(self.input_mean).div_(self.input_std)
+            total += self._loss_and_gradients(x, targets[batch])
+            fused_adam_(
+                [variable.v for variable in self._variables],
+                self._gradients,
+                [variable.exp_avg for variable in self._variables],
+                [variable.exp_avg_sq for variable in self._variables],
+                self._step_counters,
+                lr=learning_rate,
+                betas=self.betas,
+                eps=self.eps,
+                correct_first_moment=self.correct_first_moment,
+            )
+            self.steps += 1
+            self._shrink()
+        return float(total)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """The logits [n, classes] of the network as it is now, for images [n, 1, side, side]."""
+        parts = images.split(_IMAGES_AT_ONCE)
+        return torch.cat([self._forward((p - self.input_mean) / self.input_std)[-1] for p in parts])
+
+    def _forward(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Feature maps of all blocks; what enters the linear layer, [n, pixels]; the logits."""
+        blocks = [functional.conv2d(x, self._theta_first, padding=1)]
+        sums = functional.conv2d(blocks[0], self._theta[0], self._theta_bias, padding=1)
+        start = 0
+        for block in range(1, self.depth + 1):
+            end = start + len(self.channels[block])
+            maps = torch.relu(sums[:, start:end]).contiguous(memory_format=torch.channels_last)
+            blocks.append(maps)
+            if self._reads[block]:
+                sums[:, end:] += functional.conv2d(maps, self._theta[block], padding=1)
+            start = end
+        flat = torch.relu(sums[:, -1]).flatten(1)
+        logits = torch.addmm(self._theta_linear_bias, flat, self._theta_linear.T)
+        return blocks, flat, logits.relu_() if self.relu_logits else logits
+
+    def _loss_and_gradients(self, x: Tensor, classes: Tensor) -> Tensor:
+        blocks, flat, logits = self._forward(x)
+        loss = functional.cross_entropy(logits, classes)
+        g_first, *g_kernels, g_bias, g_linear, g_linear_bias = self._gradients
+
+        gradient = logits.softmax(1)
+        gradient[torch.arange(len(classes), device=classes.device), classes] -= 1
+        gradient /= len(classes)
+        if self.relu_logits:
+            gradient *= logits > 0
+        torch.mm(gradient.T, flat, out=g_linear)
+        torch.sum(gradient, dim=0, out=g_linear_bias)
+        into_last = (gradient @ self._theta_linear).mul_(flat > 0)
+
+        # Of all sums, from the last convolution's back to the first block's.
+        shape = (len(x), len(self.bias.v), *x.shape[2:])
+        g_sums = torch.empty(shape, dtype=x.dtype, device=x.device).contiguous(
+            memory_format=torch.channels_last
+        )
+        g_sums[:, -1] = into_last.view(len(x), *x.shape[2:])
+        start = shape[1] - 1
+        for block in range(self.depth, -1, -1):
+            outer = g_sums[:, start:].contiguous(memory_format=torch.channels_last)
+            g_maps, g_kernel, _ = torch.ops.aten.convolution_backward(
+                outer,
+                blocks[block],
+                self._theta[block],
+                None,
+                *_GEOMETRY,
+                [self._reads[block], True, False],
+            )
+            g_kernels[block].copy_(g_kernel)
+            if block > 0:
+                end, start = start, start - len(self.channels[block])
+                if self._reads[block]:
+                    torch.mul(g_maps, blocks[block] > 0, out=g_sums[:, start:end])
+                else:
+                    g_sums[:, start:end] = 0
+        torch.sum(g_sums, dim=(0, 2, 3), out=g_bias)
+        if self._reads[0]:
+            _, g_kernel, _ = torch.ops.aten.convolution_backward(
+                g_maps, x, self._theta_first, None, *_GEOMETRY, [False, True, False]
+            )
+            g_first.copy_(g_kernel)
+        else:
+            g_first.zero_()
+        return loss
+
+    def _shrink(self) -> None:
+        """The step theta = prox(delta v)."""
+        prox = self.kernel_regularizer.prox
+        self._theta_first = prox(self.first.v, self.delta)
+        self._theta = [
+            prox(k.v, self.delta).contiguous(memory_format=torch.channels_last)
+            for k in self.kernels
+        ]
+        #: Whether any kernel that reads the block is active.
+        self._reads = [bool(theta.any()) for theta in self._theta]
+        self._theta_bias = self.delta * self.bias.v
+        self._theta_linear = self.delta * self.linear.v
+        self._theta_linear_bias = self.delta * self.linear_bias.v
+
+    def _prepare(self) -> None:
+        """Everything that follows from the state: lists for the kernel, theta."""
+        self._variables = [self.first, *self.kernels, self.bias, self.linear, self.linear_bias]
+        self._gradients = [torch.zeros_like(variable.v) for variable in self._variables]
+        self._step_counters = [
+            torch.tensor(float(self.steps), device=variable.v.device)
+            for variable in self._variables
+        ]
+        self._shrink()
+
+    # -------------------------------------------------------------- compaction
+
+    def compact(self, learning_rate: float) -> None:
+        """Take out the dead channels whose readers' kernels have come to rest too.
+
+        Args:
+            learning_rate: the largest that any later step will have.
+        """
+        adam = self._adam(learning_rate)
+        keep = [torch.ones_like(self.channels[0], dtype=torch.bool)]
+        for block, dead in enumerate(self._dead_channels(learning_rate), start=1):
+            readers = adam.is_at_rest(*self.kernels[block].tensors())
+            keep.append(~(dead & readers.transpose(0, 1).flatten(1).all(1)))
+        if all(bool(kept.all()) for kept in keep):
+            return
+        self._write_back()
+        last = torch.ones_like(keep[0][:1])
+        index = [kept.nonzero()[:, 0] for kept in keep]
+        start = 0
+        for block in range(self.depth + 1):
+            gone = self._theta[block][:, ~keep[block]]
+            self.reads_removed[start:] |= (gone != 0).flatten(1).any(1)
+            readers = torch.cat([*keep[block + 1 :], last]).nonzero()[:, 0]
+            kernels = self.kernels[block].select(0, readers)
+            self.kernels[block] = kernels.select(1, index[block])
+            start += len(self.channels[block + 1]) if block < self.depth else 0
+        kept_readers = torch.cat([*keep[1:], last]).nonzero()[:, 0]
+        self.bias = self.bias.select(0, kept_readers)
+        self.reads_removed = self.reads_removed[kept_readers]
+        self.channels = [c[i] for c, i in zip(self.channels, index, strict=True)]
+        self._prepare()
+
+    def _dead_channels(self, learning_rate: float) -> list[Tensor]:
+        """For each block from 1, of the channels that are left, boolean: is it dead?"""
+        adam = self._adam(learning_rate)
+        counts = [len(c) for c in self.channels[1:]] + [1]
+        active = self.reads_removed.clone()
+        at_rest = adam.is_at_rest(*self.bias.tensors())
+        start = 0
+        for block, (kernels, theta) in enumerate(zip(self.kernels, self._theta, strict=True)):
+            active[start:] |= (theta != 0).flatten(1).any(1)
+            at_rest[start:] &= adam.is_at_rest(*kernels.tensors()).flatten(1).all(1)
+            start += counts[block]
+        dead = dead_rows(active, self._theta_bias, at_rest)
+        return list(dead.split(counts))[:-1]
+
+    def _adam(self, learning_rate: float) -> Adam:
+        return Adam(learning_rate, self.betas[0], self.betas[1], self.eps, self.steps)
+
+    def _readers(self, block: int) -> Tensor:
+        """The numbers, among all that read a block, of the channels that are left."""
+        numbers = [
+            (later - block - 1) * self.growth + self.channels[later]
+            for later in range(block + 1, self.depth + 1)
+        ]
+        last = torch.tensor([(self.depth - block) * self.growth], device=self.bias.v.device)
+        return torch.cat([*numbers, last])
+
+    def _write_back(self) -> None:
+        for block, kernels in enumerate(self.kernels):
+            index = (self._readers(block)[:, None], self.channels[block][None, :])
+            kernels.write(self.full_kernels[block], index)
+        self.bias.write(self.full_bias, (self._readers(0),))
+
+    # --------------------------------------------------------------- observing
+
+    def living_channels(self, learning_rate: float) -> list[int]:
+        """For each convolution from first to last, how many output channels are not dead."""
+        dead = self._dead_channels(learning_rate)
+        return [self.growth, *(int((~d).sum()) for d in dead), 1]
+
+    @torch.no_grad()
+    def write_to(self, network: DenseNet) -> None:
+        """Set the parameters of a full network to those of this one."""
+        self._write_back()
+        prox = self.kernel_regularizer.prox
+        network.first.weight.copy_(self._theta_first)
+        sources = [prox(k.v, self.delta) for k in self.full_kernels]
+        biases = (self.delta * self.full_bias.v).split([self.growth] * self.depth + [1])
+        for number, conv in enumerate([*network.layers, network.last]):
+            parts = [
+                source[(number - block) * self.growth :][: len(conv.weight)]
+                for block, source in enumerate(sources[: number + 1])
+            ]
+            conv.weight.copy_(torch.cat(parts, dim=1))
+            assert conv.bias is not None
+            conv.bias.copy_(biases[number])
+        network.linear.weight.copy_(self._theta_linear)
+        network.linear.bias.copy_(self._theta_linear_bias)
+
+    # ------------------------------------------------------------- checkpoints
+
+    _PLAIN = ("steps", "channels", "reads_removed")
+    _NAMES = ("first", "bias", "linear", "linear_bias", "full_bias")
+    _LISTS = ("kernels", "full_kernels")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers from which `load_state_dict` continues bit for bit."""
+        return (
+            {name: getattr(self, name) for name in self._PLAIN}
+            | {name: list(getattr(self, name).tensors()) for name in self._NAMES}
+            | {name: [list(v.tensors()) for v in getattr(self, name)] for name in self._LISTS}
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        for name in self._PLAIN:
+            setattr(self, name, state[name])
+        for name in self._NAMES:
+            setattr(self, name, Variable(*state[name]))
+        for name in self._LISTS:
+            setattr(self, name, [Variable(*tensors) for tensors in state[name]])
+        self._prepare()
+
+
+#: Stride, padding, dilation, transposed, output padding, groups: as `convolution_backward` wants.
+_GEOMETRY = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+
+
+def _by_source(network: DenseNet) -> list[Tensor]:
+    """The kernels of all layers and the last convolution, by the block they read.
+
+    Returns:
+        For each block s the kernels that read it, [growth * (depth - s) + 1, growth, 3, 3].
+    """
+    growth = network.growth
+    readers = [*network.layers, network.last]
+    return [
+        torch.cat(
+            [
+                conv.weight.detach()[:, block * growth : (block + 1) * growth]
+                for conv in readers[block:]
+            ]
+        )
+        for block in range(len(readers))
+    ]
