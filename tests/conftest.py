@@ -1,9 +1,75 @@
-"""Settings of all tests."""
+"""Settings and helpers of all tests."""
 
-from collections.abc import Iterator
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from ruamel.yaml import YAML
+
+from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.settings import load_settings
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
+
+# The schedule halves the learning rate after each epoch whose loss is not a tenth of the lowest.
+PARAMS = """
+data: {source: sample}
+optimizer: {learning_rate: 0.001, betas: [0.9, 0.999], eps: 1.0e-8, delta: 1.0}
+batch_size: 16
+protocols:
+  paper:
+    skip_threshold: 1
+    schedule: {kind: constant}
+    initial_scale: 1/sqrt(density)
+    first_moment: corrected
+    held_out: 30000
+    noise: once
+    logits: linear
+  authors:
+    skip_threshold: 1
+    schedule: {kind: plateau, factor: 0.5, patience: 0, threshold: 0.9}
+    initial_scale: 5
+    first_moment: corrected
+    held_out: 30000
+    noise: every-epoch
+    logits: relu
+experiments:
+  autoencoder: &mlp
+    network: mlp
+    dataset: mnist
+    skips: false
+    mu: 0.07
+    density: 0.05
+    depth: 2
+    noise_std: 0.05
+    blur: null
+    input_mean: 0.1307
+    input_std: 0.3081
+    epochs: 3
+  residual:
+    <<: *mlp
+    skips: true
+    blur: {size: 3, std: 1.0}
+  densenet:
+    network: densenet
+    dataset: fashion-mnist
+    mu: 0.05
+    density: 0.5
+    depth: 1
+    growth: 2
+    input_mean: 0.5
+    input_std: 0.5
+    epochs: 3
+seeds:
+  paper-autoencoder: 2
+  authors-residual: 1
+  authors-densenet: 1
+"""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -13,3 +79,78 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def new_project(tmp_path: Path) -> Callable[..., Path]:
+    """Makes folders with a tiny study on the sample; values at dotted paths can be changed."""
+
+    def make(name: str = "project", changes: dict[str, Any] | None = None) -> Path:
+        project = tmp_path / name
+        (project / "data").mkdir(parents=True, exist_ok=True)
+        if not (project / "data" / "sample").exists():
+            (project / "data" / "sample").symlink_to(SAMPLE)
+        yaml = YAML(typ="safe", pure=True)
+        content = yaml.load(PARAMS)
+        for path, value in (changes or {}).items():
+            *parents, key = path.split(".")
+            node = content
+            for parent in parents:
+                node = node[parent]
+            node[key] = value
+        with (project / "params.yaml").open("w", encoding="utf-8") as file:
+            yaml.dump(content, file)
+        return project
+
+    return make
+
+
+@pytest.fixture
+def project(new_project: Callable[..., Path]) -> Path:
+    return new_project()
+
+
+@pytest.fixture
+def job_in() -> Callable[..., Job]:
+    """Makes the job of a seed; the run is one of the project's params.yaml."""
+
+    def make(project: Path, run: str = "paper-autoencoder", seed: int = 0, **how: Any) -> Job:
+        return Job(load_settings(project / "params.yaml").run(run), seed, project, **how)
+
+    return make
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Job], BaseProcess]]:
+    """Starts searches in processes of their own; what still runs after the test is killed."""
+    context = multiprocessing.get_context("forkserver")
+    # Imported once, in the server, so that each process begins in no time. Torch imports the last
+    # when its first optimizer is made.
+    context.set_forkserver_preload(
+        ["bregman_nas.search.seed", "bregman_nas.search.mlp", "torch._dynamo"]
+    )
+    processes: list[BaseProcess] = []
+
+    def begin(job: Job) -> BaseProcess:
+        process = context.Process(target=search_seed, args=(job,))
+        process.start()
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Waits until something holds; after some seconds without it the test has failed."""
+
+    def wait(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, f"in {seconds} seconds: never {what}"
+            time.sleep(0.001)
+
+    return wait
