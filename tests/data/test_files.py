@@ -612,6 +612,12 @@ def test_manifest(tmp_path: Path, contents: Contents) -> None:
     write_sample(tmp_path, contents)
 
     described = manifest(tmp_path, "sample", ["mnist"])
+    assert set(described["datasets"]["mnist"].pop("pixels")) == {
+        "nonzero_share",
+        "ever_nonzero",
+        "nonzero_in_one_per_thousand",
+        "nonzero_in_one_per_hundred",
+    }
 
     digests = {file: files._digest(content) for file, content in contents["mnist"].items()}
     assert described == {
@@ -624,6 +630,19 @@ def test_manifest(tmp_path: Path, contents: Contents) -> None:
                 TEST_LABELS: {"sha256": digests[TEST_LABELS], "items": 3},
             }
         },
+    }
+
+
+def test_pixels_are_counted_in_each_sense() -> None:
+    images = torch.zeros(200, 2, 2, dtype=torch.uint8)
+    images[:, 0, 0] = 255  # in all of 200 images
+    images[:2, 0, 1] = 1  # in 1% of them
+    images[0, 1, 0] = 7  # in half a percent
+    assert files.count_pixels(images) == {
+        "nonzero_share": round((200 + 2 + 1) / 800, 6),
+        "ever_nonzero": 3,
+        "nonzero_in_one_per_thousand": 3,
+        "nonzero_in_one_per_hundred": 2,
     }
 
 
