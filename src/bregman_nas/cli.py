@@ -94,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     figures = commands.add_parser("figures", help="draw all figures from the results of all runs")
     figures.set_defaults(command=_figures)
 
+    readme = commands.add_parser("readme", help="put the current Table 1 into README.md")
+    readme.set_defaults(command=_readme)
+
     demo = commands.add_parser(
         "demo", help="run the whole pipeline on the committed sample, in a copy of the repository"
     )
@@ -150,6 +153,12 @@ def _figures(options: argparse.Namespace) -> None:
     from bregman_nas.report.figures import draw
 
     draw(options.project.resolve())
+
+
+def _readme(options: argparse.Namespace) -> None:
+    from bregman_nas.report.readme import update
+
+    update(options.project.resolve())
 
 
 def _demo(options: argparse.Namespace) -> None:
