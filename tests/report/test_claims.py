@@ -1,0 +1,723 @@
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bregman_nas.report.claims import densenet, skips, table, training, widths
+from bregman_nas.report.claims.claim import (
+    Finding,
+    Verdict,
+    above,
+    at_least,
+    at_most,
+    difference,
+    mean,
+    share_of_seeds,
+    verdict_of,
+    within,
+)
+from bregman_nas.report.claims.results import Results, read_results
+from bregman_nas.report.read import PROTOCOLS, TASKS, Run
+from bregman_nas.report.statistics import summarize
+from bregman_nas.report.tables import aggregate
+
+SUPPORTED, CONTRADICTED = Verdict.SUPPORTED, Verdict.CONTRADICTED
+UNDECIDED, NOT_RUN = Verdict.UNDECIDED, Verdict.NOT_RUN
+LAYERS = 6
+NAN = math.nan
+Row = dict[str, float]
+Widths = Sequence[float]
+
+SHAPE: Widths = [400, 300, 200, 300, 400, 500]
+FLAT: Widths = [500] * LAYERS
+
+
+def run(
+    of_seeds: Sequence[Widths],
+    losses: Sequence[float] | None = None,
+    tau: Mapping[tuple[int, int], Sequence[float]] | None = None,
+    living: Sequence[Widths] | None = None,
+    folder: Path | None = None,
+    first_seed: int = 0,
+) -> Run:
+    """A restoration run with these widths; skips that are not named are 0."""
+    rows = []
+    for index, layers in enumerate(of_seeds):
+        row: Row = {"seed": first_seed + index, "test_mse_zero": 0.1}
+        row["test_mse"] = losses[index] if losses is not None else 0.01
+        row |= {f"width_{l}": width for l, width in enumerate(layers, start=1)}
+        alive = layers if living is None else living[index]
+        row |= {f"living_{l}": number for l, number in enumerate(alive, start=1)}
+        for l in range(len(layers)):
+            for i in range(l + 1):
+                row[f"skip_{l}_{i}"] = (tau or {}).get((l, i), [0.0] * len(of_seeds))[index]
+        rows.append(row)
+    return Run(folder or Path(), pd.DataFrame(rows))
+
+
+def on_both_tasks(network: str, one: Run, other: Run | None = None) -> Results:
+    return Results({f"{network}-denoising": one, f"{network}-deblurring": other or one})
+
+
+def verdict(number: int, results: Results) -> Verdict:
+    (claim,) = (claim for claim in table.CLAIMS if claim.number == number)
+    found = [finding for finding in claim.decide(results) if finding.verdict is not None]
+    return verdict_of(found)
+
+
+def finding(number: int, results: Results, name: str) -> Finding:
+    (claim,) = (claim for claim in table.CLAIMS if claim.number == number)
+    (found,) = (finding for finding in claim.decide(results) if finding.name == name)
+    return found
+
+
+# From intervals to verdicts.
+
+
+def test_rules_at_their_thresholds() -> None:
+    cases = [
+        (above(1), (1.1, 2), SUPPORTED),
+        (above(1), (1, 2), UNDECIDED),
+        (above(1), (0, 1), CONTRADICTED),  # "more than 1" is wrong of 1 too
+        (at_most(1), (0, 1), SUPPORTED),
+        (at_most(1), (1, 2), UNDECIDED),
+        (at_most(1), (1.1, 2), CONTRADICTED),
+        (within(1, 2), (1, 2), SUPPORTED),
+        (within(1, 2), (0.9, 1.5), UNDECIDED),
+        (within(1, 2), (0, 3), UNDECIDED),
+        (within(1, 2), (2.1, 3), CONTRADICTED),
+        (within(1, 2), (0, 0.9), CONTRADICTED),
+        (at_least(0.99, 0.9), (0.99, 1), SUPPORTED),
+        (at_least(0.99, 0.9), (0.95, 0.96), UNDECIDED),
+        (at_least(0.99, 0.9), (0.9, 0.9), UNDECIDED),
+        (at_least(0.99, 0.9), (0.8, 0.89), CONTRADICTED),
+    ]
+    for rule, interval, expected in cases:
+        assert rule(*interval) is expected
+
+
+def test_a_claim_is_as_good_as_the_worst_of_its_findings() -> None:
+    def of(*verdicts: Verdict) -> Verdict:
+        return verdict_of([Finding("", verdict=v) for v in verdicts])
+
+    assert of(SUPPORTED, SUPPORTED) is SUPPORTED
+    assert of(SUPPORTED, UNDECIDED) is UNDECIDED
+    assert of(UNDECIDED, NOT_RUN) is NOT_RUN
+    assert of(NOT_RUN, CONTRADICTED) is CONTRADICTED
+
+
+def test_a_mean_needs_three_seeds_and_few_diverged_ones() -> None:
+    rule = above(0)
+    assert mean("", summarize([1.0, 1.0, 1.0]), rule).verdict is SUPPORTED
+    assert mean("", summarize([1.0, 1.0]), rule).verdict is UNDECIDED
+    assert mean("", summarize([1.0]), rule).verdict is UNDECIDED
+    assert mean("", summarize([]), rule).verdict is UNDECIDED
+    # 1 of 5 is a fifth, 1 of 4 is more.
+    assert mean("", summarize([1.0] * 4 + [NAN]), rule).verdict is SUPPORTED
+    assert mean("", summarize([1.0] * 3 + [NAN]), rule).verdict is UNDECIDED
+    assert mean("", summarize([NAN] * 3), rule).verdict is UNDECIDED
+    assert mean("", None, rule) == Finding("", seeds=0, verdict=NOT_RUN)
+    assert mean("", summarize([1.0] * 3)).verdict is None
+
+
+def test_a_mean_by_hand() -> None:
+    # Standard error 1 / sqrt 3; 97.5% quantile of t, 2 degrees of freedom: 4.30265. 2 - 2.484 < 0.
+    found = mean("", summarize([1.0, 2.0, 3.0]), above(0))
+    assert found.low == pytest.approx(2 - 4.30265 / math.sqrt(3), rel=1e-5)
+    assert (found.value, found.std, found.seeds, found.verdict) == (2.0, 1.0, 3, UNDECIDED)
+
+
+def test_a_share_of_seeds_by_hand() -> None:
+    # If all of n agree, the lower end is 0.025 ** (1 / n): 0.4782 for 5 and 0.5407 for 6.
+    assert share_of_seeds("", [True] * 5, 0).verdict is UNDECIDED
+    six = share_of_seeds("", [True] * 6, 0)
+    assert six.low == pytest.approx(0.025 ** (1 / 6))
+    assert (six.value, six.high, six.seeds, six.verdict) == (1.0, 1.0, 6, SUPPORTED)
+    assert share_of_seeds("", [False] * 6, 0).verdict is CONTRADICTED
+    # Nothing holds in a diverged seed: 8 of 10 (0.444 to 0.975) and 9 of 10 (0.555 to 0.997).
+    eight = share_of_seeds("", [True] * 8, 2)
+    assert (eight.value, eight.diverged, eight.verdict) == (0.8, 2, UNDECIDED)
+    assert eight.low == pytest.approx(0.4439, abs=1e-4)
+    assert share_of_seeds("", [True] * 9, 1).verdict is SUPPORTED
+    assert share_of_seeds("", [], 6).verdict is CONTRADICTED
+    assert share_of_seeds("", None, 0).verdict is NOT_RUN
+    assert share_of_seeds("", [True], 0).verdict is UNDECIDED
+
+
+def test_a_difference_by_hand() -> None:
+    # Variances 1 and 1, squared standard errors 1/3 each: as Student's, with 4 degrees of freedom.
+    found = difference("", summarize([4.0, 5.0, 6.0]), summarize([1.0, 2.0, 3.0]), above(0))
+    half = 2.7764451 * math.sqrt(2 / 3)
+    assert found.value == 3.0
+    assert found.low == pytest.approx(3 - half)
+    assert found.high == pytest.approx(3 + half)
+    assert found.verdict is SUPPORTED
+    # One side without a spread: 1/3, and the degrees of freedom of the other, 2.
+    found = difference("", summarize([4.0, 5.0, 6.0]), summarize([2.0] * 3), above(0))
+    assert found.low == pytest.approx(3 - 4.3026527 / math.sqrt(3))
+    same = difference("", summarize([4.0] * 3), summarize([2.0] * 3), above(0))
+    assert (same.low, same.high, same.verdict) == (2.0, 2.0, SUPPORTED)
+    assert difference("", summarize([4.0]), summarize([2.0] * 3), above(0)).verdict is UNDECIDED
+    assert difference("", summarize([NAN]), summarize([2.0] * 3), above(0)).value is None
+    assert difference("", None, summarize([2.0] * 3), above(0)).verdict is NOT_RUN
+
+
+# Claims 1 to 7 and 11: widths.
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (SHAPE, True),
+        ([200, 300, 400, 500, 600, 600], True),  # narrowest at once, then rising
+        ([784, 784, 700, 600, 500, 600], True),
+        ([400, 439, 200, 300, 400, 500], True),  # rises by 39 on the way down: within 39.2
+        ([400, 440, 200, 300, 400, 500], False),
+        ([400, 300, 200, 300, 500, 461], True),  # falls by 39 on the way up
+        ([400, 300, 200, 300, 500, 460], False),
+        ([400, 300, 200, 220, 250, 279], True),  # the output is 79 wider than the narrowest
+        ([400, 300, 200, 220, 250, 278], False),  # 78 < 78.4
+        (FLAT, False),
+        ([600, 500, 400, 300, 200, 100], False),  # never rises
+    ],
+)
+def test_the_shape_of_an_autoencoder(layers: Widths, expected: bool) -> None:
+    assert widths.has_autoencoder_shape(np.array(layers, dtype=float)) == expected
+
+
+def test_claim_1() -> None:
+    def of(good: int, bad: int, diverged: int = 0) -> Results:
+        losses = [0.01] * (good + bad) + [NAN] * diverged
+        seeds = [SHAPE] * good + [FLAT] * bad + [SHAPE] * diverged
+        return on_both_tasks("autoencoder", run(seeds, losses))
+
+    assert verdict(1, of(6, 0)) is SUPPORTED
+    assert verdict(1, of(9, 0, diverged=1)) is SUPPORTED
+    assert verdict(1, of(3, 3)) is UNDECIDED
+    assert verdict(1, of(8, 0, diverged=2)) is UNDECIDED  # they have no shape, whatever the widths
+    assert verdict(1, of(1, 0)) is UNDECIDED
+    assert verdict(1, of(0, 6)) is CONTRADICTED
+    assert verdict(1, of(0, 0, diverged=6)) is CONTRADICTED
+    one_task = on_both_tasks("autoencoder", run([SHAPE] * 6), run([FLAT] * 6))
+    assert verdict(1, one_task) is CONTRADICTED
+
+
+def test_the_excess_of_spread_by_hand() -> None:
+    # Distances from the medians (100, 300, 300, 300, 300, 500): in seed 0 of the inner layers 10,
+    # 20, 30, 40, mean 25, of layer 1 it is 5, of the output 0.
+    seeds = np.array(
+        [
+            [95, 290, 280, 330, 340, 500],
+            [100, 300, 300, 300, 300, 500],
+            [108, 310, 320, 290, 260, 501],
+        ],
+        dtype=float,
+    )
+    assert widths.excess_spread(seeds, 1).tolist() == [20, 0, (10 + 20 + 10 + 40) / 4 - 8]
+    assert widths.excess_spread(seeds, 6).tolist() == [25, 0, 20 - 1]
+
+
+def spreading(inner: float, outer: float, output: float) -> Run:
+    """Six seeds, whose widths are this far from the medians, in alternating directions."""
+    sign = [1, -1, 1, -1, 1, -1]
+    return run([[400 + s * outer, *[300 + s * inner] * 4, 500 + s * output] for s in sign])
+
+
+def test_claim_2() -> None:
+    # Without a spread of the excess, its interval is a point: the inner distance less the other.
+    assert verdict(2, on_both_tasks("autoencoder", spreading(50, 10, 5))) is SUPPORTED
+    assert verdict(2, on_both_tasks("autoencoder", spreading(50, 10, 60))) is CONTRADICTED
+    assert verdict(2, on_both_tasks("autoencoder", spreading(50, 60, 10))) is CONTRADICTED
+    # The inner layers alone leave the median, in one seed of six: excess 240 once and 0 else; mean
+    # 40, standard error 240 / 6 = 40, t = 1 < 2.57.
+    once = run([[400, *[540] * 4, 500]] + [[400, *[300] * 4, 500]] * 5)
+    assert verdict(2, on_both_tasks("autoencoder", once)) is UNDECIDED
+    found = finding(2, on_both_tasks("autoencoder", once), "denoising, width of layer 2")
+    assert found.std == pytest.approx(240 / math.sqrt(6))  # 240^2 (1/6)(5/6) 6/5
+    single = on_both_tasks("autoencoder", run([SHAPE]))
+    assert verdict(2, single) is UNDECIDED
+
+
+def test_claim_3() -> None:
+    def of(*outputs: float) -> Run:
+        return run([[400, 300, 200, 300, 400, output] for output in outputs])
+
+    # 65% of 784 are 509.6, the margins 470.4 and 548.8. 97.5% quantile of t, 2 degrees of freedom:
+    # 4.303. Half of 20 around 510: 4.303 * 10 / sqrt 3 = 24.8; of 40 around 500: 49.7.
+    assert verdict(3, on_both_tasks("autoencoder", of(500, 510, 520))) is SUPPORTED
+    assert verdict(3, on_both_tasks("autoencoder", of(480, 500, 520))) is UNDECIDED
+    assert verdict(3, on_both_tasks("autoencoder", of(590, 600, 610))) is CONTRADICTED
+    assert verdict(3, on_both_tasks("autoencoder", of(510, 510))) is UNDECIDED
+    one_task = on_both_tasks("autoencoder", of(500, 510, 520), of(590, 600, 610))
+    assert verdict(3, one_task) is CONTRADICTED
+    found = finding(3, one_task, "denoising")
+    assert found.value == pytest.approx(510 / 784)
+    # A run of another depth is not the article's.
+    shallow = on_both_tasks("autoencoder", run([[300, 510]] * 3))
+    assert verdict(3, shallow) is NOT_RUN
+
+
+def test_claim_4() -> None:
+    def of(share: float, ever: int) -> Verdict:
+        return verdict(4, Results({}, {"nonzero_share": share, "ever_nonzero": ever}))
+
+    assert of(0.66, 784) is SUPPORTED
+    assert of(0.2, 500) is UNDECIDED  # 500 / 784 = 63.8%
+    assert of(0.2, 700) is CONTRADICTED  # 89%
+    assert of(0.2, 400) is CONTRADICTED  # 51%
+    assert verdict(4, Results({})) is NOT_RUN
+
+
+def test_claim_4_reads_what_was_counted(tmp_path: Path) -> None:
+    def verdict_on(content: dict[str, Any]) -> Verdict:
+        (tmp_path / "data" / "manifest.json").write_text(json.dumps(content), "utf-8")
+        return verdict(4, read_results(tmp_path, "paper"))
+
+    (tmp_path / "data").mkdir()
+    counts = {
+        "nonzero_share": 0.25,
+        "ever_nonzero": 784,
+        "nonzero_in_one_per_thousand": 588,
+        "nonzero_in_one_per_hundred": 392,
+    }
+    assert verdict_on({}) is NOT_RUN
+    assert verdict_on({"datasets": {"mnist": {"files": []}}}) is NOT_RUN
+    assert verdict_on({"datasets": {"mnist": {"pixels": counts}}}) is CONTRADICTED
+    name = "pixels that are not zero in 0.1% of the images"
+    found = finding(4, read_results(tmp_path, "authors"), name)
+    assert (found.value, found.verdict, found.seeds) == (0.75, None, None)
+
+
+def shifted(*by: float) -> Run:
+    """A run whose seeds have the widths of SHAPE, shifted."""
+    return run([[width + shift for width in SHAPE] for shift in by])
+
+
+def test_claim_5() -> None:
+    def of(one: Run, other: Run) -> Verdict:
+        return verdict(5, Results({"autoencoder-denoising": one, "autoencoder-deblurring": other}))
+
+    # Paired by seed: differences 20, 20, 20, though the widths themselves are far apart.
+    assert of(shifted(0, 100, 200), shifted(-20, 80, 180)) is SUPPORTED
+    # Differences -100, 0, 100: half the interval is 4.303 * 100 / sqrt 3 = 248 > 78.
+    assert of(shifted(0, 0, 0), shifted(100, 0, -100)) is UNDECIDED
+    assert of(shifted(0, 0, 0), shifted(90, 90, 90)) is CONTRADICTED
+    one_layer = run([[*SHAPE[:5], 600]] * 3)
+    assert of(shifted(0, 0, 0), one_layer) is CONTRADICTED
+    assert verdict(5, Results({"autoencoder-denoising": shifted(0, 0, 0)})) is NOT_RUN
+    # No seed in both; then two pairs, because one seed diverged in one of them.
+    assert of(shifted(0, 0, 0), run([SHAPE] * 3, first_seed=3)) is UNDECIDED
+    assert of(shifted(0, 0, 0), run([SHAPE] * 3, [0.01, NAN, 0.01])) is UNDECIDED
+    results = Results(
+        {
+            "autoencoder-denoising": shifted(0, 10, 20, 30),
+            "autoencoder-deblurring": run([SHAPE] * 3, [0.01, NAN, 0.01], first_seed=1),
+        }
+    )
+    found = finding(5, results, "layer 4, denoising less deblurring")
+    assert (found.value, found.seeds, found.diverged) == (20.0, 3, 1)  # (10 + 30) / 2
+
+
+def test_the_coding_layer_is_the_first_narrowest_hidden_one() -> None:
+    seeds = [SHAPE, [200, 200, 300, 400, 500, 100], [600, 500, 400, 300, 200, 600]]
+    assert widths.coding_layers(np.array(seeds, dtype=float)).tolist() == [3, 1, 5]
+
+
+def test_claim_6() -> None:
+    early, late = [300, 200, 300, 400, 500, 600], [500, 400, 300, 200, 300, 600]
+    wide = [400, 300, 350, 400, 500, 600]
+    assert verdict(6, on_both_tasks("residual", run([early] * 6))) is SUPPORTED
+    assert verdict(6, on_both_tasks("residual", run([early] * 5))) is UNDECIDED  # 5 of 5
+    assert verdict(6, on_both_tasks("residual", run([late] * 6))) is CONTRADICTED  # the place
+    assert verdict(6, on_both_tasks("residual", run([wide] * 6))) is CONTRADICTED  # the width
+    # Widths 150 and 250, three each: mean 200, half the interval 2.571 * 54.8 / sqrt 6 = 57 > 50.
+    mixed = [[300, 150, *early[2:]], [300, 250, *early[2:]]] * 3
+    assert verdict(6, on_both_tasks("residual", run(mixed))) is UNDECIDED
+    one_task = on_both_tasks("residual", run([early] * 6), run([late] * 6))
+    assert finding(6, one_task, "deblurring, coding layer").value == 4
+
+
+def test_claim_7() -> None:
+    def of(with_skips: Sequence[float], without: Sequence[float]) -> Verdict:
+        runs = {}
+        for network, outputs in (("residual", with_skips), ("autoencoder", without)):
+            for task in TASKS:
+                runs[f"{network}-{task}"] = run([[*SHAPE[:5], output] for output in outputs])
+        return verdict(7, Results(runs))
+
+    # Standard errors of 10 / sqrt 3 each, 4 degrees of freedom: half 2.776 * 10 * sqrt(2/3) = 22.7.
+    assert of([590, 600, 610], [490, 500, 510]) is SUPPORTED
+    assert of([500, 510, 520], [490, 500, 510]) is UNDECIDED
+    assert of([490, 500, 510], [590, 600, 610]) is CONTRADICTED
+    assert of([600], [500]) is UNDECIDED
+    assert verdict(7, on_both_tasks("residual", run([SHAPE] * 3))) is NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([100, 200, 300, 400, 500, 600], True),
+        ([700, 200, 300, 400, 500, 600], True),  # from the coding layer on
+        ([600, 500, 400, 200, 400, 600], True),  # three points
+        ([600, 500, 400, 300, 200, 600], False),  # two are no line
+        # On 0 to 4: 100, 600, 600, 600, 600; covariance 10 * 100, variances 10 and 200,000, so
+        # that R^2 = 1000^2 / (10 * 200,000) = 0.5.
+        ([700, 100, 600, 600, 600, 600], False),
+        ([100, 200, 300, 400, 500, 100], False),
+        (FLAT, False),
+    ],
+)
+def test_a_rising_line(layers: Widths, expected: bool) -> None:
+    assert widths.rises_linearly(np.array(layers, dtype=float)) == expected
+
+
+def test_claim_11() -> None:
+    def of(good: int, bad: int, diverged: int = 0) -> Verdict:
+        seeds = [[100.0, 200, 300, 400, 500, 600]] * good + [FLAT] * (bad + diverged)
+        losses = [0.01] * (good + bad) + [NAN] * diverged
+        return verdict(11, Results({"residual-denoising": run(seeds, losses)}))
+
+    assert of(6, 0) is SUPPORTED
+    assert of(3, 3) is UNDECIDED
+    assert of(8, 0, diverged=2) is UNDECIDED
+    assert of(0, 6) is CONTRADICTED
+    assert verdict(11, Results({})) is NOT_RUN
+
+
+# Claims 8 to 10: skips.
+
+
+def with_skips(tau: Mapping[tuple[int, int], float | Sequence[float]], seeds: int = 3) -> Run:
+    of_seeds = {
+        name: [float(value)] * seeds if isinstance(value, int | float) else value
+        for name, value in tau.items()
+    }
+    return run([SHAPE] * seeds, tau=of_seeds)
+
+
+def test_claim_8() -> None:
+    out: dict[tuple[int, int], float | Sequence[float]] = {(5, i): 0.3 for i in range(1, 6)}
+    out[5, 0] = 0.0
+    assert verdict(8, on_both_tasks("residual", with_skips(out))) is SUPPORTED
+    found = finding(
+        8,
+        on_both_tasks("residual", with_skips(out)),
+        "deblurring, mean of the skips into the output",
+    )
+    assert found.value == pytest.approx(5 * 0.3 / 6)
+    # For denoising something comes from the input, or nothing from layer 3.
+    for change in ({(5, 0): 0.2}, {(5, 3): -0.1}, {(5, 3): 0.0}):
+        other = with_skips(out | change)
+        assert verdict(8, on_both_tasks("residual", other, with_skips(out))) is CONTRADICTED
+        # For deblurring the average alone is claimed.
+        assert verdict(8, on_both_tasks("residual", with_skips(out), other)) is SUPPORTED
+    negative = with_skips({(5, i): -0.3 for i in range(6)})
+    assert verdict(8, on_both_tasks("residual", with_skips(out), negative)) is CONTRADICTED
+    # Skips -0.1, 0.1, 0.3: mean 0.1, half the interval 4.303 * 0.2 / sqrt 3 = 0.5.
+    unclear = with_skips(out | {(5, 4): [-0.1, 0.1, 0.3]})
+    assert verdict(8, on_both_tasks("residual", unclear)) is UNDECIDED
+    assert verdict(8, on_both_tasks("residual", with_skips(out, seeds=1))) is UNDECIDED
+
+
+def test_the_share_of_negative_skips_by_hand() -> None:
+    tau = np.full((3, 3, 3), NAN)
+    tau[:, np.tril_indices(3)[0], np.tril_indices(3)[1]] = 0
+    # Seed 0: three of four active ones; those into the output, of row 2, are not among them.
+    tau[0, 0, 0], tau[0, 1, 0], tau[0, 1, 1], tau[0, 2, 0] = -0.1, -0.2, 0.3, -1
+    tau[1, 1, 1] = -0.1  # the only one that is active
+    assert skips.negative_share(tau).tolist() == [2 / 3, 1, 0]
+
+
+def test_claim_9() -> None:
+    assert verdict(
+        9, on_both_tasks("residual", with_skips({(0, 0): -1, (3, 1): -1, (2, 2): 1}))
+    ) is (SUPPORTED)
+    positive = with_skips({(0, 0): 1, (3, 1): 1, (2, 2): -1})
+    assert verdict(9, on_both_tasks("residual", positive)) is CONTRADICTED
+    into_output = with_skips({(5, i): -1 for i in range(6)})
+    assert verdict(9, on_both_tasks("residual", into_output)) is CONTRADICTED  # no other is active
+    # Shares 1, 1, 0: mean 2/3, half the interval 4.303 / 3.
+    unclear = with_skips({(0, 0): [-1, -1, 1]})
+    assert verdict(9, on_both_tasks("residual", unclear)) is UNDECIDED
+    assert verdict(9, on_both_tasks("residual", with_skips({(0, 0): -1}, seeds=2))) is UNDECIDED
+    found = finding(
+        9, on_both_tasks("residual", unclear), "denoising, among active and inactive ones"
+    )
+    assert found.value == pytest.approx(2 / 3 / 15)
+
+
+def test_the_counterdiagonal_connects_mirror_images() -> None:
+    # x(0) with x(6), x(1) with x(5), x(2) with x(4); tau(l, i) leads from x(i) to x(l + 1).
+    assert skips.counterdiagonal(6) == [(3, 2), (4, 1), (5, 0)]
+    tau = np.full((2, 6, 6), NAN)
+    tau[:, np.tril_indices(6)[0], np.tril_indices(6)[1]] = [[1.0], [0.0]]
+    assert skips.counterdiagonal_share(tau).tolist() == [3 / 21, 0]
+
+
+def test_claim_10() -> None:
+    unet = {(5, 0): 0.3, (4, 1): -0.3, (3, 2): 0.3}
+    assert verdict(10, on_both_tasks("residual", with_skips(unet))) is CONTRADICTED
+    # 0.9 on it, 1.8 beside it: a third.
+    other = with_skips(unet | {(5, 5): -0.9, (0, 0): 0.9})
+    assert verdict(10, on_both_tasks("residual", other)) is SUPPORTED
+    assert verdict(10, on_both_tasks("residual", other, with_skips(unet))) is CONTRADICTED
+    # Shares 1, 1/2 and 0: mean 1/2.
+    mixed = with_skips({(5, 0): [1, 1, 0], (5, 5): [0, 1, 1]})
+    assert verdict(10, on_both_tasks("residual", mixed)) is UNDECIDED
+    on = finding(
+        10, on_both_tasks("residual", other), "denoising, mean |tau| on the counterdiagonal"
+    )
+    off = finding(
+        10, on_both_tasks("residual", other), "denoising, mean |tau| off the counterdiagonal"
+    )
+    assert on.value == pytest.approx(0.3)
+    assert off.value == pytest.approx(1.8 / 18)
+
+
+# Claims 12 and 15 to 17: training.
+
+
+def test_claim_12() -> None:
+    def of(
+        denoising: tuple[Sequence[float], ...], deblurring: tuple[Sequence[float], ...]
+    ) -> Results:
+        runs = {}
+        for task, (without, skipping) in (("denoising", denoising), ("deblurring", deblurring)):
+            for network, losses in (("autoencoder", without), ("residual", skipping)):
+                runs[f"{network}-{task}"] = run([SHAPE] * len(losses), losses)
+        return Results(runs)
+
+    twenty, two = ([0.02] * 3, [0.001] * 3), ([0.02] * 3, [0.01] * 3)
+    assert verdict(12, of(twenty, two)) is SUPPORTED
+    assert verdict(12, of(two, two)) is CONTRADICTED  # lower, but not by an order of magnitude
+    assert verdict(12, of(twenty, (two[1], two[0]))) is CONTRADICTED
+    assert verdict(12, of(twenty, ([0.02], [0.01]))) is UNDECIDED
+    name = "denoising, loss without skips / loss with skips"
+    found = finding(12, of(([0.02] * 3, [0.0005, 0.001, 0.002]), two), name)
+    # Logarithms ln 0.001 and that minus and plus ln 2: half 4.303 ln 2 / sqrt 3 = 1.722.
+    assert found.value == pytest.approx(20)
+    assert found.low == pytest.approx(20 / math.exp(4.3026527 * math.log(2) / math.sqrt(3)))
+    assert found.verdict is UNDECIDED  # 3.6 to 112
+    # A diverged seed has the loss of answering zero, 0.1: the mean of 0.001, 0.001 and 0.1 is
+    # 0.1 ** ((3 + 3 + 1) / 3).
+    diverged = finding(12, of(([0.02] * 3, [0.001, 0.001, NAN]), two), name)
+    assert diverged.value == pytest.approx(0.02 / 0.1 ** (7 / 3))
+    assert (diverged.seeds, diverged.diverged, diverged.verdict) == (3, 1, UNDECIDED)
+    assert verdict(12, Results({})) is NOT_RUN
+
+
+def test_claim_15_is_proved_by_tests_that_exist() -> None:
+    assert verdict(15, Results({})) is SUPPORTED
+    text = (Path(__file__).parents[2] / training.EQUIVALENCE_TEST).read_text("utf-8")
+    assert "def test_without_regularizer_adabreg_is_adam(" in text
+    assert "def test_without_regularizer_a_network_trains_as_under_adam(" in text
+
+
+def write_history(
+    folder: Path, seed: int, switches: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> None:
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    history = [{"switched_on": on, "switched_off": off} for on, off in switches]
+    text = json.dumps({"history": history})
+    (folder / "records" / f"seed-{seed:02d}.json").write_text(text, "utf-8")
+
+
+def test_claim_16(tmp_path: Path) -> None:
+    def of(*seeds: tuple[int, int], losses: Sequence[float] | None = None) -> Results:
+        for seed, (on, off) in enumerate(seeds):
+            # In the second epoch one row goes on in one layer, and off in another.
+            write_history(tmp_path, seed, [([on, 0], [0, off]), ([1, 0], [0, 1])])
+        found = run([SHAPE] * len(seeds), losses, folder=tmp_path)
+        networks = ("autoencoder", "residual")
+        return Results({f"{network}-{task}": found for network in networks for task in TASKS})
+
+    assert verdict(16, of((9, 4), (9, 4), (9, 4))) is SUPPORTED  # 10 of 15
+    assert finding(16, of((9, 4)), "residual, deblurring").value == pytest.approx(2 / 3)
+    assert finding(16, of((9, 4)), "residual, deblurring, switches in a seed").value == 15
+    assert verdict(16, of((4, 9), (4, 9), (4, 9))) is CONTRADICTED
+    assert verdict(16, of((4, 9), (4, 4), (9, 4))) is UNDECIDED  # mean 1/2
+    assert verdict(16, of((9, 4))) is UNDECIDED
+    assert verdict(16, of((9, 4), (9, 4), losses=[NAN, NAN])) is UNDECIDED
+    (tmp_path / "records" / "seed-00.json").unlink()
+    assert verdict(16, Results({})) is NOT_RUN
+    unrecorded = run([SHAPE] * 3, folder=tmp_path)
+    assert verdict(16, on_both_tasks("autoencoder", unrecorded)) is NOT_RUN
+
+
+def test_nothing_switched_is_neither_added_nor_removed() -> None:
+    shares = training.share_of_additions(np.array([0.0, 3.0]), np.array([0.0, 1.0]))
+    assert shares.tolist() == [0.5, 0.75]
+
+
+def test_claim_17() -> None:
+    def of(*active: float) -> Results:
+        seeds = [[width, *[100] * 5] for width in active]
+        found = run(seeds, living=[[200, *[100] * 5]] * len(active))
+        networks = ("autoencoder", "residual")
+        return Results({f"{network}-{task}": found for network in networks for task in TASKS})
+
+    # Of 700 living rows 700, 697 (99.6%), 660 (94.3%), 600 (85.7%) are active.
+    assert verdict(17, of(200, 200, 200)) is SUPPORTED
+    assert verdict(17, of(197, 197, 197)) is SUPPORTED
+    assert verdict(17, of(160, 160, 160)) is UNDECIDED
+    assert verdict(17, of(100, 100, 100)) is CONTRADICTED
+    # 700, 700, 693: mean 99.67%, half the interval 4.303 * 0.577% / sqrt 3 = 1.4%.
+    assert verdict(17, of(200, 200, 193)) is UNDECIDED
+    assert verdict(17, of(200)) is UNDECIDED
+    layer = finding(17, of(160), "residual, denoising, layer 1")
+    assert (layer.value, layer.verdict) == (0.8, None)
+    dead = finding(17, of(160), "residual, denoising, dead rows among all")
+    assert dead.value == pytest.approx(1 - 700 / (6 * 784))
+    assert training.active_share(np.zeros(1), np.zeros(1)).tolist() == [1]
+
+
+# Claims 13 and 14: the DenseNet.
+
+
+def dense(folder: Path, of_seeds: Sequence[Sequence[Any]], diverged: int = 0) -> Results:
+    """A DenseNet from its kernel norms, from first to last convolution; then diverged seeds."""
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    losses = [0.3] * len(of_seeds) + [NAN] * diverged
+    seeds = [{"seed": seed, "test_loss": loss} for seed, loss in enumerate(losses)]
+    for seed, norms in enumerate(of_seeds):
+        text = json.dumps({"result": {"kernel_norms": norms}})
+        (folder / "records" / f"seed-{seed:02d}.json").write_text(text, "utf-8")
+    return Results({"densenet-fashion": Run(folder, pd.DataFrame(seeds))})
+
+
+def test_claim_13(tmp_path: Path) -> None:
+    def of(*layers: tuple[float, float, float]) -> Results:
+        return dense(tmp_path, [[[[9]], [[a]], [[b, c]], [[9, 9, 9]]] for a, b, c in layers])
+
+    # The last layer gets b + c, the one before it a; per kernel (b + c) / 2 and a.
+    results = of(*[(3, 1, 4)] * 3)
+    assert verdict(13, results) is SUPPORTED
+    assert finding(13, results, "lead of the last layer, sums").value == pytest.approx(2 / 8)
+    per_kernel = finding(13, results, "lead of the last layer, per kernel")
+    assert per_kernel.value == pytest.approx((2.5 - 3) / 5.5)  # by its number of kernels alone
+    assert per_kernel.verdict is None
+    # Of the skips proper, layer 1 has none, and layer 2 the one from the first convolution, b.
+    proper = "lead of the last layer, sums without the layer just before"
+    assert finding(13, results, proper).value == 1
+    assert verdict(13, of(*[(5, 1, 3)] * 3)) is CONTRADICTED
+    assert verdict(13, of((3, 1, 4), (4, 2, 2), (5, 1, 2))) is UNDECIDED  # 1/4, 0, -1/4
+    assert verdict(13, of((3, 1, 4))) is UNDECIDED
+    assert verdict(13, Results({})) is NOT_RUN
+    assert densenet.lead_of_the_last(np.zeros((1, 2))).tolist() == [0]
+
+
+def test_claim_14(tmp_path: Path) -> None:
+    # Growth 2, one layer. Channel 1 is read by nothing; channel 3 is written by nothing.
+    both = [[[1], [1]], [[1, 0], [0, 0]], [[0, 0, 1, 1]]]
+    # The last convolution reads channel 1, so that the network uses it, the dense block does not.
+    read = [[[1], [1]], [[1, 0], [0, 0]], [[0, 1, 1, 1]]]
+    results = dense(tmp_path, [both] * 6)
+    assert verdict(14, results) is SUPPORTED
+    assert finding(14, results, "unused input channels").value == 1
+    assert finding(14, results, "unused output channels").value == 1
+    results = dense(tmp_path, [read] * 6)
+    assert verdict(14, results) is CONTRADICTED
+    assert finding(14, results, "unused input channels").value == 0
+    assert finding(14, results, "unused input channels of the dense block alone").value == 1
+    assert verdict(14, dense(tmp_path, [both] * 3 + [read] * 3)) is UNDECIDED
+    assert verdict(14, dense(tmp_path, [both] * 8, diverged=2)) is UNDECIDED
+    assert verdict(14, dense(tmp_path, [], diverged=6)) is CONTRADICTED
+    assert verdict(14, dense(tmp_path, [both])) is UNDECIDED
+    assert verdict(14, Results({})) is NOT_RUN
+
+
+# The table.
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of the runs: three seeds, and one seed that diverged."""
+    found = tmp_path_factory.mktemp("project")
+    others = ("mse_input_unchanged", "mse_mean_image")
+    made = {
+        "paper-residual-denoising": run([[100, 200, 300, 400, 500, 600]] * 3),
+        "authors-autoencoder-denoising": run([SHAPE], [NAN]),
+    }
+    for name, of_run in made.items():
+        folder = found / "results" / name
+        folder.mkdir(parents=True)
+        seeds = of_run.seeds.assign(
+            **{f"effective_{l}": 1 for l in range(1, LAYERS + 1)},
+            **dict.fromkeys((*(f"test_{name}" for name in others), "held_out_mse"), 0.1),
+            **dict.fromkeys((f"held_out_{name}" for name in (*others, "mse_zero")), 0.1),
+        )
+        seeds.to_csv(folder / "seeds.csv", index=False)
+    aggregate(found)
+    return found
+
+
+def test_all_claims_have_a_rule() -> None:
+    assert [claim.number for claim in table.CLAIMS] == list(range(1, 18))
+    for claim in table.CLAIMS:
+        assert claim.rule.startswith("Supported if ")
+        assert not claim.statistic.endswith(".")
+
+
+def test_nothing_run_at_all(tmp_path: Path) -> None:
+    verdicts = {d.claim.number: d.verdict for d in table.rows(tmp_path)}
+    assert verdicts == dict.fromkeys(range(1, 18), NOT_RUN) | {15: SUPPORTED}
+
+
+def test_claims_as_json(project: Path) -> None:
+    content = json.loads((project / "results" / "claims.json").read_text("utf-8"))
+    assert list(content["claims"]) == [str(number) for number in range(1, 18)]
+    triangle = content["claims"]["11"]
+    assert triangle["paper"]["verdict"] == "undecided"  # 3 of 3: from 0.29
+    (found,) = triangle["paper"]["findings"]
+    assert found["value"] == 1
+    assert found["low"] == pytest.approx(0.025 ** (1 / 3))
+    assert triangle["authors"]["verdict"] == "not run"
+    assert triangle["authors"]["findings"][0]["value"] is None
+    shape = content["claims"]["1"]["authors"]["findings"][0]
+    assert (shape["value"], shape["seeds"], shape["diverged"]) == (0, 1, 1)
+    assert sum(content["verdicts"]["paper"].values()) == 17
+    assert content["verdicts"]["authors"]["supported"] == 1
+
+
+def test_claims_as_csv(project: Path) -> None:
+    with (project / "results" / "claims.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    triangle = [line for line in lines if line["claim"] == "11"]
+    assert [(line["protocol"], line["verdict"], line["seeds"]) for line in triangle] == [
+        ("paper", "undecided", "3"),
+        ("authors", "not run", "0"),
+    ]
+    assert triangle[0]["value"] == "1.0"
+    assert triangle[1]["value"] == triangle[1]["low"] == ""
+    beside = [line for line in lines if not line["finding_verdict"]]
+    assert {line["claim"] for line in beside} == {"2", "6", "9", "10", "16", "17"}
+
+
+def test_claims_for_readers(project: Path) -> None:
+    text = (project / "results" / "claims.md").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(lines) == 1 + 17
+    assert all(line.replace(r"\|", "").count("|") == 4 + len(PROTOCOLS) for line in lines)
+    assert lines[11].endswith("| **undecided**: 1 (n = 3) | not run |")
+    assert lines[15].endswith("| **supported** | **supported** |")
+    assert "denoising, widths on a rising line: 1, interval 0.292 to 1, 3 seeds: undecided" in text
+    assert "denoising: 0, interval 0 to 0.975, 1 seed, 1 diverged: undecided" in text
+    assert "beside it, residual, denoising: layer 1 1 (0); layer 2 1 (0); " in text
+    assert text.endswith("\n")
+
+
+def outputs(project: Path) -> Iterator[bytes]:
+    for kind in ("csv", "md", "json"):
+        yield (project / "results" / f"claims.{kind}").read_bytes()
+
+
+def test_same_results_same_claims(project: Path) -> None:
+    first = list(outputs(project))
+    aggregate(project)
+    assert list(outputs(project)) == first
