@@ -6,7 +6,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo study readme test lint format clean
+.PHONY: help install demo study bench readme test lint format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ study: install  ## Run what of the study has changed; nothing, in a fresh clone
 
 test: install lint  ## Check the style and the types, and run all tests (a few minutes)
 	python -m pytest
+
+bench: install  ## Measure the fast trainers against the textbook loop, on an idle machine (an hour)
+	bregman-nas bench
 
 readme: install  ## Put the current Table 1 into the README
 	bregman-nas readme

@@ -97,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     readme = commands.add_parser("readme", help="put the current Table 1 into README.md")
     readme.set_defaults(command=_readme)
 
+    bench = commands.add_parser(
+        "bench", help="measure the compact trainers against the textbook loop (an hour)"
+    )
+    bench.add_argument("runs", nargs="*", metavar="RUN", help="default: all that have seeds")
+    bench.add_argument(
+        "--epochs", type=int, help="shorter searches, whose ratio is that of their epochs alone"
+    )
+    bench.set_defaults(command=_bench)
+
     demo = commands.add_parser(
         "demo", help="run the whole pipeline on the committed sample, in a copy of the repository"
     )
@@ -159,6 +168,24 @@ def _readme(options: argparse.Namespace) -> None:
     from bregman_nas.report.readme import update
 
     update(options.project.resolve())
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from bregman_nas.bench import measure, report, write
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    settings = load_settings(project / "params.yaml")
+    names = options.runs or [name for name, seeds in settings.seeds.items() if seeds]
+    measured = []
+    for name in names:
+        run = settings.run(name)
+        measured.append(measure(run, 0, project, options.epochs or run.experiment.epochs))
+        print(report(measured[-1:]).splitlines()[-1], flush=True)
+    print(f"\n{report(measured)}")
+    path = project / "build" / "bench.json"
+    write(measured, path)
+    print(f"\nAll numbers: {path}")
 
 
 def _demo(options: argparse.Namespace) -> None:

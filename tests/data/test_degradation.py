@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bregman_nas.data import degradation
 from bregman_nas.data.degradation import (
     Examples,
     Problem,
@@ -84,11 +85,23 @@ def test_many_images_are_blurred_as_one() -> None:
         torch.testing.assert_close(blurred[i], blur(images[i : i + 1], 3, 1.0)[0])
 
 
+def bytes_like(*shape: int) -> torch.Tensor:
+    return torch.randint(256, shape, dtype=torch.uint8, generator=numbers())
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_parts_do_not_show(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    images = bytes_like(7, 9, 9)
+    whole = degrade(images, 0.1, (3, 1.0), numbers(1))
+    monkeypatch.setattr(degradation, "PART", parts)
+    torch.testing.assert_close(degrade(images, 0.1, (3, 1.0), numbers(1)), whole)
+
+
 @pytest.mark.parametrize("noise_std", [0.05, 0.5])
 def test_the_noise_is_normal_and_not_clipped(noise_std: float) -> None:
-    images = torch.zeros(100, 28, 28)
-    images[50:] = 1
-    noise = degrade(images, noise_std, None, numbers()) - images
+    images = torch.zeros(100, 28, 28, dtype=torch.uint8)
+    images[50:] = 255
+    noise = degrade(images, noise_std, None, numbers()) - images / 255
     n = noise.numel()
     assert noise.std().item() == pytest.approx(noise_std, rel=4 / math.sqrt(2 * n))
     assert abs(noise.mean().item()) < 4 * noise_std / math.sqrt(n)
@@ -98,16 +111,16 @@ def test_the_noise_is_normal_and_not_clipped(noise_std: float) -> None:
 
 
 def test_without_noise_and_blur_nothing_happens() -> None:
-    images = torch.rand(3, 4, 4, generator=numbers())
-    assert torch.equal(degrade(images, 0.0, None, numbers()), images)
+    images = bytes_like(3, 4, 4)
+    assert torch.equal(degrade(images, 0.0, None, numbers()), images / 255)
 
 
 def test_the_blur_comes_before_the_noise_and_the_images_stay() -> None:
-    images = torch.rand(20, 28, 28, generator=numbers())
+    images = bytes_like(20, 28, 28)
     before = images.clone()
     degraded = degrade(images, 0.1, (9, 5.0), numbers(1))
     torch.testing.assert_close(
-        degraded, blur(images, 9, 5.0) + 0.1 * torch.randn(20, 28, 28, generator=numbers(1))
+        degraded, blur(images / 255, 9, 5.0) + 0.1 * torch.randn(20, 28, 28, generator=numbers(1))
     )
     assert torch.equal(images, before)
 

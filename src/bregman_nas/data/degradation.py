@@ -14,6 +14,7 @@ from bregman_nas.randomness import generator
 
 SPLIT_SEED = 0
 FULL_TRAINING_FILE = 60_000
+PART = 5_000
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ def gaussian_kernel(size: int, std: float) -> Tensor:
 def blur(images: Tensor, size: int, std: float) -> Tensor:
     """Blur images [n, height, width] by a Gaussian filter, with zeros outside the image."""
     kernel = gaussian_kernel(size, std)[None, None]
-    # In parts: the convolution's workspace for all images at once would be gigabytes.
-    parts = [functional.conv2d(p[:, None], kernel, padding=size // 2) for p in images.split(5_000)]
-    return torch.cat(parts)[:, 0]
+    return functional.conv2d(images[:, None], kernel, padding=size // 2)[:, 0]
 
 
 def degrade(
@@ -78,14 +77,19 @@ def degrade(
     """Blur, then add Gaussian noise; nothing is clipped.
 
     Args:
-        images: float32 [n, height, width] in [0, 1].
-        noise_std: standard deviation of the noise, on the scale of the images.
+        images: uint8 [n, height, width].
+        noise_std: standard deviation of the noise, on the scale of [0, 1].
         blurring: size and standard deviation of the filter in pixels, or None.
         noise: where the noise comes from.
+
+    Returns:
+        float32 [n, height, width], on the scale of [0, 1].
     """
-    if blurring is not None:
-        images = blur(images, *blurring)
-    return torch.randn(images.shape, generator=noise).mul_(noise_std).add_(images)
+    degraded = torch.randn(images.shape, generator=noise).mul_(noise_std)
+    # In parts: all images at once, and the convolution's workspace, would be gigabytes.
+    for part, clean in zip(degraded.split(PART), images.split(PART), strict=True):
+        part += clean / 255 if blurring is None else blur(clean / 255, *blurring)
+    return degraded
 
 
 def split(count: int, held_out: int) -> tuple[Tensor, Tensor]:
@@ -128,7 +132,7 @@ def restoration_inputs(
         float32 [n, height * width].
     """
     purpose: tuple[str | int, ...] = ("noise", part) if epoch is None else ("noise", part, epoch)
-    return degrade(images / 255, noise_std, blurring, generator(seed, *purpose)).flatten(1)
+    return degrade(images, noise_std, blurring, generator(seed, *purpose)).flatten(1)
 
 
 def restoration_problem(
@@ -148,16 +152,15 @@ def restoration_problem(
         blurring: size and standard deviation of the filter in pixels, or None.
         seed: of the search; it decides the noise.
     """
-    trained_on, kept = split(len(images.train_images), held_out)
-    settings = {"noise_std": noise_std, "blurring": blurring, "seed": seed}
-    inputs = restoration_inputs(images.train_images, "train", **settings)  # type: ignore[arg-type]
-    targets = (images.train_images / 255).flatten(1)
-    test_inputs = restoration_inputs(images.test_images, "test", **settings)  # type: ignore[arg-type]
-    return Problem(
-        train=Examples(inputs[trained_on], targets[trained_on]),
-        held_out=Examples(inputs[kept], targets[kept]),
-        test=Examples(test_inputs, (images.test_images / 255).flatten(1)),
-    )
+
+    def examples(raw: Tensor, part: str, *indices: Tensor) -> list[Examples]:
+        inputs = restoration_inputs(raw, part, noise_std=noise_std, blurring=blurring, seed=seed)
+        return [Examples(inputs[i], raw[i].flatten(1) / 255) for i in indices]
+
+    parts = split(len(images.train_images), held_out)
+    train, kept = examples(images.train_images, "train", *parts)
+    (test,) = examples(images.test_images, "test", torch.arange(len(images.test_images)))
+    return Problem(train=train, held_out=kept, test=test)
 
 
 def classification_problem(images: ImageSet, *, held_out: int) -> Problem:

@@ -84,14 +84,14 @@ def _search(
     job: Job, images: files.ImageSet, current: dict[str, str], progress: Progress
 ) -> Record:
     run, experiment = job.run, job.run.experiment
-    searcher = _searcher(job, images)
+    search = searcher(run, images, job.seed, job.engine, job.device)
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     position = Position()
     clock = _Clock()
     checkpoints = Checkpoints(job.workspace, current["all"], progress.tell)
     saved = checkpoints.load()
     if saved is not None:
-        searcher.load_state_dict(saved["searcher"])
+        search.load_state_dict(saved["searcher"])
         rate.load_state_dict(saved["learning_rate"])
         position = Position(**saved["position"])
         clock = _Clock(**saved["clock"], resumed=True)
@@ -101,7 +101,7 @@ def _search(
         if clock.since_checkpoint() >= job.seconds_between_checkpoints:
             checkpoints.save(
                 {
-                    "searcher": searcher.state_dict(),
+                    "searcher": search.state_dict(),
                     "learning_rate": rate.state_dict(),
                     "position": vars(position),
                     "clock": clock.state_dict(),
@@ -110,7 +110,7 @@ def _search(
             clock.note_checkpoint()
 
     train(
-        searcher,
+        search,
         rate,
         position,
         seed=job.seed,
@@ -125,22 +125,22 @@ def _search(
         "digests": current,
         "settings": run.decisive(),
         "data": images.sha256,
-        "result": searcher.result(),
+        "result": search.result(),
         "provenance": {
             "engine": job.engine,
             "seconds": round(clock.seconds(), 1),
             "interruptions": clock.interruptions,
             "started": clock.started,
-            "host": _host(job.device),
+            "host": host(job.device),
             "versions": {name: version(name) for name in ("bregman-nas", "torch", "numpy")}
             | {"python": platform.python_version()},
         },
         "history": position.history,
     }
     buffer = io.BytesIO()
-    torch.save(searcher.full_network().state_dict(), buffer)
+    torch.save(search.full_network().state_dict(), buffer)
     write_atomically(job.workspace / "network.pt", buffer.getvalue())
-    picture = searcher.picture()
+    picture = search.picture()
     if picture is not None:
         path = picture_path(job.project, run.name, job.seed)
         write_atomically(path, _png(picture))
@@ -150,15 +150,22 @@ def _search(
     return record
 
 
-def _searcher(job: Job, images: files.ImageSet) -> Any:
-    # Imported here: a change to one network's search must not be felt by the other's.
-    if job.run.experiment.network == "mlp":
+def searcher(
+    run: Run,
+    images: files.ImageSet,
+    seed: int,
+    engine: Engine = "compact",
+    device: str = "cpu",
+) -> Any:
+    """The search of a run's network at its start: an `MLPSearch` or a `DenseNetSearch`."""
+    # Imported here: a mistake in one network's search must not be felt by the other's.
+    if run.experiment.network == "mlp":
         from bregman_nas.search.mlp import MLPSearch as Search
     else:
         from bregman_nas.search.densenet import (  # type: ignore[assignment]
             DenseNetSearch as Search,
         )
-    return Search(job.run, images, job.seed, job.engine, job.device)
+    return Search(run, images, seed, engine, device)
 
 
 def _only_process_on(job: Job, progress: Progress) -> filelock.BaseFileLock:
@@ -204,7 +211,8 @@ class _Clock:
         }
 
 
-def _host(device: str) -> dict[str, Any]:
+def host(device: str) -> dict[str, Any]:
+    """Processor, cores and system of this machine, and what the device is."""
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
