@@ -145,6 +145,13 @@ class TestFullFiles:
         assert_is(load("mnist", "full", tmp_path / "project"), contents["mnist"])
         assert not (tmp_path / "project").exists()
 
+    def test_of_the_repository_for_the_copy_that_dvc_runs_an_experiment_in(
+        self, tmp_path: Path, contents: Contents
+    ) -> None:
+        write_files(tmp_path / "data" / "raw" / "mnist", contents["mnist"])
+        copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
+        assert_is(load("mnist", "full", copy), contents["mnist"])
+
     def test_each_file_may_be_elsewhere(
         self, tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -98,9 +98,9 @@ class ImageSet:
 def load(dataset: str, source: Source, project: Path) -> ImageSet:
     """Loads a data set from verified files.
 
-    The full files are looked for in ``<project>/data/raw``, then in each folder that the
-    environment variable `DATA_VARIABLE` names, as ``<dataset>/<file>`` or ``<file>``, plain or
-    gzipped. What is not found is downloaded to ``<project>/data/raw/<dataset>``. The two data sets
+    The full files are looked for in ``<project>/data/raw`` (for the copy in which DVC runs an
+    experiment also in that of the repository itself), then in each folder that the environment
+    variable `DATA_VARIABLE` names, as ``<dataset>/<file>`` or ``<file>``, plain or gzipped. What is not found is downloaded to ``<project>/data/raw/<dataset>``. The two data sets
     name their files alike, so a ``<file>`` directly in a folder that is the other data set's is
     passed over. The sample is in ``<project>/data/sample/<dataset>``.
 
@@ -238,6 +238,8 @@ def _find(dataset: str, file: str, project: Path) -> tuple[bytes | None, list[st
 def _candidates(dataset: str, file: str, project: Path) -> Iterator[tuple[Path, bool]]:
     """Yields the paths that a file can have, and whether it may be any data set's file there."""
     folders = [project / "data" / "raw"]
+    # DVC runs an experiment (`dvc exp run --temp`) in a copy of the repository below its `.dvc`.
+    folders += [p.parent / "data" / "raw" for p in project.parents if p.name == ".dvc"]
     names = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
     folders += [Path(name).expanduser() for name in names if name]
     for folder in folders:

@@ -62,11 +62,15 @@ def history_rows(record: Record) -> Iterable[Row]:
         if "active_rows" in entry:
             row |= _numbered("width", entry["active_rows"])
             row |= _numbered("living", entry["living_rows"])
+            row |= _numbered("switched_on", entry["switched_on"])
+            row |= _numbered("switched_off", entry["switched_off"])
             row |= _skips(entry.get("skips", []))
         else:
             row |= _by_layer("kernels", entry["active_kernels"])
             row |= _by_layer("channels", entry["active_channels"])
             row |= _by_layer("living", entry["living_channels"])
+            row |= _by_layer("switched_on", entry["switched_on"])
+            row |= _by_layer("switched_off", entry["switched_off"])
         yield row
 
 
