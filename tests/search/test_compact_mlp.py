@@ -1,6 +1,7 @@
 """The compact trainers against the textbook loop, in double precision, on real digits."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_compact_is_the_textbook_loop(
     # The comparison means something only if rows did go, more than once.
     assert len({tuple(rows) for rows in rows_left}) > 3
     assert sum(rows_left[-1]) < 0.6 * 4 * WIDTH
-    changes = list(zip(columns_left, columns_left[1:], strict=False))
+    changes = list(pairwise(columns_left))
     assert any(sum(later) < sum(earlier) for earlier, later in changes) or skip_mu == 0.05
     if skip_mu == 0.4:
         assert any(b > a for x, y in changes for a, b in zip(x, y, strict=True)), (

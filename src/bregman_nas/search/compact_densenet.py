@@ -21,8 +21,8 @@ from torch.nn import functional
 from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.bregman.regularizers import GroupLasso
 from bregman_nas.networks.densenet import DenseNet
-from bregman_nas.search.compact_mlp import Variable
 from bregman_nas.search.momentum import Adam, dead_rows
+from bregman_nas.search.variable import Variable
 
 _IMAGES_AT_ONCE = 500
 

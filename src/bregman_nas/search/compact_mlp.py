@@ -24,33 +24,7 @@ from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.bregman.regularizers import L1, GroupLasso
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.search.momentum import Adam, dead_rows
-
-
-@dataclass
-class Variable:
-    """A parameter as AdaBreg sees it: v and its two moments, of the same shape."""
-
-    v: Tensor
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
-
-    @classmethod
-    def start(cls, v: Tensor) -> "Variable":
-        """At step 0: no momentum."""
-        return cls(v, torch.zeros_like(v), torch.zeros_like(v))
-
-    def select(self, dim: int, index: Tensor) -> "Variable":
-        """A copy of the given rows (dim 0) or columns (dim 1)."""
-        return Variable(*(t.index_select(dim, index) for t in self.tensors()))
-
-    def write(self, full: "Variable", index: tuple[Tensor, ...]) -> None:
-        """Copy into a larger variable at the given positions."""
-        for target, source in zip(full.tensors(), self.tensors(), strict=True):
-            target[index] = source
-
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """v and the moments."""
-        return self.v, self.exp_avg, self.exp_avg_sq
+from bregman_nas.search.variable import Variable
 
 
 @dataclass
@@ -225,12 +199,13 @@ class CompactMLP(ABC):
     def _rectified(self, l: int, x: Tensor) -> Tensor:
         """ReLU(W x + b) of layer l for the state it reads: [columns, batch] to [rows, batch]."""
         bias, active = self.bias[l], self.active[l]
-        z = torch.mm(self.direction[l], x).mul_(self.scale[l])
+        z = torch.mm(self.direction[l], x)
         if len(active) == len(bias):
-            return z.add_(bias[:, None]).relu_()
+            return torch.addcmul(bias[:, None], z, self.scale[l]).relu_()
         # A row that is off puts out the same value for every image.
         y = bias.relu()[:, None].repeat(1, x.shape[1])
-        return y.index_copy_(0, active, z.add_(bias[active, None]).relu_())
+        on = torch.addcmul(bias[active, None], z, self.scale[l]).relu_()
+        return y.index_copy_(0, active, on)
 
     def _scaled(self, l: int, gradient: Tensor) -> Tensor:
         """The factor that, multiplied by `direction` transposed, gives W transposed gradient."""
@@ -404,7 +379,7 @@ class CompactAutoencoder(CompactMLP):
         loss = difference.square().mean()
         gradient = difference.index_select(0, rows).mul_(2 / difference.numel())
         for l in range(self.depth - 1, -1, -1):
-            gradient.mul_(outputs[l + 1] > 0)
+            gradient = _through_relu(gradient, outputs[l + 1])
             torch.mm(gradient, outputs[l].T, out=self._gradients[l])
             torch.sum(gradient, dim=1, out=self._gradients[self.depth + l])
             if l > 0:
@@ -467,7 +442,7 @@ class CompactResidual(CompactMLP):
                 if self.tau_values[l][i] != 0:
                     gradients[i].add_(outer, alpha=self.tau_values[l][i])
             layer = self.layers[l]
-            inner = outer.index_select(0, layer.rows).mul_(rectified[l] > 0)
+            inner = _through_relu(outer.index_select(0, layer.rows), rectified[l])
             torch.mm(inner, read[l].T, out=self._gradients[l])
             torch.sum(inner, dim=1, out=self._gradients[self.depth + l])
             if l > 0:
@@ -503,6 +478,12 @@ def _removed_columns(layer: Layer) -> tuple[Tensor, Tensor]:
     is_removed[layer.columns] = False
     columns = is_removed.nonzero()[:, 0]
     return columns, layer.full_weight.v[layer.rows[:, None], columns[None, :]]
+
+
+def _through_relu(gradient: Tensor, output: Tensor) -> Tensor:
+    """The gradient before ReLU, from that after it: 0 where the output is."""
+    before: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
+    return before
 
 
 def _pick(lines: Tensor, index: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ _SHARED = (
     "search/loop.py",
     "search/start.py",
     "search/textbook.py",
+    "search/variable.py",
 )
 
 #: The modules that decide the numbers, by the network searched. What reads files (`settings`,
@@ -33,7 +34,6 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
         "networks/densenet.py",
         "search/densenet.py",
         "search/compact_densenet.py",
-        "search/compact_mlp.py",
     ),
 }
 
@@ -68,6 +68,14 @@ def _essence(node: object) -> object:
     return type(node).__name__, sorted(said.items())
 
 
+# Read once, when the process starts: that is the code that it will run, whatever comes later.
+_CODE = {
+    source: code_digest((PACKAGE / source).read_text("utf-8"))
+    for sources in SOURCES.values()
+    for source in sources
+}
+
+
 def digests(run: Run, seed: int, data: Mapping[str, str]) -> dict[str, str]:
     """The digest of a seed and of its parts.
 
@@ -84,7 +92,7 @@ def digests(run: Run, seed: int, data: Mapping[str, str]) -> dict[str, str]:
     parts = {
         "settings": _digest(run.decisive()),
         "data": _digest(dict(data)),
-        "code": _digest({s: code_digest((PACKAGE / s).read_text("utf-8")) for s in sources}),
+        "code": _digest({source: _CODE[source] for source in sources}),
     }
     return {**parts, "all": _digest({**parts, "seed": seed})}
 

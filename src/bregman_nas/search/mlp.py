@@ -308,8 +308,7 @@ def effective_widths(net: ResidualMLP, inputs: Tensor) -> list[int]:
             lowest[l] = torch.minimum(lowest[l], y.amin(0))
             highest[l] = torch.maximum(highest[l], y.amax(0))
     responds = (highest > lowest) & torch.stack([active_rows(layer.weight) for layer in net.layers])
-    reaches_output = torch.ones(width, dtype=torch.bool)
-    reaches = [reaches_output]
+    reaches = [torch.ones(width, dtype=torch.bool, device=inputs.device)]
     for l in range(depth - 1, 0, -1):
         readers = responds[l] & reaches[0]
         through = (net.layers[l].weight[readers] != 0).any(0)

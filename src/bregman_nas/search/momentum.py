@@ -50,9 +50,11 @@ class Adam:
         """
         if self.steps == 0:
             return exp_avg == 0
+        if self.beta1 == 0:
+            return torch.ones_like(v, dtype=torch.bool)  # no momentum at all
         ratio = self.beta1 / math.sqrt(self.beta2) if self.beta2 > 0 else math.inf
         by_moment = exp_avg_sq.sqrt() * ((1 - ratio) / ratio if ratio < 1 else 0.0)
-        by_eps = self.eps * (1 - self.beta1) / self.beta1 if self.beta1 > 0 else math.inf
+        by_eps = self.eps * (1 - self.beta1) / self.beta1
         slowest = torch.clamp_min(by_moment, by_eps)
         bound = exp_avg.abs() * (2 * self.learning_rate / (1 - self.beta1**self.steps)) / slowest
         bound = bound.nan_to_num(nan=0.0)  # 0 / 0: no momentum and no denominator

@@ -1,0 +1,102 @@
+"""What is special to searches with the DenseNet, by hand and on the sample."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bregman_nas.data.files import ImageSet, load
+from bregman_nas.search.densenet import DenseNetSearch, convolutions, judge, kernel_norms
+from bregman_nas.search.densenet import network as start_of
+from bregman_nas.search.seed import Job
+
+JobIn = Callable[..., Job]
+NewProject = Callable[..., Path]
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    return load("fashion-mnist", "sample", PROJECT)
+
+
+def test_kernel_norms_by_hand() -> None:
+    weight = torch.zeros(2, 3, 3, 3)
+    weight[0, 1, 0, 0], weight[0, 1, 2, 1] = 3.0, -4.0
+    weight[1, 2] = 1.0
+    assert kernel_norms(weight).tolist() == [[0, 5, 0], [0, 0, 3]]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_three_percent_of_the_kernels_of_each_layer_start_active(
+    new_project: NewProject, job_in: JobIn, seed: int
+) -> None:
+    changes = {f"experiments.densenet.{k}": x for k, x in [("density", 0.03), ("growth", 12)]}
+    project = new_project(changes={**changes, "experiments.densenet.depth": 5})
+    net = start_of(job_in(project, "authors-densenet").run, seed)
+    for conv in convolutions(net):
+        kernels = conv.out_channels * conv.in_channels
+        assert int((kernel_norms(conv.weight) > 0).sum()) == math.ceil(3 * kernels / 100)
+    assert [conv.in_channels for conv in convolutions(net)] == [1, 12, 24, 36, 48, 60, 72]
+    weight, bias = net.linear.weight.detach(), net.linear.bias.detach()
+    assert (weight != 0).all(), "the last layer is dense"
+    assert float(weight.std()) == pytest.approx(5 * (2 / 784) ** 0.5, rel=0.03)
+    assert 0 <= float(bias.min()) <= float(bias.max()) <= 1 / 28
+
+
+@pytest.mark.parametrize("option", ["linear", "relu"])
+def test_the_logits_are_rectified_if_the_protocol_says_so(
+    new_project: NewProject, job_in: JobIn, images: ImageSet, option: str
+) -> None:
+    project = new_project(changes={"protocols.authors.logits": option})
+    net = start_of(job_in(project, "authors-densenet").run, 0)
+    assert net.relu_logits == (option == "relu")
+    with torch.no_grad():
+        logits = net((images.test_images[:50] / 255)[:, None])
+    assert bool((logits < 0).any()) == (option == "linear")
+
+
+def test_accuracy_and_loss_by_hand() -> None:
+    logits = torch.tensor([[0.0, math.log(3)]]).expand(1_000, 2)  # probabilities 1/4 and 3/4
+    loss, accuracy = judge(logits, torch.tensor([1, 1, 1, 0] * 250))
+    assert accuracy == 0.75
+    assert loss == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+
+
+def test_result_and_observation(project: Path, job_in: JobIn, images: ImageSet) -> None:
+    run = job_in(project, "authors-densenet").run
+    searcher, start = DenseNetSearch(run, images, 0), start_of(run, 0)
+    examples = searcher.train_examples(0)
+    batches = list(torch.arange(320).split(16))
+    searcher.train_batches(examples.inputs, examples.targets, batches, 0.001)
+    norms = [kernel_norms(conv.weight) for conv in convolutions(searcher.full_network())]
+    active = [int((n > 0).sum()) for n in norms]
+    shapes = [(2, 1), (2, 2), (1, 4)]  # growth 2, depth 1
+
+    result = searcher.result()
+    assert set(result) == {
+        *("test_accuracy", "held_out_accuracy", "test_loss", "held_out_loss"),
+        *("active_kernels", "kernel_norms"),
+    }
+    assert result["active_kernels"] == active
+    assert [torch.tensor(n).shape for n in result["kernel_norms"]] == shapes
+    assert result["kernel_norms"] == [n.tolist() for n in norms]
+    assert 0 <= result["test_accuracy"] <= 1
+
+    seen = searcher.observe(0.001)
+    assert set(seen) == {
+        *("held_out_loss", "held_out_accuracy", "switched_on", "switched_off"),
+        *("active_kernels", "active_channels", "living_channels"),
+    }
+    assert seen["active_kernels"] == active
+    assert seen["active_channels"] == [int((n > 0).any(1).sum()) for n in norms]
+    assert seen["held_out_loss"] == pytest.approx(result["held_out_loss"])
+    before = [int((kernel_norms(conv.weight) > 0).sum()) for conv in convolutions(start)]
+    on, off = seen["switched_on"], seen["switched_off"]
+    assert [b + n - m for b, n, m in zip(before, on, off, strict=True)] == active
+    assert seen["living_channels"][0] == 2, "the first convolution has no ReLU: no death"
+    for channels, living in zip(seen["active_channels"], seen["living_channels"], strict=True):
+        assert channels <= living
+    assert searcher.full_network() is searcher.network

@@ -1,0 +1,90 @@
+"""dvc.yaml against the code: each stage depends on what decides its numbers, and on no more."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from bregman_nas.search.digest import SOURCES
+from bregman_nas.settings import Settings, load_settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+STAGES = {"search-mnist": "mlp", "search-fashion": "densenet"}
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, Any]:
+    content = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text("utf-8"))
+    found: dict[str, Any] = content["stages"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load_settings(PROJECT / "params.yaml")
+
+
+def runs(stage: dict[str, Any]) -> list[tuple[str, str]]:
+    matrix = stage["matrix"]
+    return [(p, e) for p in matrix["protocol"] for e in matrix["experiment"]]
+
+
+@pytest.mark.parametrize(("stage", "network"), STAGES.items())
+def test_a_search_depends_on_the_modules_of_its_digest(
+    stages: dict[str, Any], stage: str, network: str
+) -> None:
+    modules = {f"src/bregman_nas/{source}" for source in SOURCES[network]}
+    others = {"data/manifest.json", "src/bregman_nas/search/results.py"}
+    assert sorted(stages[stage]["deps"]) == sorted(modules | others)
+
+
+def test_the_search_stages_are_the_runs_that_have_seeds(
+    stages: dict[str, Any], settings: Settings
+) -> None:
+    names = [f"{p}-{e}" for stage in STAGES for p, e in runs(stages[stage])]
+    assert sorted(names) == sorted(settings.seeds)
+
+
+@pytest.mark.parametrize(("stage", "network"), STAGES.items())
+def test_each_search_is_of_the_network_of_its_stage(
+    stages: dict[str, Any], settings: Settings, stage: str, network: str
+) -> None:
+    for _, experiment in runs(stages[stage]):
+        assert settings.experiments[experiment].network == network
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_search_depends_on_the_settings_of_its_own_run(
+    stages: dict[str, Any], stage: str
+) -> None:
+    own = ["protocols.{p}", "experiments.{e}", "seeds.{p}-{e}"]
+    expected = {"data", "optimizer", "batch_size", *own}
+    short = {"${item.protocol}": "{p}", "${item.experiment}": "{e}"}
+    found = set()
+    for name in stages[stage]["params"]:
+        for long, letter in short.items():
+            name = name.replace(long, letter)
+        found.add(name)
+    assert found == expected
+
+
+def test_what_is_in_git_is_kept_out_of_the_cache(stages: dict[str, Any]) -> None:
+    for name, stage in stages.items():
+        for kind in ("outs", "metrics", "plots"):
+            for entry in stage.get(kind, []):
+                assert isinstance(entry, dict), f"{name}: {entry} would go to DVC's cache"
+                ((path, options),) = entry.items()
+                assert options["cache"] is False, f"{name}: {path}"
+
+
+def test_every_file_that_a_stage_depends_on_is_there(stages: dict[str, Any]) -> None:
+    made = {"data/manifest.json"}
+    for stage in stages.values():
+        for path in stage.get("deps", []):
+            assert (
+                "${" in path
+                or path in made
+                or path.startswith("results/")
+                or (PROJECT / path).exists()
+            ), path
