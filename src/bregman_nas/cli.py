@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,12 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.add_argument(
         "--workers",
-        type=int,
+        type=_positive,
         default=os.environ.get("BREGMAN_NAS_WORKERS"),
         help="seeds side by side (default: $BREGMAN_NAS_WORKERS, else one for each core)",
     )
     search.add_argument(
         "--scheduler",
+        type=_address,
         default=os.environ.get("BREGMAN_NAS_SCHEDULER"),
         metavar="ADDRESS",
         help="send the seeds to this Dask scheduler (default: $BREGMAN_NAS_SCHEDULER)",
@@ -113,6 +115,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"\w+://\S+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as tcp://HOST:8786")
+    return text
+
+
 def _seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
@@ -137,12 +151,20 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
+    import torch
+
     from bregman_nas.search.executor import search_seeds
     from bregman_nas.search.records import run_folder
     from bregman_nas.search.results import write_results
     from bregman_nas.search.seed import Job
-    from bregman_nas.settings import load_settings
+    from bregman_nas.settings import SettingsError, load_settings
 
+    try:
+        torch.zeros(1, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        # torch says on its first line what is wrong, then how it was compiled.
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"--device {options.device} cannot be used: {reason}") from error
     project = options.project.resolve()
     run = load_settings(project / "params.yaml").run(options.run)
     seeds = options.seeds or range(run.seeds)

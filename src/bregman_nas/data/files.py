@@ -100,9 +100,10 @@ def load(dataset: str, source: Source, project: Path) -> ImageSet:
 
     The full files are looked for in ``<project>/data/raw`` (for the copy in which DVC runs an
     experiment also in that of the repository itself), then in each folder that the environment
-    variable `DATA_VARIABLE` names, as ``<dataset>/<file>`` or ``<file>``, plain or gzipped. What is not found is downloaded to ``<project>/data/raw/<dataset>``. The two data sets
-    name their files alike, so a ``<file>`` directly in a folder that is the other data set's is
-    passed over. The sample is in ``<project>/data/sample/<dataset>``.
+    variable `DATA_VARIABLE` names, as ``<dataset>/<file>`` or ``<file>``, plain or gzipped. What is
+    not found is downloaded to ``<project>/data/raw/<dataset>``. The two data sets name their files
+    alike, so a ``<file>`` directly in a folder that is the other data set's is passed over. The
+    sample is in ``<project>/data/sample/<dataset>``.
 
     Args:
         dataset: A key of `DATA_SETS`.

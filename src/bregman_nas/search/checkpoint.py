@@ -33,6 +33,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while it wrote this file left behind.
+
+    No other process may be writing the file.
+    """
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
+
+
 class Checkpoints:
     """The last two checkpoints of one search.
 
@@ -45,10 +54,15 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, digest: str, tell: Callable[[str], None]) -> None:
-        self.last = folder / "last.ckpt"
+        self.last = self.path(folder)
         self.before = folder / "before.ckpt"
         self._digest = digest
         self._tell = tell
+
+    @staticmethod
+    def path(folder: Path) -> Path:
+        """Where the last one is."""
+        return folder / "last.ckpt"
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a new checkpoint; the last one becomes the one before.

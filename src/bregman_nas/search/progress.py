@@ -1,6 +1,7 @@
 """How far each seed is: written by the workers, shown by the command."""
 
 import json
+import os
 import sys
 import threading
 import time
@@ -33,7 +34,6 @@ class Progress:
         self._start_epoch: int | None = None
         self._start = time.monotonic()
         self._note = {"run": run, "seed": seed, "epochs": epochs, "epoch": 0, "messages": []}
-        self._write()
 
     def tell(self, message: str) -> None:
         """A message for the user."""
@@ -61,8 +61,9 @@ class Progress:
         return messages
 
     def _write(self) -> None:
-        # Not flushed to the disk: what a power cut may lose here is of no use afterwards.
-        temporary = self._path.with_suffix(".tmp")
+        # Not flushed to the disk: what a power cut may lose here is of no use afterwards. Another
+        # process that waits for the same seed may write too.
+        temporary = self._path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(self._note), encoding="utf-8")
         temporary.replace(self._path)
 

@@ -28,7 +28,10 @@ def picture_path(project: Path, run: str, seed: int) -> Path:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record, one line for each epoch of its history, so that it can be read and diffed."""
+    """Write a record, one line for each epoch of its history, so that it can be read and diffed.
+
+    A loss that is not finite is written as Python's `json` does, as NaN or Infinity.
+    """
     history = ",\n".join(f"  {json.dumps(entry)}" for entry in record["history"])
     rest = {name: value for name, value in record.items() if name != "history"}
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in rest.items()]
@@ -56,12 +59,11 @@ def reusable_record(
         return None
     try:
         record = read_record(path)
-        then = record["digests"]
-        now_all = digests["all"]
+        then = dict(record["digests"])
     except (ValueError, KeyError, TypeError):
         tell(f"{path.name} cannot be read as a record; the seed runs again")
         return None
-    if then.get("all") == now_all:
+    if then.get("all") == digests["all"]:
         return record
     changed = [name for part, name in _NAMES.items() if then.get(part) != digests[part]]
     reason = " and ".join(changed) or "the seed's number"

@@ -75,22 +75,21 @@ def history_rows(record: Record) -> Iterable[Row]:
 
 
 def metrics_of(seeds: Sequence[Row]) -> dict[str, Any]:
-    """Mean and standard deviation (n - 1) over the seeds; null deviation for a single seed."""
-    metrics: dict[str, Any] = {"seeds": len(seeds)}
+    """Mean and standard deviation (n - 1) of each column over the seeds.
+
+    A value that is not finite, of a search that diverged, does not enter; how many seeds have one
+    stands beside the number of seeds. Where too few are left, null.
+    """
+    diverged = sum(not all(map(math.isfinite, row.values())) for row in seeds)
+    metrics: dict[str, Any] = {"seeds": len(seeds), "diverged": diverged}
     for name in seeds[0] if seeds else ():
-        if name == "seed":
-            continue
-        values = [float(row[name]) for row in seeds]
-        metrics[name] = {
-            "mean": _finite(statistics.fmean(values)),
-            "std": _finite(statistics.stdev(values)) if len(values) > 1 else None,
-        }
+        if name != "seed":
+            values = [float(row[name]) for row in seeds if math.isfinite(row[name])]
+            metrics[name] = {
+                "mean": statistics.fmean(values) if values else None,
+                "std": statistics.stdev(values) if len(values) > 1 else None,
+            }
     return metrics
-
-
-def _finite(value: float) -> float | None:
-    # A search that diverged is kept and counted; JSON has no NaN for it.
-    return value if math.isfinite(value) else None
 
 
 def _numbered(name: str, values: Sequence[float]) -> Row:

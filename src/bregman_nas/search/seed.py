@@ -1,10 +1,13 @@
 """One seed of one search, from start or checkpoint to its record: the unit that is distributed."""
 
 import io
+import math
 import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +17,7 @@ import filelock
 import torch
 
 from bregman_nas.data import files
-from bregman_nas.search.checkpoint import Checkpoints, write_atomically
+from bregman_nas.search.checkpoint import Checkpoints, remove_leftovers, write_atomically
 from bregman_nas.search.digest import digests
 from bregman_nas.search.loop import Position, train
 from bregman_nas.search.progress import Progress
@@ -56,6 +59,20 @@ class Job:
         """The folder, ignored by git, of its checkpoints, lock and progress."""
         return self.project / "checkpoints" / self.run.name / f"seed-{self.seed:02d}"
 
+    @property
+    def network(self) -> Path:
+        """The file of the finished network, in the workspace."""
+        return self.workspace / "network.pt"
+
+    def files(self) -> tuple[Path, ...]:
+        """All files that the search writes as a whole or not at all."""
+        return (
+            Checkpoints.path(self.workspace),
+            self.network,
+            record_path(self.project, self.run.name, self.seed),
+            picture_path(self.project, self.run.name, self.seed),
+        )
+
 
 def search_seed(job: Job) -> Record:
     """Search one seed, or return its record where that still holds.
@@ -71,6 +88,8 @@ def search_seed(job: Job) -> Record:
     images = files.load(job.run.experiment.dataset, job.run.source, job.project)
     progress = Progress(job.workspace, job.run.name, job.seed, job.run.experiment.epochs)
     with _only_process_on(job, progress):
+        for path in job.files():
+            remove_leftovers(path)
         current = digests(job.run, job.seed, images.sha256)
         path = record_path(job.project, job.run.name, job.seed)
         record = reusable_record(path, current, progress.tell)
@@ -139,7 +158,7 @@ def _search(
     }
     buffer = io.BytesIO()
     torch.save(search.full_network().state_dict(), buffer)
-    write_atomically(job.workspace / "network.pt", buffer.getvalue())
+    write_atomically(job.network, buffer.getvalue())
     picture = search.picture()
     if picture is not None:
         path = picture_path(job.project, run.name, job.seed)
@@ -168,15 +187,20 @@ def searcher(
     return Search(run, images, seed, engine, device)
 
 
-def _only_process_on(job: Job, progress: Progress) -> filelock.BaseFileLock:
+@contextmanager
+def _only_process_on(job: Job, progress: Progress) -> Iterator[None]:
+    """Hold the seed's lock, which the operating system frees however its owner ends."""
     job.workspace.mkdir(parents=True, exist_ok=True)
-    # The operating system frees this lock when its owner ends, however it ends.
     lock = filelock.FileLock(job.workspace / "lock")
     try:
-        return lock.acquire(blocking=False).lock
+        lock.acquire(blocking=False)
     except filelock.Timeout:
-        progress.tell("another process works on this seed; waiting for it")
-        return lock
+        progress.tell("another process works on this seed; a second one waits for its record")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class _Clock:
@@ -192,7 +216,9 @@ class _Clock:
         self.interruptions = interruptions + resumed
         self.started = started or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._before = seconds
-        self._start = self._checkpoint = time.monotonic()
+        self._start = time.monotonic()
+        # After an interruption one is due at once: the next may come before it is noted.
+        self._checkpoint = -math.inf if resumed else self._start
 
     def seconds(self) -> float:
         return self._before + time.monotonic() - self._start

@@ -1,0 +1,118 @@
+"""Many seeds: by local processes, and on a Dask cluster of which one worker is killed."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from bregman_nas.search.executor import search_seeds
+from bregman_nas.search.records import Record, read_record, record_path
+from bregman_nas.search.seed import Job, search_seed
+
+JobIn = Callable[..., Job]
+NewProject = Callable[..., Path]
+WaitUntil = Callable[..., None]
+
+SEEDS = (1, 0)
+TINY = {"experiments.autoencoder.epochs": 2}
+
+
+def content(record: Record) -> dict[str, Any]:
+    """A record without when and where it was made."""
+    return {name: value for name, value in record.items() if name != "provenance"}
+
+
+def assert_same(records: list[Record], expected: list[Record]) -> None:
+    for record, other in zip(records, expected, strict=True):
+        for name, value in content(other).items():
+            assert record[name] == value, f"seed {other['seed']}: {name}"
+        assert record.keys() == other.keys()
+
+
+@pytest.fixture
+def alone(new_project: NewProject, job_in: JobIn) -> list[Record]:
+    """What each seed gives by itself."""
+    project = new_project("alone", TINY)
+    return [search_seed(job_in(project, seed=seed)) for seed in SEEDS]
+
+
+def test_seeds_side_by_side_give_what_each_gives_alone(
+    new_project: NewProject, job_in: JobIn, alone: list[Record]
+) -> None:
+    project = new_project("side-by-side", TINY)
+    jobs = [job_in(project, seed=seed) for seed in SEEDS]
+    records = search_seeds(jobs, workers=2)
+    assert [record["seed"] for record in records] == list(SEEDS)
+    assert_same(records, alone)
+    assert [r["provenance"] for r in search_seeds(jobs, workers=2)] == [
+        r["provenance"] for r in records
+    ], "finished seeds were searched again"
+
+
+def test_no_seeds_are_no_work() -> None:
+    assert search_seeds([]) == []
+
+
+@pytest.fixture
+def dask(tmp_path: Path, wait_until: WaitUntil) -> Iterator[Client]:
+    """A client of a scheduler with two workers on the loopback interface, as on a cluster."""
+    address_file = tmp_path / "scheduler.json"
+    file = ["--scheduler-file", str(address_file)]
+    loopback = ["--host", "127.0.0.1", "--no-dashboard"]
+    command = [sys.executable, "-m", "dask"]
+    worker = ["worker", *loopback, *file, "--no-nanny", "--nworkers=1", "--nthreads=1"]
+    with (tmp_path / "dask.log").open("wb") as log:
+        quiet: dict[str, Any] = {"stdout": log, "stderr": log, "cwd": tmp_path}
+        scheduler = [*command, "scheduler", *loopback, "--port=0", *file]
+        processes = [subprocess.Popen(scheduler, **quiet)]
+        try:
+            processes += [subprocess.Popen([*command, *worker], **quiet) for _ in range(2)]
+            wait_until(address_file.exists, "there was a scheduler")
+            with Client(scheduler_file=str(address_file)) as client:
+                client.wait_for_workers(2, timeout=60)
+                # So that both begin at the same time.
+                for module in ("bregman_nas.search.mlp", "torch._dynamo"):
+                    client.run(importlib.import_module, module)
+                yield client
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def test_on_a_cluster_a_killed_worker_costs_no_seed(
+    new_project: NewProject,
+    job_in: JobIn,
+    alone: list[Record],
+    dask: Client,
+    wait_until: WaitUntil,
+) -> None:
+    project = new_project("cluster", TINY)
+    jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
+    process_ids = dask.run(os.getpid)
+    killed: list[int] = []
+
+    def kill_one_that_is_at_work() -> None:
+        checkpoints = [job.workspace / "last.ckpt" for job in jobs]
+        wait_until(lambda: any(path.exists() for path in checkpoints), "a seed was at work")
+        busy = [address for address, tasks in dask.processing().items() if tasks]
+        os.kill(process_ids[busy[0]], signal.SIGKILL)
+        killed.append(process_ids[busy[0]])
+
+    killer = threading.Thread(target=kill_one_that_is_at_work)
+    killer.start()
+    records = search_seeds(jobs, scheduler=dask.scheduler_info()["address"])
+    killer.join()
+    assert len(killed) == 1
+    assert_same(records, alone)
+    assert len(dask.scheduler_info()["workers"]) == 1
+    for job, record in zip(jobs, records, strict=True):
+        assert read_record(record_path(project, job.run.name, job.seed)) == record

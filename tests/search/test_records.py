@@ -1,0 +1,337 @@
+"""Records: reused only where they still hold, readable, and shared by two processes."""
+
+import json
+import signal
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import filelock
+import pytest
+
+from bregman_nas.data import files
+from bregman_nas.search import seed as seed_module
+from bregman_nas.search.digest import digests
+from bregman_nas.search.records import (
+    Record,
+    picture_path,
+    read_record,
+    record_path,
+    reusable_record,
+    write_record,
+)
+from bregman_nas.search.seed import Job, search_seed
+
+JobIn = Callable[..., Job]
+Start = Callable[[Job], BaseProcess]
+NewProject = Callable[..., Path]
+WaitUntil = Callable[..., None]
+
+NOW = {"settings": "s", "data": "d", "code": "c", "all": "a"}
+RECORD: Record = {
+    "run": "paper-autoencoder",
+    "seed": 3,
+    "digests": NOW,
+    "settings": {"batch_size": 128},
+    "result": {"test_mse": 0.25},
+    "history": [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}],
+}
+
+
+def strictly(text: str) -> Any:
+    """JSON as the standard has it, without Python's NaN and Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def messages_of(job: Job) -> list[str]:
+    note = json.loads((job.workspace / "progress.json").read_text("utf-8"))
+    messages: list[str] = note["messages"]
+    return messages
+
+
+def test_a_record_is_json_with_one_line_for_each_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "records" / "seed-03.json"
+    write_record(path, RECORD)
+    text = path.read_text("utf-8")
+    assert strictly(text) == RECORD
+    assert read_record(path) == RECORD
+    lines = text.splitlines()
+    assert '  {"epoch": 1, "train_loss": 0.5},' in lines
+    assert '  {"epoch": 2, "train_loss": 0.25}' in lines
+    assert len(lines) == len(RECORD) + len(RECORD["history"]) + 3
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"),
+    [
+        ({"settings": "t", "all": "b"}, "the settings"),
+        ({"data": "e", "all": "b"}, "the data"),
+        ({"code": "x", "all": "b"}, "the code"),
+        ({"settings": "t", "code": "x", "all": "b"}, "the settings and the code"),
+        ({"all": "b"}, "the seed's number"),
+    ],
+)
+def test_a_stale_record_is_not_used_and_the_user_told_why(
+    tmp_path: Path, then: dict[str, str], reason: str
+) -> None:
+    path = tmp_path / "seed-03.json"
+    write_record(path, {**RECORD, "digests": {**NOW, **then}})
+    told: list[str] = []
+    assert reusable_record(path, NOW, told.append) is None
+    assert told == [f"seed-03.json is stale: {reason} changed since; the seed runs again"]
+
+
+def test_a_record_that_holds_is_used_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "seed-03.json"
+    told: list[str] = []
+    assert reusable_record(path, NOW, told.append) is None
+    write_record(path, RECORD)
+    assert reusable_record(path, NOW, told.append) == RECORD
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b'"digests"',
+        b"{}",
+        b"\xff\xfe",
+        b'{"digests": null}',
+        b'{"digests": []}',
+        b'{"digests": "a"}',
+        b"<<<<<<< HEAD\n{}\n",
+    ],
+)
+def test_what_is_no_record_is_told_and_not_used(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "seed-03.json"
+    path.write_bytes(content)
+    told: list[str] = []
+    assert reusable_record(path, NOW, told.append) is None
+    assert len(told) == 1
+    assert "seed-03.json" in told[0]
+    assert "the seed runs again" in told[0]
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds that are really searched; instead of the search a small record is written."""
+    seeds: list[int] = []
+
+    def instead(job: Job, images: Any, current: dict[str, str], progress: Any) -> Record:
+        seeds.append(job.seed)
+        history = [{"epoch": 1, "train_loss": 0.5, "active_rows": [1, 2]}]
+        record = {"seed": job.seed, "digests": current, "history": history}
+        write_record(record_path(job.project, job.run.name, job.seed), record)
+        return record
+
+    monkeypatch.setattr(seed_module, "_search", instead)
+    return seeds
+
+
+def test_a_finished_seed_is_not_searched_again(
+    project: Path, job_in: JobIn, searches: list[int]
+) -> None:
+    first = search_seed(job_in(project))
+    assert search_seed(job_in(project)) == first
+    assert searches == [0]
+    assert messages_of(job_in(project)) == []
+    search_seed(job_in(project, seed=1))
+    assert searches == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"experiments.autoencoder.mu": 0.08},
+        {"protocols.paper.initial_scale": 5},
+        {"optimizer.delta": 2.0},
+        {"experiments.autoencoder.epochs": 5},
+    ],
+)
+def test_other_settings_make_a_record_stale(
+    new_project: NewProject, job_in: JobIn, searches: list[int], changes: dict[str, Any]
+) -> None:
+    search_seed(job_in(new_project()))
+    job = job_in(new_project(changes=changes))
+    search_seed(job)
+    assert searches == [0, 0]
+    reason = "seed-00.json is stale: the settings changed since; the seed runs again"
+    assert messages_of(job) == [reason]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"experiments.residual.mu": 0.08},
+        {"protocols.authors.held_out": 5},
+        {"protocols.paper.logits": "relu"},
+        {"seeds.paper-autoencoder": 9},
+    ],
+)
+def test_what_decides_nothing_leaves_a_record_as_it_is(
+    new_project: NewProject, job_in: JobIn, searches: list[int], changes: dict[str, Any]
+) -> None:
+    search_seed(job_in(new_project()))
+    search_seed(job_in(new_project(changes=changes)))
+    assert searches == [0]
+
+
+def test_other_code_makes_a_record_stale(
+    project: Path, job_in: JobIn, searches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_in(project)
+    search_seed(job)
+    monkeypatch.setattr("bregman_nas.search.digest._CODE", defaultdict(lambda: "another"))
+    search_seed(job)
+    assert searches == [0, 0]
+    assert messages_of(job)[0].startswith("seed-00.json is stale: the code changed since")
+
+
+def test_other_data_make_a_record_stale(
+    project: Path, job_in: JobIn, searches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_in(project)
+    search_seed(job)
+
+    def other_images(*which: Any) -> Any:
+        images = files.load(*which)
+        return replace(images, sha256={**images.sha256, "train-images-idx3-ubyte": "0" * 64})
+
+    monkeypatch.setattr(seed_module, "files", SimpleNamespace(load=other_images))
+    search_seed(job)
+    assert searches == [0, 0]
+    assert messages_of(job)[0].startswith("seed-00.json is stale: the data changed since")
+
+
+def test_the_record_of_another_seed_under_this_name_is_stale(
+    project: Path, job_in: JobIn, searches: list[int]
+) -> None:
+    search_seed(job_in(project, seed=1))
+    paths = [record_path(project, "paper-autoencoder", seed) for seed in (0, 1)]
+    paths[0].write_bytes(paths[1].read_bytes())
+    search_seed(job_in(project))
+    assert searches == [1, 0]
+    assert "the seed's number changed" in messages_of(job_in(project))[0]
+
+
+def test_where_it_is_computed_decides_nothing(job_in: JobIn, project: Path) -> None:
+    job = job_in(project)
+    assert digests(job.run, 0, {"a": "b"}) == digests(job.run, 0, {"a": "b"})
+    assert digests(job.run, 0, {"a": "b"})["all"] != digests(job.run, 1, {"a": "b"})["all"]
+    assert digests(job.run, 0, {"a": "b"})["all"] != digests(job.run, 0, {"a": "c"})["all"]
+
+
+def test_an_unreadable_record_is_replaced_by_a_new_search(
+    project: Path, job_in: JobIn, searches: list[int]
+) -> None:
+    job = job_in(project)
+    path = record_path(project, job.run.name, 0)
+    path.parent.mkdir(parents=True)
+    path.write_text("<<<<<<< HEAD\n", "utf-8")
+    record = search_seed(job)
+    assert read_record(path) == record
+    assert searches == [0]
+    assert messages_of(job) == ["seed-00.json cannot be read as a record; the seed runs again"]
+
+
+def test_a_record_of_a_search_says_what_it_is(project: Path, job_in: JobIn) -> None:
+    job = job_in(project)
+    record = search_seed(job)
+    text = record_path(project, job.run.name, 0).read_text("utf-8")
+    assert strictly(text) == read_record(record_path(project, job.run.name, 0))
+    assert sum(line.startswith('  {"epoch"') for line in text.splitlines()) == 3
+    assert (record["run"], record["seed"]) == (job.run.name, 0)
+    assert record["settings"] == job.run.decisive()
+    assert set(record["provenance"]["versions"]) == {"bregman-nas", "torch", "numpy", "python"}
+    assert set(record["provenance"]["host"]) == {"system", "processor", "cores", "device"}
+    assert record["provenance"]["seconds"] > 0
+    assert picture_path(project, job.run.name, 0).read_bytes().startswith(b"\x89PNG")
+    assert (job.workspace / "network.pt").exists()
+    assert not list(job.workspace.glob("*.ckpt"))
+    assert str(project) not in text, "a record has no paths"
+
+
+def test_the_second_process_on_a_seed_waits_and_takes_the_record_of_the_first(
+    new_project: NewProject, job_in: JobIn, start: Start, wait_until: WaitUntil
+) -> None:
+    project = new_project(changes={"experiments.autoencoder.epochs": 8})
+    job = job_in(project)
+    lock = filelock.FileLock(job.workspace / "lock")
+    job.workspace.mkdir(parents=True)
+    with lock:
+        second = start(job)
+        waits = "another process works on this seed; a second one waits for its record"
+        wait_until(lambda: (job.workspace / "progress.json").exists(), "the second began")
+        wait_until(lambda: messages_of(job) == [waits], "the second said that it waits")
+        written = replace_history(job)
+    second.join(60)
+    assert second.exitcode == 0
+    note = json.loads((job.workspace / "progress.json").read_text("utf-8"))
+    assert (note["done"], note["reused"]) == (True, True)
+    assert read_record(record_path(project, job.run.name, 0)) == written
+
+
+def replace_history(job: Job) -> Record:
+    """Do in short what the first process would: leave a record that holds."""
+    images = files.load(job.run.experiment.dataset, job.run.source, job.project)
+    history = [{"epoch": 8, "train_loss": 0.5, "active_rows": [1, 2]}]
+    record: Record = {"digests": digests(job.run, job.seed, images.sha256), "history": history}
+    write_record(record_path(job.project, job.run.name, job.seed), record)
+    return record
+
+
+def test_two_processes_on_one_seed_leave_one_record(
+    project: Path, job_in: JobIn, start: Start
+) -> None:
+    job = job_in(project)
+    both = [start(job), start(job)]
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
+    note = json.loads((job.workspace / "progress.json").read_text("utf-8"))
+    assert note["reused"], "the one that came second searched again"
+    assert read_record(record_path(project, job.run.name, 0))["provenance"]["interruptions"] == 0
+
+
+def test_the_lock_of_a_killed_process_is_free(
+    project: Path, job_in: JobIn, start: Start, wait_until: WaitUntil
+) -> None:
+    job = job_in(project, seconds_between_checkpoints=0)
+    lock = filelock.FileLock(job.workspace / "lock")
+    owner = start(job)
+    wait_until((job.workspace / "last.ckpt").exists, "the first process was at work")
+    with pytest.raises(filelock.Timeout):
+        lock.acquire(blocking=False)
+    owner.kill()
+    owner.join()
+    assert owner.exitcode == -signal.SIGKILL
+    with lock.acquire(blocking=False):
+        pass
+
+
+def test_the_lock_is_free_after_a_search_that_failed(
+    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    job = job_in(project)
+    monkeypatch.setattr(seed_module, "_search", failing)
+    with pytest.raises(OSError, match="No space") as caught:
+        search_seed(job)
+    with filelock.FileLock(job.workspace / "lock").acquire(blocking=False):
+        assert caught.value.errno == 28

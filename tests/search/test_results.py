@@ -1,0 +1,194 @@
+"""metrics.json, seeds.csv and history.csv, by hand from small records."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bregman_nas.search.results import write_results
+
+EPOCH = {
+    "learning_rate": 0.001,
+    "held_out_loss": 0.5,
+    "switched_on": [0, 1],
+    "switched_off": [1, 0],
+}
+
+
+def mlp(seed: int, loss: float, widths: list[int], skips: bool = False) -> dict[str, Any]:
+    tau = {"skips": [[0.5], [-0.25, float(seed)]]} if skips else {}
+    parts = {
+        f"{part}_baselines": {"input_unchanged": 0.25, "mean_image": 0.5, "zero": 1.0}
+        for part in ("test", "held_out")
+    }
+    first = {"epoch": 1, **EPOCH, "train_loss": 1.0, "active_rows": [1, 2], "living_rows": [7, 8]}
+    last = {"epoch": 2, **EPOCH, "train_loss": loss, "active_rows": widths, "living_rows": [5, 6]}
+    return {
+        "seed": seed,
+        "result": {
+            "test_mse": loss / 2,
+            "held_out_mse": loss / 4,
+            **parts,
+            "active_rows": widths,
+            "effective_rows": [w - 1 for w in widths],
+            "output_rows": [0, 1],
+            **tau,
+        },
+        "history": [first | tau, last | tau],
+    }
+
+
+DENSENET: dict[str, Any] = {
+    "seed": 4,
+    "result": {
+        "test_accuracy": 0.75,
+        "held_out_accuracy": 0.5,
+        "test_loss": 1.0,
+        "held_out_loss": 2.0,
+        "active_kernels": [1, 2, 3, 4],
+        "kernel_norms": [[[1.0]]],
+    },
+    "history": [
+        {
+            "epoch": 1,
+            "learning_rate": 0.5,
+            "train_loss": 3.0,
+            "active_kernels": [1, 2, 3, 4],
+            "active_channels": [5, 6, 7, 8],
+            "living_channels": [9, 10, 11, 12],
+            "switched_on": [13, 14, 15, 16],
+            "switched_off": [0, 0, 0, 17],
+        }
+    ],
+}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    header, *lines = path.read_text("utf-8").splitlines()
+    names = header.split(",")
+    return [dict(zip(names, line.split(","), strict=True)) for line in lines]
+
+
+def strictly(path: Path) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    return json.loads(path.read_text("utf-8"), parse_constant=refuse)
+
+
+def test_two_seeds_by_hand(tmp_path: Path) -> None:
+    write_results(tmp_path, [mlp(0, 0.25, [10, 20]), mlp(1, 0.75, [14, 20])])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "history.csv",
+        "metrics.json",
+        "seeds.csv",
+    ]
+    seeds = table(tmp_path / "seeds.csv")
+    assert seeds[1] == {
+        "seed": "1",
+        "test_mse": "0.375",
+        "held_out_mse": "0.1875",
+        "train_loss": "0.75",
+        "learning_rate": "0.001",
+        "width_1": "14",
+        "width_2": "20",
+        "effective_1": "13",
+        "effective_2": "19",
+        "living_1": "5",
+        "living_2": "6",
+        "test_mse_input_unchanged": "0.25",
+        "test_mse_mean_image": "0.5",
+        "test_mse_zero": "1.0",
+        "held_out_mse_input_unchanged": "0.25",
+        "held_out_mse_mean_image": "0.5",
+        "held_out_mse_zero": "1.0",
+    }
+    assert [row["seed"] for row in seeds] == ["0", "1"]
+    metrics = strictly(tmp_path / "metrics.json")
+    assert metrics["seeds"] == 2
+    assert metrics["train_loss"] == {"mean": 0.5, "std": pytest.approx(0.5 / 2**0.5)}
+    assert metrics["width_1"] == {"mean": 12.0, "std": pytest.approx(8**0.5)}
+    assert metrics["width_2"] == {"mean": 20.0, "std": 0.0}
+    assert set(metrics) == {"seeds", "diverged", *seeds[0]} - {"seed"}
+    history = table(tmp_path / "history.csv")
+    assert [(row["seed"], row["epoch"], row["width_1"], row["living_2"]) for row in history] == [
+        ("0", "1", "1", "8"),
+        ("0", "2", "10", "6"),
+        ("1", "1", "1", "8"),
+        ("1", "2", "14", "6"),
+    ]
+    assert set(history[0]) == {
+        *("seed", "epoch", "learning_rate", "train_loss", "held_out_loss"),
+        *("width_1", "width_2", "living_1", "living_2"),
+        *("switched_on_1", "switched_on_2", "switched_off_1", "switched_off_2"),
+    }
+    assert (history[0]["switched_on_2"], history[0]["switched_off_2"]) == ("1", "0")
+
+
+def test_skips_are_named_as_in_the_article(tmp_path: Path) -> None:
+    write_results(tmp_path, [mlp(3, 0.25, [10, 20], skips=True)])
+    (row,) = table(tmp_path / "seeds.csv")
+    skips = {name: value for name, value in row.items() if name.startswith("skip")}
+    assert skips == {"skip_0_0": "0.5", "skip_1_0": "-0.25", "skip_1_1": "3.0"}
+    assert table(tmp_path / "history.csv")[0].items() >= skips.items()
+
+
+def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
+    write_results(tmp_path, [mlp(0, 0.25, [10, 20])])
+    assert strictly(tmp_path / "metrics.json")["train_loss"] == {"mean": 0.25, "std": None}
+
+
+def test_a_densenet_by_hand(tmp_path: Path) -> None:
+    write_results(tmp_path, [DENSENET])
+    (row,) = table(tmp_path / "seeds.csv")
+    layers = [f"{name}_{l}" for name in ("kernels", "channels", "living") for l in range(1, 3)]
+    ends = [
+        f"{name}_{end}" for name in ("kernels", "channels", "living") for end in ("first", "last")
+    ]
+    accuracies = ["test_accuracy", "held_out_accuracy", "test_loss", "held_out_loss"]
+    assert set(row) == {"seed", *accuracies, "train_loss", "learning_rate", *layers, *ends}
+    assert [row[f"kernels_{l}"] for l in ("first", 1, 2, "last")] == ["1", "2", "3", "4"]
+    assert [row[f"channels_{l}"] for l in ("first", 1, 2, "last")] == ["5", "6", "7", "8"]
+    assert [row[f"living_{l}"] for l in ("first", 1, 2, "last")] == ["9", "10", "11", "12"]
+    (line,) = table(tmp_path / "history.csv")
+    assert [line[f"switched_on_{l}"] for l in ("first", 1, 2, "last")] == ["13", "14", "15", "16"]
+    assert (line["kernels_last"], line["switched_off_last"]) == ("4", "17")
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_search_that_diverged_is_counted(tmp_path: Path, broken: float, number: int) -> None:
+    others = [mlp(seed, 0.25, [10, 20]) for seed in range(1, number)]
+    write_results(tmp_path, [mlp(0, broken, [0, 0]), *others])
+    metrics = strictly(tmp_path / "metrics.json")
+    assert (metrics["seeds"], metrics["diverged"]) == (number, 1)
+    # It does not enter the mean of what is not finite; the others all have the same loss.
+    assert metrics["test_mse"]["mean"] == (others[0]["result"]["test_mse"] if others else None)
+    assert metrics["test_mse"]["std"] == (0.0 if number == 3 else None)
+    assert metrics["width_1"]["mean"] == 10 * (number - 1) / number
+    assert table(tmp_path / "seeds.csv")[0]["test_mse"] == str(broken)
+    assert len(table(tmp_path / "history.csv")) == 2 * number
+
+
+def test_without_records_the_files_say_so(tmp_path: Path) -> None:
+    write_results(tmp_path, [])
+    assert strictly(tmp_path / "metrics.json") == {"seeds": 0, "diverged": 0}
+    assert table(tmp_path / "seeds.csv") == table(tmp_path / "history.csv") == []
+
+
+def test_a_failing_write_leaves_the_old_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_results(tmp_path, [mlp(0, 0.25, [10, 20])])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            write_results(tmp_path, [mlp(0, 0.5, [10, 20])])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

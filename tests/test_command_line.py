@@ -1,0 +1,330 @@
+"""The commands as a user runs them: quick help, clear mistakes, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bregman_nas import cli
+from bregman_nas.search import seed as seed_module
+from bregman_nas.search.records import record_path
+from bregman_nas.search.seed import Job, search_seed
+
+NewProject = Callable[..., Path]
+JobIn = Callable[..., Job]
+WaitUntil = Callable[..., None]
+
+# The command itself, with checkpoints all the time, and Ctrl-C heard also where pytest was started
+# in the background.
+COMMAND = """
+import functools, signal, sys
+from bregman_nas.search import seed
+seed.Job = functools.partial(seed.Job, seconds_between_checkpoints=0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from bregman_nas.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run_command(project: Path, *arguments: str) -> int:
+    return cli.main(["--project", str(project), *arguments])
+
+
+def complaint(capfd: pytest.CaptureFixture[str]) -> str:
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return err
+
+
+def test_help_is_quick_and_needs_no_torch() -> None:
+    code = (
+        "import sys, bregman_nas.cli\n"
+        "try: bregman_nas.cli.main(['--help'])\n"
+        "finally: print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    seconds = []
+    for _ in range(3):
+        begin = time.monotonic()
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        seconds.append(time.monotonic() - begin)
+        assert ended.returncode == 0, ended.stderr
+        assert "usage: bregman-nas" in ended.stdout
+        assert ended.stdout.endswith("\n[]\n")
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", ["prepare", "search"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: bregman-nas {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["seek"],
+        ["search"],
+        ["search", "paper-autoencoder", "--seeds", "one"],
+        ["search", "paper-autoencoder", "--seeds", "0,-1"],
+        ["search", "paper-autoencoder", "--seeds", ""],
+        ["search", "paper-autoencoder", "--workers", "many"],
+        ["search", "paper-autoencoder", "--engine", "steam"],
+    ],
+)
+def test_wrong_arguments_show_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: bregman-nas" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--workers", "0"], ["--workers", "-2"], ["--device", "abacus"], ["--scheduler", "nowhere"]],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_an_impossible_option_is_a_clear_error(
+    project: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    try:
+        status = run_command(project, "search", "paper-autoencoder", *arguments)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    assert status in (1, 2)
+    assert arguments[-1] in complaint(capfd)
+    assert not (project / "results").exists()
+
+
+def test_an_unknown_run_is_answered_with_the_known_ones(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(project, "search", "paper-transformer") == 1
+    message = complaint(capfd)
+    assert "there is no run 'paper-transformer'" in message
+    for known in ("paper-autoencoder", "authors-residual", "authors-densenet"):
+        assert known in message
+
+
+@pytest.mark.parametrize("command", [["prepare"], ["search", "paper-autoencoder"]])
+def test_a_mistake_in_params_yaml_is_named(
+    new_project: NewProject, capfd: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    project = new_project(changes={"experiments.residual.mu": -1})
+    assert run_command(project, *command) == 1
+    assert "experiments.residual.mu = -1: must be " in complaint(capfd)
+
+
+def test_outside_of_the_repository_the_user_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(tmp_path, "search", "paper-autoencoder") == 1
+    assert f"is {tmp_path} the top of the repository?" in complaint(capfd)
+
+
+@pytest.mark.parametrize("command", [["prepare"], ["search", "paper-autoencoder"]])
+def test_missing_data_are_a_clear_error(
+    new_project: NewProject,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    def here(jobs: list[Job], *_: object) -> list[Any]:
+        return [search_seed(job) for job in jobs]  # not in a process that would reach the network
+
+    monkeypatch.delenv("BREGMAN_NAS_DATA", raising=False)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", no_network)
+    monkeypatch.setattr("bregman_nas.search.executor.search_seeds", here)
+    project = new_project(changes={"data.source": "full"})
+    assert run_command(project, *command) == 1
+    message = complaint(capfd)
+    assert message.startswith("bregman-nas: ")
+    assert "could not be downloaded" in message
+    assert "BREGMAN_NAS_DATA" in message
+    assert not (project / "results").exists()
+    assert not (project / "data" / "manifest.json").exists()
+
+
+def test_damaged_data_in_a_worker_are_a_clear_error(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (project / "data" / "sample").unlink()
+    (project / "data" / "sample").mkdir()
+    (project / "data" / "sample" / "SHA256SUMS").write_text("", "utf-8")
+    assert run_command(project, "search", "paper-autoencoder", "--workers", "2") == 1
+    message = complaint(capfd)
+    assert "bregman-nas: " in message
+    assert "SHA256SUMS: has no line for mnist/train-images" in message
+
+
+def test_prepare_notes_the_data_of_all_runs_and_always_the_same(
+    new_project: NewProject, project: Path
+) -> None:
+    manifest = project / "data" / "manifest.json"
+    assert run_command(project, "prepare") == 0
+    content = manifest.read_bytes()
+    noted = json.loads(content)
+    assert noted["source"] == "sample"
+    assert sorted(noted["datasets"]) == ["fashion-mnist", "mnist"]
+    assert noted["datasets"]["mnist"]["train-images-idx3-ubyte"]["items"] == 2000
+    assert content.endswith(b"}\n")
+    assert run_command(project, "prepare") == 0
+    assert manifest.read_bytes() == content
+    elsewhere = new_project("elsewhere")
+    assert run_command(elsewhere, "prepare") == 0
+    assert (elsewhere / "data" / "manifest.json").read_bytes() == content
+
+
+def test_prepare_looks_at_no_data_that_no_run_needs(new_project: NewProject) -> None:
+    project = new_project(changes={"seeds": {"paper-autoencoder": 1}})
+    assert run_command(project, "prepare") == 0
+    noted = json.loads((project / "data" / "manifest.json").read_text("utf-8"))
+    assert list(noted["datasets"]) == ["mnist"]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches without worker processes."""
+
+    def here(jobs: list[Job], *_: object) -> list[Any]:
+        return [search_seed(job) for job in jobs]
+
+    monkeypatch.setattr("bregman_nas.search.executor.search_seeds", here)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewProject) -> None:
+    project = new_project(changes={"experiments.autoencoder.epochs": 1})
+    folder = project / "results" / "paper-autoencoder"
+    assert run_command(project, "search", "paper-autoencoder", "--seeds", "1") == 0
+    assert [path.name for path in folder.iterdir()] == ["records"]
+    assert run_command(project, "search", "paper-autoencoder") == 0
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"records", "metrics.json", "seeds.csv", "history.csv"}
+    assert json.loads((folder / "metrics.json").read_text("utf-8"))["seeds"] == 2
+    declared = {name: (folder / name).read_bytes() for name in files - {"records"}}
+    for path in (project / "results").rglob("seed-*"):
+        path.unlink()
+    assert run_command(project, "search", "paper-autoencoder") == 0
+    for name, content in declared.items():
+        assert (folder / name).read_bytes() == content, f"{name} differs from run to run"
+
+
+def test_a_run_without_seeds_has_results_that_say_so(new_project: NewProject) -> None:
+    project = new_project(changes={"seeds.authors-densenet": 0})
+    assert run_command(project, "search", "authors-densenet") == 0
+    folder = project / "results" / "authors-densenet"
+    assert json.loads((folder / "metrics.json").read_text("utf-8")) == {"seeds": 0, "diverged": 0}
+    assert (folder / "seeds.csv").read_text("utf-8") == "seed\n"
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("file", ["results", "checkpoints", "results/paper-autoencoder"])
+def test_a_folder_that_cannot_be_written_is_a_clear_error(
+    new_project: NewProject, capfd: pytest.CaptureFixture[str], file: str
+) -> None:
+    project = new_project(changes={"experiments.autoencoder.epochs": 1})
+    (project / file).parent.mkdir(exist_ok=True)
+    (project / file).write_text("no folder", "utf-8")
+    assert run_command(project, "search", "paper-autoencoder") == 1
+    message = complaint(capfd)
+    assert str(project / file) in message
+    assert len(message.splitlines()) == 1
+    assert (project / file).read_text("utf-8") == "no folder"
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_full_disk_is_a_clear_error_and_truncates_nothing(
+    new_project: NewProject,
+    job_in: JobIn,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = new_project(changes={"experiments.autoencoder.epochs": 1})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert run_command(project, "search", "paper-autoencoder") == 1
+    message = complaint(capfd)
+    assert message == "bregman-nas: [Errno 28] No space left on device\n"
+    assert not record_path(project, "paper-autoencoder", 0).exists()
+    assert list(job_in(project).workspace.glob(".*")) == []
+    assert run_command(project, "search", "paper-autoencoder") == 0
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_fault_of_the_program_keeps_its_traceback(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(seed_module, "_search", fault)
+    with pytest.raises(ZeroDivisionError):
+        run_command(project, "search", "paper-autoencoder")
+
+
+def alive(group: int) -> list[int]:
+    """The processes of a process group that have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, its_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # ended meanwhile
+        if int(its_group) == group and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_ctrl_c_stops_the_workers_and_leaves_a_state_to_continue_from(
+    new_project: NewProject, job_in: JobIn, wait_until: WaitUntil
+) -> None:
+    project = new_project(changes={"experiments.autoencoder.epochs": 1000})
+    jobs = [job_in(project, seed=seed) for seed in (0, 1)]
+    command = subprocess.Popen(
+        [
+            *(sys.executable, "-c", COMMAND, "--project", str(project)),
+            *("search", "paper-autoencoder", "--workers", "2"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for job in jobs:
+            wait_until((job.workspace / "before.ckpt").exists, "both seeds were at work")
+        assert len(alive(command.pid)) >= 3
+        os.killpg(command.pid, signal.SIGINT)
+        _, said = command.communicate(timeout=20)
+        wait_until(lambda: not alive(command.pid), "all workers had ended", 5)
+    finally:
+        if alive(command.pid):
+            os.killpg(command.pid, signal.SIGKILL)
+        command.wait()
+    assert command.returncode == 130
+    assert "interrupted; the same command continues from the checkpoints" in said
+    assert "Traceback" not in said
+    assert not (project / "results").exists()
+    for job in jobs:
+        checkpoints = sorted(path.name for path in job.workspace.glob("*.ckpt"))
+        assert checkpoints == ["before.ckpt", "last.ckpt"]
