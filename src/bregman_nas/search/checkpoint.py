@@ -55,7 +55,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, digest: str, tell: Callable[[str], None]) -> None:
         self.last = self.path(folder)
-        self.before = folder / "before.ckpt"
+        self.before = self.path_before(folder)
         self._digest = digest
         self._tell = tell
 
@@ -63,6 +63,11 @@ class Checkpoints:
     def path(folder: Path) -> Path:
         """Where the last one is."""
         return folder / "last.ckpt"
+
+    @staticmethod
+    def path_before(folder: Path) -> Path:
+        """Where the one before it is."""
+        return folder / "before.ckpt"
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a new checkpoint; the last one becomes the one before.
@@ -75,7 +80,7 @@ class Checkpoints:
         content = buffer.getvalue()
         if self.last.exists():
             # A hard link, not a move: at no moment is there no checkpoint.
-            spare = self.before.with_suffix(".tmp")
+            spare = self.before.with_name(f".{self.before.name}.link")
             spare.unlink(missing_ok=True)
             os.link(self.last, spare)
             os.replace(spare, self.before)

@@ -68,6 +68,7 @@ class Job:
         """All files that the search writes as a whole or not at all."""
         return (
             Checkpoints.path(self.workspace),
+            Checkpoints.path_before(self.workspace),
             self.network,
             record_path(self.project, self.run.name, self.seed),
             picture_path(self.project, self.run.name, self.seed),
