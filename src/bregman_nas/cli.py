@@ -100,11 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     readme.set_defaults(command=_readme)
 
     bench = commands.add_parser(
-        "bench", help="measure the compact trainers against the textbook loop (an hour)"
+        "bench", help="measure the compact trainers against the textbook loop, on an idle machine"
     )
     bench.add_argument("runs", nargs="*", metavar="RUN", help="default: all that have seeds")
     bench.add_argument(
-        "--epochs", type=int, help="shorter searches, whose ratio is that of their epochs alone"
+        "--train",
+        type=int,
+        default=10,
+        metavar="EPOCHS",
+        help="train that far to measure on the way (default: 10)",
     )
     bench.set_defaults(command=_bench)
 
@@ -193,21 +197,20 @@ def _readme(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from bregman_nas.bench import measure, report, write
+    from bregman_nas.bench import measure, report, start_up, write
     from bregman_nas.settings import load_settings
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
-    names = options.runs or [name for name, seeds in settings.seeds.items() if seeds]
+    starts = start_up(project)
+    for command, seconds in starts.items():
+        print(f"{command}: {seconds:.2f} s")
     measured = []
-    for name in names:
-        run = settings.run(name)
-        measured.append(measure(run, 0, project, options.epochs or run.experiment.epochs))
+    for name in options.runs or [name for name, seeds in settings.seeds.items() if seeds]:
+        measured.append(measure(settings.run(name), project, options.train))
         print(report(measured[-1:]).splitlines()[-1], flush=True)
     print(f"\n{report(measured)}")
-    path = project / "build" / "bench.json"
-    write(measured, path)
-    print(f"\nAll numbers: {path}")
+    print(f"\nAll numbers: {write(measured, starts, project)}")
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -1,0 +1,36 @@
+"""The bench by hand where it calculates, and on the sample where it measures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bregman_nas.bench import Stretch, _whole, measure, report
+from bregman_nas.search.seed import Job, search_seed
+
+
+def test_steps_between_two_moments_lie_on_a_line_and_stay_after_the_last() -> None:
+    stretches = [Stretch(0, 3.0, 8.0, 1), Stretch(2, 1.0, 8.0, 1)]
+    # In the middles of epochs 1 to 4: 2.5, 1.5, 1, 1.
+    assert _whole(stretches, "compact", 4) == pytest.approx(6.0)
+    assert _whole(stretches, "textbook", 4) == pytest.approx(32.0)
+
+
+@pytest.mark.parametrize("run", ["paper-autoencoder", "authors-densenet"])
+def test_measures_early_and_late_moments(
+    job_in: Callable[..., Job], project: Path, run: str
+) -> None:
+    job = job_in(project, run)
+    without = measure(job.run, project, last_trained=1)
+    assert [stretch["epoch"] for stretch in without["stretches"]] == [0, 1]
+
+    record = search_seed(job)
+    measured = measure(job.run, project, last_trained=1)
+
+    assert [stretch["epoch"] for stretch in measured["stretches"]] == [0, 1, 3]
+    result = record["result"]
+    active = sum(result["active_rows" if "active_rows" in result else "active_kernels"])
+    assert measured["stretches"][-1]["active"] == active
+    assert measured["ratio"] == measured["seconds"]["textbook"] / measured["seconds"]["compact"]
+    assert measured["throughput"] > 0
+    assert f"| {run} |" in report([measured])
