@@ -69,6 +69,13 @@ seeds:
   paper-autoencoder: 2
   authors-residual: 1
   authors-densenet: 1
+ablation:
+  experiment: residual
+  epochs: 2
+  seeds: 1
+  variants:
+    paper-threshold: {base: paper, change: {skip_threshold: 0.5}}
+    authors-constant: {base: authors, change: {schedule: {kind: constant}}}
 """
 
 

@@ -234,6 +234,27 @@ def test_a_run_without_seeds_has_results_that_say_so(new_project: NewProject) ->
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_variant_is_searched_and_compared_with_its_protocol(new_project: NewProject) -> None:
+    """The variant changes nothing here, and is as long: then nothing may differ."""
+    project = new_project(
+        changes={
+            "seeds": {"authors-residual": 1},
+            "experiments.residual.epochs": 2,
+            "ablation.variants": {"same": {"base": "authors", "change": {"skip_threshold": 1}}},
+        }
+    )
+    assert run_command(project, "search", "authors-residual") == 0
+    assert run_command(project, "search", "ablation/same") == 0
+    own, variant = (project / "results" / name for name in ("authors-residual", "ablation/same"))
+    assert record_path(project, "ablation/same", 0).exists()
+    assert (variant / "history.csv").read_bytes() == (own / "history.csv").read_bytes()
+    assert run_command(project, "ablation") == 0
+    content = json.loads((project / "results" / "ablation.json").read_text("utf-8"))
+    measures = content["runs"]["ablation/same"]["measures"]
+    assert {found["difference"]["mean"] for found in measures.values()} == {0.0}
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("file", ["results", "checkpoints", "results/paper-autoencoder"])
 def test_a_folder_that_cannot_be_written_is_a_clear_error(
     new_project: NewProject, capfd: pytest.CaptureFixture[str], file: str

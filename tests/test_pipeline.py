@@ -11,13 +11,13 @@ from bregman_nas.settings import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 STAGES = {"search-mnist": "mlp", "search-fashion": "densenet"}
+SEARCHES = {**STAGES, "search-ablation": "mlp"}
 
 
 @pytest.fixture(scope="module")
 def stages() -> dict[str, Any]:
     content = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text("utf-8"))
-    found: dict[str, Any] = content["stages"]
-    return found
+    return {name: stage.get("do", stage) for name, stage in content["stages"].items()}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def runs(stage: dict[str, Any]) -> list[tuple[str, str]]:
     return [(p, e) for p in matrix["protocol"] for e in matrix["experiment"]]
 
 
-@pytest.mark.parametrize(("stage", "network"), STAGES.items())
+@pytest.mark.parametrize(("stage", "network"), SEARCHES.items())
 def test_a_search_depends_on_the_modules_of_its_digest(
     stages: dict[str, Any], stage: str, network: str
 ) -> None:
@@ -67,6 +67,38 @@ def test_a_search_depends_on_the_settings_of_its_own_run(
             name = name.replace(long, letter)
         found.add(name)
     assert found == expected
+
+
+def test_a_variant_depends_on_its_own_settings(stages: dict[str, Any]) -> None:
+    assert set(stages["search-ablation"]["params"]) == {
+        "data",
+        "optimizer",
+        "batch_size",
+        "protocols.${item.base}",
+        "experiments.${ablation.experiment}",
+        "ablation.experiment",
+        "ablation.epochs",
+        "ablation.seeds",
+        "ablation.variants.${key}",
+    }
+
+
+def test_the_ablation_is_compared_with_the_runs_of_its_protocols(
+    stages: dict[str, Any], settings: Settings
+) -> None:
+    ablation = settings.ablation
+    for base in {variant.base for variant in ablation.variants.values()}:
+        assert f"{base}-{ablation.experiment}" in settings.seeds
+        assert f"results/{base}-${{ablation.experiment}}/history.csv" in stages["ablation"]["deps"]
+
+
+def test_each_stage_of_the_ablation_names_its_own_results(stages: dict[str, Any]) -> None:
+    stage = stages["search-ablation"]
+    assert stage["cmd"] == "bregman-nas search ablation/${key}"
+    declared = {path for kind in ("metrics", "plots") for entry in stage[kind] for path in entry}
+    names = ("metrics.json", "seeds.csv", "history.csv")
+    assert declared == {f"results/ablation/${{key}}/{name}" for name in names}
+    assert "results/ablation" in stages["ablation"]["deps"]
 
 
 def test_what_is_in_git_is_kept_out_of_the_cache(stages: dict[str, Any]) -> None:

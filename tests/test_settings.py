@@ -315,7 +315,18 @@ def test_a_protocol_may_begin_like_another(published: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["residual-denoising", "paper", "paper-", "paper_residual-denoising", "us-densenet", ""]
+    "name",
+    [
+        "residual-denoising",
+        "paper",
+        "paper-",
+        "paper_residual-denoising",
+        "us-densenet",
+        "",
+        "paper-plateau",
+        "ablation/",
+        "ablation/paper-residual-denoising",
+    ],
 )
 def test_a_wrong_name_is_answered_with_the_right_ones(name: str) -> None:
     settings = load_settings(PARAMS)
@@ -323,7 +334,7 @@ def test_a_wrong_name_is_answered_with_the_right_ones(name: str) -> None:
         settings.run(name)
     message = str(caught.value)
     assert f"there is no run {name!r}" in message
-    for known in settings.seeds:
+    for known in settings.runs:
         assert known in message
 
 
@@ -331,6 +342,122 @@ def test_a_run_that_is_not_under_seeds_is_not_known(params: Params) -> None:
     settings = load_settings(params({f"seeds.{MLP_RUN}": Removed}))
     with pytest.raises(SettingsError, match=f"there is no run '{MLP_RUN}'"):
         settings.run(MLP_RUN)
+
+
+VARIANT = "ablation.variants.paper-plateau"
+THRESHOLD = "ablation.variants.paper-skip-threshold-28"
+
+
+def test_a_variant_is_a_run_of_its_protocol_but_for_one_choice() -> None:
+    settings = load_settings(PARAMS)
+    run = settings.run("ablation/paper-skip-threshold-28")
+    base = settings.run(MLP_RUN)
+    assert (run.name, run.seeds) == ("ablation/paper-skip-threshold-28", settings.ablation.seeds)
+    assert run.protocol.skip_threshold == 28.0
+    assert run.protocol == base.protocol.model_copy(update={"skip_threshold": 28.0})
+    assert run.experiment == base.experiment.model_copy(update={"epochs": settings.ablation.epochs})
+    assert (run.optimizer, run.batch_size, run.source) == (
+        base.optimizer,
+        base.batch_size,
+        base.source,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variant", "choice", "protocol"),
+    [
+        ("paper-skip-threshold-28", "skip_threshold", "authors"),
+        ("paper-initial-scale-5", "initial_scale", "authors"),
+        ("paper-plateau", "schedule", "authors"),
+        ("authors-skip-threshold-1", "skip_threshold", "paper"),
+        ("authors-initial-scale-by-density", "initial_scale", "paper"),
+        ("authors-constant", "schedule", "paper"),
+    ],
+)
+def test_a_published_variant_takes_its_choice_from_the_other_protocol(
+    variant: str, choice: str, protocol: str
+) -> None:
+    settings = load_settings(PARAMS)
+    found = settings.run(f"ablation/{variant}").protocol
+    assert getattr(found, choice) == getattr(settings.protocols[protocol], choice)
+
+
+def test_a_variant_decides_as_its_protocol_would_with_that_value(params: Params) -> None:
+    file = params({"ablation.epochs": 100, f"{PAPER}.skip_threshold": 28})
+    assert decisive(file, "ablation/paper-skip-threshold-28") == decisive(file, MLP_RUN)
+
+
+def test_a_variant_is_decided_by_nothing_that_others_change(params: Params) -> None:
+    name = "ablation/paper-plateau"
+    before = decisive(PARAMS, name)
+    others: dict[str, object] = {
+        f"{THRESHOLD}.change": {"skip_threshold": 5},
+        "ablation.seeds": 7,
+        f"{RESIDUAL}.epochs": 200,
+        "protocols.authors.initial_scale": 2,
+    }
+    assert decisive(params(others), name) == before
+    assert (
+        decisive(params({f"{VARIANT}.change": {"schedule": {"kind": "constant"}}}), name) != before
+    )
+    assert decisive(params({"ablation.epochs": 51}), name) != before
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        (
+            f"{THRESHOLD}.change",
+            {"skip_threshold": -1},
+            f"{THRESHOLD}.change.skip_threshold = -1: must be greater than or equal to 0",
+        ),
+        (
+            f"{THRESHOLD}.change",
+            {"skip_treshold": 1},
+            f"{THRESHOLD}.change.skip_treshold: there is no such key; remove it or correct it",
+        ),
+        (
+            f"{VARIANT}.change",
+            {"schedule": {"kind": "cosine"}},
+            f"{VARIANT}.change.schedule.kind = 'cosine': must be 'constant' or 'plateau'",
+        ),
+        (
+            f"{VARIANT}.change",
+            {},
+            f"{VARIANT}.change = {{}}: must be one choice of a protocol, such as {{schedule: ...}}",
+        ),
+        (f"{VARIANT}.base", "ours", f"{VARIANT}.base = 'ours': must be authors or paper"),
+        (f"{VARIANT}.base", Removed, f"{VARIANT}.base: is missing"),
+        (f"{VARIANT}.seeds", 3, f"{VARIANT}.seeds: there is no such key; remove it or correct it"),
+        ("ablation.epochs", 0, "ablation.epochs = 0: must be greater than or equal to 1"),
+        ("ablation.seeds", -1, "ablation.seeds = -1: must be greater than or equal to 0"),
+        ("ablation", Removed, "ablation: is missing"),
+    ],
+)
+def test_a_mistake_in_the_ablation_is_named(
+    params: Params, path: str, value: object, line: str
+) -> None:
+    assert complaint(params({path: value})).splitlines()[1:] == [f"  {line}"]
+
+
+def test_a_variant_changes_no_two_choices(params: Params) -> None:
+    both = {"skip_threshold": 28, "initial_scale": 5}
+    assert "must be one choice of a protocol" in complaint(params({f"{VARIANT}.change": both}))
+
+
+def test_the_ablation_is_of_a_perceptron(params: Params) -> None:
+    message = complaint(params({"ablation.experiment": "densenet-fashion"}))
+    assert "ablation.experiment = 'densenet-fashion': must be an experiment with" in message
+    assert "residual-denoising" in message
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "Upper", "a_b", "a--b", "-a", ""])
+def test_a_variant_has_a_name_that_can_be_a_folder(params: Params, name: str) -> None:
+    variant = {"base": "paper", "change": {"noise": "every-epoch"}}
+    message = complaint(params({"ablation.variants": {name: variant}}))
+    assert (
+        f"must have names of small letters, digits and single hyphens, unlike {name!r}" in message
+    )
 
 
 def decisive(path: Path, name: str) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     search = commands.add_parser(
         "search", help="search all seeds of a run, such as paper-residual-denoising"
     )
-    search.add_argument("run", metavar="RUN", help="<protocol>-<experiment> of params.yaml")
+    search.add_argument(
+        "run", metavar="RUN", help="<protocol>-<experiment> or ablation/<variant> of params.yaml"
+    )
     search.add_argument(
         "--seeds",
         type=_seeds,
@@ -92,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
         "aggregate", help="write Table 1 and the layer widths from the results of all runs"
     )
     aggregate.set_defaults(command=_aggregate)
+
+    ablation = commands.add_parser(
+        "ablation", help="write the table that compares the ablation with the runs of its protocols"
+    )
+    ablation.set_defaults(command=_ablation)
 
     figures = commands.add_parser("figures", help="draw all figures from the results of all runs")
     figures.set_defaults(command=_figures)
@@ -149,7 +156,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
-    datasets = sorted({settings.run(name).experiment.dataset for name in settings.seeds})
+    datasets = sorted({settings.run(name).experiment.dataset for name in settings.runs})
     content = json.dumps(manifest(project, settings.data.source, datasets), indent=2)
     (project / "data" / "manifest.json").write_text(f"{content}\n", encoding="utf-8")
 
@@ -182,6 +189,14 @@ def _aggregate(options: argparse.Namespace) -> None:
     from bregman_nas.report.tables import aggregate
 
     aggregate(options.project.resolve())
+
+
+def _ablation(options: argparse.Namespace) -> None:
+    from bregman_nas.report.ablation import write
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    write(project, load_settings(project / "params.yaml").ablation)
 
 
 def _figures(options: argparse.Namespace) -> None:

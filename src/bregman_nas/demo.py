@@ -13,6 +13,9 @@ _COPIED = ("data/sample", "src", ".dvc/config", ".dvcignore", "dvc.yaml", "param
 _EPOCHS = {"mlp": 20, "densenet": 1}
 _SEEDS = {"mlp": 2, "densenet": 1}
 _BATCH_SIZE = 32
+# Each variant costs the start of a process beside its search.
+_ABLATION = {"epochs": 5, "seeds": 1}
+_VARIANTS = 2
 
 
 def demonstrate(project: Path) -> None:
@@ -63,5 +66,8 @@ def _shrink(params: Path) -> None:
             e["network"] for name, e in content["experiments"].items() if run.endswith(f"-{name}")
         )
         content["seeds"][run] = _SEEDS[network]
+    ablation = content["ablation"]
+    ablation |= _ABLATION
+    ablation["variants"] = dict(list(ablation["variants"].items())[:_VARIANTS])
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)

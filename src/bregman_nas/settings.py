@@ -1,5 +1,6 @@
 """The schema of params.yaml, and the one place that reads it."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,9 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 #: How a search is computed: `compact` is fast, `textbook` its readable reference.
 Engine = Literal["compact", "textbook"]
+
+#: The runs of the ablation are named `ablation/<variant>`, which is also their folder.
+ABLATION = "ablation"
 
 
 class SettingsError(Exception):
@@ -116,6 +120,39 @@ class DenseNetExperiment(_Experiment):
 Experiment = Annotated[MLPExperiment | DenseNetExperiment, Field(discriminator="network")]
 
 
+class Variant(_Block):
+    """A protocol in which one choice is another: `change` maps its key to its value."""
+
+    base: str
+    change: dict[str, Any]
+
+    @pydantic.field_validator("change")
+    @classmethod
+    def _alone(cls, change: dict[str, Any]) -> dict[str, Any]:
+        if len(change) != 1:
+            raise ValueError("must be one choice of a protocol, such as {schedule: ...}")
+        return change
+
+
+class Ablation(_Block):
+    """One experiment, searched again for each choice that is changed alone."""
+
+    experiment: str
+    epochs: Count
+    seeds: Annotated[int, Field(ge=0)]
+    variants: dict[str, Variant]
+
+    @pydantic.field_validator("variants")
+    @classmethod
+    def _names_are_of_folders(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        wrong = [name for name in variants if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
+        if wrong:
+            raise ValueError(
+                f"must have names of small letters, digits and single hyphens, unlike {wrong[0]!r}"
+            )
+        return variants
+
+
 class Run(_Block):
     """One experiment under one protocol: what a search stage works off, for all its seeds."""
 
@@ -147,6 +184,7 @@ class Settings(_Block):
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
     seeds: dict[str, Annotated[int, Field(ge=0)]]
+    ablation: Ablation
 
     @pydantic.model_validator(mode="after")
     def _runs_exist(self) -> "Settings":
@@ -159,29 +197,69 @@ class Settings(_Block):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _variants_exist(self) -> "Settings":
+        name = self.ablation.experiment
+        possible = [e for e, experiment in self.experiments.items() if experiment.network == "mlp"]
+        if name not in possible:
+            raise ValueError(
+                f"ablation.experiment = {name!r}: must be an experiment with the multi-layer "
+                f"perceptron: {' or '.join(possible)}"
+            )
+        for name, variant in self.ablation.variants.items():
+            where = f"ablation.variants.{name}"
+            if variant.base not in self.protocols:
+                raise ValueError(
+                    f"{where}.base = {variant.base!r}: must be {' or '.join(self.protocols)}"
+                )
+            try:
+                self._protocol_of(variant)
+            except pydantic.ValidationError as error:
+                problems = _describe(error.errors(include_url=False), variant.change)
+                raise ValueError(f"{where}.change.{problems[0]}") from error
+        return self
+
+    @property
+    def runs(self) -> list[str]:
+        """The names of all runs: those that have seeds, then those of the ablation."""
+        return [*self.seeds, *(f"{ABLATION}/{name}" for name in self.ablation.variants)]
+
     def run(self, name: str) -> Run:
-        """The run `<protocol>-<experiment>`.
+        """The run `<protocol>-<experiment>` or `ablation/<variant>`.
 
         Raises:
-            SettingsError: if it is not among those that have seeds.
+            SettingsError: if it is not among `runs`.
         """
-        if name not in self.seeds:
+        if name not in self.runs:
             raise SettingsError(
-                f"there is no run {name!r} under `seeds` in params.yaml; there are "
-                f"{', '.join(self.seeds)}"
+                f"there is no run {name!r} in params.yaml; there are {', '.join(self.runs)}"
             )
-        protocol, experiment = next(
-            (p, e) for p in self.protocols for e in self.experiments if f"{p}-{e}" == name
-        )
+        if name in self.seeds:
+            base, experiment_name = next(
+                (p, e) for p in self.protocols for e in self.experiments if f"{p}-{e}" == name
+            )
+            protocol, seeds = self.protocols[base], self.seeds[name]
+            experiment = self.experiments[experiment_name]
+        else:
+            ablation = self.ablation
+            protocol = self._protocol_of(ablation.variants[name.removeprefix(f"{ABLATION}/")])
+            experiment = self.experiments[ablation.experiment].model_copy(
+                update={"epochs": ablation.epochs}
+            )
+            seeds = ablation.seeds
         return Run(
             name=name,
             source=self.data.source,
             optimizer=self.optimizer,
             batch_size=self.batch_size,
-            protocol=self.protocols[protocol],
-            experiment=self.experiments[experiment],
-            seeds=self.seeds[name],
+            protocol=protocol,
+            experiment=experiment,
+            seeds=seeds,
         )
+
+    def _protocol_of(self, variant: Variant) -> Protocol:
+        base = self.protocols[variant.base].model_dump()
+        return Protocol.model_validate({**base, **variant.change})
 
 
 def load_settings(path: Path) -> Settings:

@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from bregman_nas.report import figure1, figure2, figure3, figure4, figure5, figure6
+from bregman_nas.report import figure1, figure2, figure3, figure4, figure5, figure6, figure7
 from bregman_nas.report.style import study_style
 
 MODULES = {
@@ -16,11 +16,12 @@ MODULES = {
     "figure4": figure4,
     "figure5": figure5,
     "figure6": figure6,
+    "figure7": figure7,
 }
 
 
 def draw(project: Path) -> None:
-    """Write figure1 to figure6, each as PNG (200 dpi) and PDF.
+    """Write figure1 to figure7, each as PNG (200 dpi) and PDF.
 
     The same results give the same bytes. A run that has not been made leaves its panel empty but
     for these words.
