@@ -239,24 +239,40 @@ class CompactDenseNet:
                 g_moving = _kernel_gradient(passed.moving[block], outer)
                 g_kernels[block][readers[:, None], source] = g_moving
             read = self._active[block][readers].any(0)
-            theta = self._theta[block][readers].flip(2, 3).transpose(0, 1)
             if block == 0:
                 channels = read.nonzero()[:, 0]
-                into = _convolve(outer, theta[channels])
                 if len(channels) > 0:
+                    into = self._gradient_of_maps(block, readers, channels, outer)
                     g_first[channels] = _kernel_gradient(x.permute(0, 2, 3, 1), into)
                 break
             moving = read[source].nonzero()[:, 0]
             still = (read & (passed.still[block] != 0).any(2).any(1)[0]).nonzero()[:, 0]
             channels = torch.cat([source[moving], still])
             if len(channels) > 0:
-                into = _convolve(outer, theta[channels])
+                into = self._gradient_of_maps(block, readers, channels, outer)
                 into[..., : len(moving)] *= passed.moving[block].index_select(3, moving) > 0
                 into[..., len(moving) :] *= passed.still[block].index_select(3, still) > 0
                 outer = torch.cat([into, outer], dim=3)
                 summed = torch.cat([into.sum(0, keepdim=True), summed], dim=3)
                 rows = torch.cat([channels + self._first_reader(block - 1), rows])
         g_bias[rows] = summed.sum((0, 1, 2))
+
+    def _gradient_of_maps(
+        self, block: int, readers: Tensor, channels: Tensor, outer: Tensor
+    ) -> Tensor:
+        """The gradient [n, height, width, channels] of some of a block's maps.
+
+        Args:
+            block: its number.
+            readers: positions, among those that read the block, of the channels with a gradient.
+            channels: positions of the block's channels.
+            outer: gradients of the readers, [n, height, width, readers].
+        """
+        used = self._active[block][readers][:, channels].any(1)
+        if not used.all():
+            readers, outer = readers[used], outer.index_select(3, used.nonzero()[:, 0])
+        kernels = self._theta[block][readers][:, channels]
+        return _convolve(outer, kernels.flip(2, 3).transpose(0, 1))
 
     def _first_reader(self, block: int) -> int:
         """The number, among the readers of block 0, of the first channel that reads `block`."""
