@@ -159,27 +159,24 @@ class CompactDenseNet:
 
     def _forward(self, x: Tensor) -> _Pass:
         still, still_sums = self._still_maps(x)
-        moving_rows = torch.cat(self._moving[1:]).nonzero()[:, 0]
-        # What the moving channels are made of, before ReLU; first the part that does not move.
-        sums = still_sums[..., moving_rows].repeat(len(x), 1, 1, 1)
         source = self._moving[0].nonzero()[:, 0]
         maps = _convolve(x.permute(0, 2, 3, 1), self._theta_first[source])
         sources, moving = [source], [maps]
-        start = 0
-        for block in range(self.depth + 1):
-            if block > 0:
-                source = self._moving[block].nonzero()[:, 0]
-                end = start + len(source)
-                maps = torch.relu(sums[..., start:end])
-                fires = maps.sum((0, 1, 2)) != 0
-                if not fires.all():
-                    source, maps = source[fires], maps.index_select(3, fires.nonzero()[:, 0])
-                sources.append(source)
-                moving.append(maps)
-                start = end
-            if len(source) > 0:
-                readers = moving_rows[start:] - self._first_reader(block)
-                sums[..., start:] += _convolve(maps, self._theta[block][readers][:, source])
+        # What the moving channels of all later blocks are made of, before ReLU.
+        rows = torch.cat(self._moving[1:]).nonzero()[:, 0]
+        sums = still_sums[..., rows] + _convolve(maps, self._theta[0][rows][:, source])
+        for block in range(1, self.depth + 1):
+            source = self._moving[block].nonzero()[:, 0]
+            maps = torch.relu(sums[..., : len(source)])
+            rows, sums = rows[len(source) :], sums[..., len(source) :]
+            fires = maps.sum((0, 1, 2)) != 0
+            if not fires.all():
+                source, maps = source[fires], maps.index_select(3, fires.nonzero()[:, 0])
+            sources.append(source)
+            moving.append(maps)
+            kernels = self._theta[block][rows - self._first_reader(block)][:, source]
+            if kernels.any():
+                sums += _convolve(maps, kernels)
         last = sums if self._moving[-1] else still_sums.expand(len(x), -1, -1, -1)
         flat = torch.relu(last[..., -1]).flatten(1)
         logits = torch.addmm(self._theta_linear_bias, flat, self._theta_linear.T)
@@ -250,8 +247,8 @@ class CompactDenseNet:
             channels = torch.cat([source[moving], still])
             if len(channels) > 0:
                 into = self._gradient_of_maps(block, readers, channels, outer)
-                into[..., : len(moving)] *= passed.moving[block].index_select(3, moving) > 0
-                into[..., len(moving) :] *= passed.still[block].index_select(3, still) > 0
+                into[..., : len(moving)] *= passed.moving[block].index_select(3, moving).sign()
+                into[..., len(moving) :] *= passed.still[block].index_select(3, still).sign()
                 outer = torch.cat([into, outer], dim=3)
                 summed = torch.cat([into.sum(0, keepdim=True), summed], dim=3)
                 rows = torch.cat([channels + self._first_reader(block - 1), rows])
