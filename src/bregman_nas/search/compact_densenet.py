@@ -434,7 +434,8 @@ def _kernel_gradient(maps: Tensor, outer: Tensor) -> Tensor:
     """
     shape = (outer.shape[3], maps.shape[3], 3, 3)
     inputs, outputs = maps.permute(0, 3, 1, 2), outer.permute(0, 3, 1, 2)
-    return conv2d_weight(inputs, shape, outputs, padding=1)
+    gradient: Tensor = conv2d_weight(inputs, shape, outputs, padding=1)
+    return gradient
 
 
 def _by_source(network: DenseNet) -> list[Tensor]:
