@@ -1,6 +1,6 @@
 """The compact trainer of the DenseNet against the textbook loop, in double precision."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,12 +36,12 @@ def clothes() -> tuple[Tensor, Tensor]:
     )
 
 
-def start(relu_logits: bool) -> DenseNet:
-    generator = torch.Generator().manual_seed(0)
+def start(relu_logits: bool, density: float = 0.1, seed: int = 0) -> DenseNet:
+    generator = torch.Generator().manual_seed(seed)
     net = DenseNet(3, 6, side=SIDE, relu_logits=relu_logits, input_mean=0.5, input_std=0.5).double()
     for conv in convolutions(net):
         sparse_kaiming_normal_(
-            conv.weight, density=0.1, group_dims=(0, 1), scale=3, generator=generator
+            conv.weight, density=density, group_dims=(0, 1), scale=3, generator=generator
         )
         if conv.bias is not None:
             nn.init.uniform_(conv.bias, -0.01, 0.02, generator=generator)
@@ -51,9 +51,8 @@ def start(relu_logits: bool) -> DenseNet:
 
 
 def pair(
-    relu_logits: bool, corrected: bool = True, delta: float = 1.0
+    net: DenseNet, corrected: bool = True, delta: float = 1.0
 ) -> tuple[CompactDenseNet, TextbookTrainer, DenseNet]:
-    net = start(relu_logits)
     compact = CompactDenseNet(
         net, KERNELS, betas=BETAS, eps=1e-8, delta=delta, correct_first_moment=corrected
     )
@@ -83,7 +82,7 @@ def epochs(count: int, batches: int) -> Iterator[list[Tensor]]:
 def test_compact_is_the_textbook_loop(
     clothes: tuple[Tensor, Tensor], relu_logits: bool, corrected: bool, delta: float
 ) -> None:
-    compact, textbook, net = pair(relu_logits, corrected, delta)
+    compact, textbook, net = pair(start(relu_logits), corrected, delta)
     inputs, classes = clothes
     left = []
     for epoch in epochs(12, 25):
@@ -110,17 +109,78 @@ def test_compact_is_the_textbook_loop(
         assert sum(int(kernels.sum()) for kernels in active_kernels(net)) > 40
 
 
+@torch.no_grad()
+def never_reached(net: DenseNet) -> None:
+    """No channel depends on the image."""
+    net.first.weight.zero_()
+
+
+@torch.no_grad()
+def never_firing(net: DenseNet) -> None:
+    """Active channels that put out 0, for all images."""
+    bias = net.layers[1].bias
+    assert bias is not None
+    bias.fill_(-100)
+
+
+@torch.no_grad()
+def never_ending(net: DenseNet) -> None:
+    """The last convolution puts out 0, so that only the last bias has a gradient."""
+    assert net.last.bias is not None
+    net.last.bias.fill_(-100)
+
+
+@torch.no_grad()
+def hardly_read(net: DenseNet) -> None:
+    """The second layer reads nothing, but its biases are positive: it puts out constants."""
+    bias = net.layers[1].bias
+    assert bias is not None
+    net.layers[1].weight.zero_()
+    bias.fill_(0.1)
+
+
+@pytest.mark.parametrize("density", [0.03, 0.3, 1.0])
+@pytest.mark.parametrize(
+    "change", [lambda net: None, never_reached, never_firing, never_ending, hardly_read]
+)
+def test_nothing_is_left_out_that_has_a_gradient(
+    clothes: tuple[Tensor, Tensor], change: Callable[[DenseNet], None], density: float
+) -> None:
+    inputs, classes = clothes
+    for seed in range(4):
+        net = start(relu_logits=False, density=density, seed=seed)
+        change(net)
+        compact, textbook, net = pair(net)
+        for step in range(3):
+            batch = [torch.arange(step * 16, step * 16 + 16)]
+            loss = compact.train_batches(inputs, classes, batch, RATE)
+            assert loss == pytest.approx(textbook.train_batches(inputs, classes, batch, RATE))
+        # Not theta: what a gradient does to an inactive kernel shows in v alone.
+        v = textbook.optimizer.subgradient
+        readers = [*net.layers, net.last]
+        expected = [v(net.first.weight)] + [
+            torch.cat([v(conv.weight)[:, 6 * block : 6 * block + 6] for conv in readers[block:]])
+            for block in range(4)
+        ]
+        expected += [torch.cat([v(conv.bias) for conv in readers if conv.bias is not None])]
+        expected += [v(net.linear.weight), v(net.linear.bias)]
+        trained = [compact.first, *compact.kernels, compact.bias]
+        trained += [compact.linear, compact.linear_bias]
+        for mine, theirs in zip(trained, expected, strict=True):
+            assert torch.allclose(mine.v, theirs, atol=1e-10)
+
+
 def test_continues_bit_for_bit_from_its_state(
     clothes: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:
-    whole, _, _ = pair(relu_logits=True)
+    whole, _, _ = pair(start(relu_logits=True))
     inputs, classes = clothes
     parts = list(epochs(8, 15))
     for epoch in parts[:4]:
         whole.train_batches(inputs, classes, epoch, RATE)
         whole.compact(RATE)
     torch.save(whole.state_dict(), tmp_path / "state")
-    resumed, _, _ = pair(relu_logits=True)
+    resumed, _, _ = pair(start(relu_logits=True))
     resumed.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     for epoch in parts[4:]:
         losses = [t.train_batches(inputs, classes, epoch, RATE) for t in (whole, resumed)]

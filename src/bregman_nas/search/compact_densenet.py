@@ -1,22 +1,32 @@
-"""Training the DenseNet without its dead channels: fast, and the same result.
+"""Training the DenseNet on what changes from image to image: fast, and the same result.
 
 The textbook version convolves the concatenation of all blocks so far, once for each layer. Here the
 kernels are kept by the block they read: each new block of feature maps is convolved once, with the
 kernels of all later layers together, and the results are added to what these layers have so far.
-The sum is the same, and few wide convolutions are faster than many narrow ones; memory is laid out
-channels-last, which they like.
+The sum is the same, and few wide convolutions are faster than many narrow ones.
+
+Most of it need not be computed at all:
+
+- A channel without an active path from the image is *still*: its map is the same for all images,
+  made of biases alone, and is computed once for the batch. So is the gradient of kernels that read
+  it, from the sum over the batch of the gradients of its readers. The others are *moving*.
+- A moving channel whose maps are 0 in the whole batch contributes nothing, in either direction.
+- The gradient of a channel is exactly 0 unless it fires and an active kernel of a channel with a
+  gradient reads it. Backwards only the channels with a gradient are convolved.
 
 A dead channel (see `momentum.dead_rows`) emits exactly 0 and never changes again: it is taken out,
 with the kernels that make it and those that read it. Gradients are written out by hand, and v moves
-by one fused kernel. The textbook version is `textbook.TextbookTrainer` with `DenseNet`; the tests
-hold the two together.
+by one fused kernel. Feature maps are [n, height, width, channels], which convolutions like best.
+The textbook version is `textbook.TextbookTrainer` with `DenseNet`; the tests hold the two together.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.bregman.regularizers import GroupLasso
@@ -25,6 +35,26 @@ from bregman_nas.search.momentum import Adam, dead_rows
 from bregman_nas.search.variable import Variable
 
 _IMAGES_AT_ONCE = 500
+
+
+@dataclass
+class _Pass:
+    """What one forward pass leaves for the backward one.
+
+    Attributes:
+        still: for each block the maps of its still channels, [1, height, width, channels]; 0 where
+            a channel moves.
+        sources: for each block the positions of its moving channels that are not 0 everywhere.
+        moving: for each block the maps of these, [n, height, width, sources].
+        flat: what enters the linear layer, [n, pixels].
+        logits: [n, classes].
+    """
+
+    still: list[Tensor]
+    sources: list[Tensor]
+    moving: list[Tensor]
+    flat: Tensor
+    logits: Tensor
 
 
 class CompactDenseNet:
@@ -124,85 +154,144 @@ class CompactDenseNet:
     def logits(self, images: Tensor) -> Tensor:
         """The logits [n, classes] of the network as it is now, for images [n, 1, side, side]."""
         parts = images.split(_IMAGES_AT_ONCE)
-        return torch.cat([self._forward((p - self.input_mean) / self.input_std)[-1] for p in parts])
+        standardised = [(part - self.input_mean) / self.input_std for part in parts]
+        return torch.cat([self._forward(part).logits for part in standardised])
 
-    def _forward(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Feature maps of all blocks; what enters the linear layer, [n, pixels]; the logits."""
-        blocks = [functional.conv2d(x, self._theta_first, padding=1)]
-        sums = functional.conv2d(blocks[0], self._theta[0], self._theta_bias, padding=1)
+    def _forward(self, x: Tensor) -> _Pass:
+        still, still_sums = self._still_maps(x)
+        source = self._moving[0].nonzero()[:, 0]
+        maps = _convolve(x.permute(0, 2, 3, 1), self._theta_first[source])
+        sources, moving = [source], [maps]
+        # What the moving channels of all later blocks are made of, before ReLU.
+        rows = torch.cat(self._moving[1:]).nonzero()[:, 0]
+        sums = still_sums[..., rows] + _convolve(maps, self._theta[0][rows][:, source])
+        for block in range(1, self.depth + 1):
+            source = self._moving[block].nonzero()[:, 0]
+            maps = torch.relu(sums[..., : len(source)])
+            rows, sums = rows[len(source) :], sums[..., len(source) :]
+            fires = maps.sum((0, 1, 2)) != 0
+            if not fires.all():
+                source, maps = source[fires], maps.index_select(3, fires.nonzero()[:, 0])
+            sources.append(source)
+            moving.append(maps)
+            kernels = self._theta[block][rows - self._first_reader(block)][:, source]
+            if kernels.any():
+                sums += _convolve(maps, kernels)
+        last = sums if self._moving[-1] else still_sums.expand(len(x), -1, -1, -1)
+        flat = torch.relu(last[..., -1]).flatten(1)
+        logits = torch.addmm(self._theta_linear_bias, flat, self._theta_linear.T)
+        return _Pass(still, sources, moving, flat, logits.relu_() if self.relu_logits else logits)
+
+    def _still_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """For each block the maps of its still channels, 0 for the others; their sums by reader."""
+        height, width = x.shape[2:]
+        sums = self._theta_bias.repeat(1, height, width, 1)
+        still = [x.new_zeros(1, height, width, self.growth)]  # the first convolution has no bias
         start = 0
         for block in range(1, self.depth + 1):
             end = start + len(self.channels[block])
-            maps = torch.relu(sums[:, start:end]).contiguous(memory_format=torch.channels_last)
-            blocks.append(maps)
-            if self._reads[block]:
-                sums[:, end:] += functional.conv2d(maps, self._theta[block], padding=1)
+            maps = torch.relu(sums[..., start:end]) * ~self._moving[block]
+            still.append(maps)
+            sums[..., end:] += _convolve(maps, self._theta[block])
             start = end
-        flat = torch.relu(sums[:, -1]).flatten(1)
-        logits = torch.addmm(self._theta_linear_bias, flat, self._theta_linear.T)
-        return blocks, flat, logits.relu_() if self.relu_logits else logits
+        return still, sums
 
     def _loss_and_gradients(self, x: Tensor, classes: Tensor) -> Tensor:
-        blocks, flat, logits = self._forward(x)
-        loss = functional.cross_entropy(logits, classes)
-        g_first, *g_kernels, g_bias, g_linear, g_linear_bias = self._gradients
-
-        gradient = logits.softmax(1)
+        passed = self._forward(x)
+        loss = functional.cross_entropy(passed.logits, classes)
+        *_, g_linear, g_linear_bias = self._gradients
+        gradient = passed.logits.softmax(1)
         gradient[torch.arange(len(classes), device=classes.device), classes] -= 1
         gradient /= len(classes)
         if self.relu_logits:
-            gradient *= logits > 0
-        torch.mm(gradient.T, flat, out=g_linear)
+            gradient *= passed.logits > 0
+        torch.mm(gradient.T, passed.flat, out=g_linear)
         torch.sum(gradient, dim=0, out=g_linear_bias)
-        into_last = (gradient @ self._theta_linear).mul_(flat > 0)
-
-        # Of all sums, from the last convolution's back to the first block's.
-        shape = (len(x), len(self.bias.v), *x.shape[2:])
-        g_sums = torch.empty(shape, dtype=x.dtype, device=x.device).contiguous(
-            memory_format=torch.channels_last
-        )
-        g_sums[:, -1] = into_last.view(len(x), *x.shape[2:])
-        start = shape[1] - 1
-        for block in range(self.depth, -1, -1):
-            outer = g_sums[:, start:].contiguous(memory_format=torch.channels_last)
-            g_maps, g_kernel, _ = torch.ops.aten.convolution_backward(
-                outer,
-                blocks[block],
-                self._theta[block],
-                None,
-                *_GEOMETRY,
-                [self._reads[block], True, False],
-            )
-            g_kernels[block].copy_(g_kernel)
-            if block > 0:
-                end, start = start, start - len(self.channels[block])
-                if self._reads[block]:
-                    torch.mul(g_maps, blocks[block] > 0, out=g_sums[:, start:end])
-                else:
-                    g_sums[:, start:end] = 0
-        torch.sum(g_sums, dim=(0, 2, 3), out=g_bias)
-        if self._reads[0]:
-            _, g_kernel, _ = torch.ops.aten.convolution_backward(
-                g_maps, x, self._theta_first, None, *_GEOMETRY, [False, True, False]
-            )
-            g_first.copy_(g_kernel)
-        else:
-            g_first.zero_()
+        into_last = (gradient @ self._theta_linear).mul_(passed.flat > 0)
+        self._convolution_gradients(x, passed, into_last.view(len(x), *x.shape[2:], 1))
         return loss
 
+    def _convolution_gradients(self, x: Tensor, passed: _Pass, outer: Tensor) -> None:
+        """The gradients of kernels and biases.
+
+        Args:
+            x: standardised images [n, 1, height, width].
+            passed: of the forward pass.
+            outer: gradient of what the last convolution puts out, [n, height, width, 1].
+        """
+        g_first, *g_kernels, g_bias, _, _ = self._gradients
+        for gradient in (g_first, *g_kernels, g_bias):
+            gradient.zero_()
+        if not outer.any():
+            return
+        # `outer` grows to the gradients of all channels that have one, `rows` are their numbers
+        # among the readers of block 0, and `summed` is the sum over the batch.
+        rows = torch.tensor([len(self.bias.v) - 1], device=x.device)
+        summed = outer.sum(0, keepdim=True)
+        for block in range(self.depth, -1, -1):
+            readers = rows - self._first_reader(block)
+            source = passed.sources[block]
+            g_kernels[block][readers] = _kernel_gradient(passed.still[block], summed)
+            if len(source) > 0:
+                g_moving = _kernel_gradient(passed.moving[block], outer)
+                g_kernels[block][readers[:, None], source] = g_moving
+            read = self._active[block][readers].any(0)
+            if block == 0:
+                channels = read.nonzero()[:, 0]
+                if len(channels) > 0:
+                    into = self._gradient_of_maps(block, readers, channels, outer)
+                    g_first[channels] = _kernel_gradient(x.permute(0, 2, 3, 1), into)
+                break
+            moving = read[source].nonzero()[:, 0]
+            still = (read & (passed.still[block] != 0).any(2).any(1)[0]).nonzero()[:, 0]
+            channels = torch.cat([source[moving], still])
+            if len(channels) > 0:
+                into = self._gradient_of_maps(block, readers, channels, outer)
+                into[..., : len(moving)] *= passed.moving[block].index_select(3, moving).sign()
+                into[..., len(moving) :] *= passed.still[block].index_select(3, still).sign()
+                outer = torch.cat([into, outer], dim=3)
+                summed = torch.cat([into.sum(0, keepdim=True), summed], dim=3)
+                rows = torch.cat([channels + self._first_reader(block - 1), rows])
+        g_bias[rows] = summed.sum((0, 1, 2))
+
+    def _gradient_of_maps(
+        self, block: int, readers: Tensor, channels: Tensor, outer: Tensor
+    ) -> Tensor:
+        """The gradient [n, height, width, channels] of some of a block's maps.
+
+        Args:
+            block: its number.
+            readers: positions, among those that read the block, of the channels with a gradient.
+            channels: positions of the block's channels.
+            outer: gradients of the readers, [n, height, width, readers].
+        """
+        used = self._active[block][readers][:, channels].any(1)
+        if not used.all():
+            readers, outer = readers[used], outer.index_select(3, used.nonzero()[:, 0])
+        kernels = self._theta[block][readers][:, channels]
+        return _convolve(outer, kernels.flip(2, 3).transpose(0, 1))
+
+    def _first_reader(self, block: int) -> int:
+        """The number, among the readers of block 0, of the first channel that reads `block`."""
+        return sum(len(channels) for channels in self.channels[1 : block + 1])
+
     def _shrink(self) -> None:
-        """The step theta = prox(delta v)."""
+        """The step theta = prox(delta v), and which kernels and channels it leaves active."""
         prox = self.kernel_regularizer.prox
         self._theta_first = prox(self.first.v, self.delta)
-        self._theta = [
-            prox(k.v, self.delta).contiguous(memory_format=torch.channels_last)
-            for k in self.kernels
-        ]
-        #: Whether any kernel that reads the block is active.
-        self._reads = [bool(theta.any()) for theta in self._theta]
+        self._theta = [prox(k.v, self.delta) for k in self.kernels]
         self._theta_bias = self.delta * self.bias.v
         self._theta_linear = self.delta * self.linear.v
         self._theta_linear_bias = self.delta * self.linear_bias.v
+        #: For each block which of the kernels that read it are active, [readers, channels].
+        self._active = [(theta != 0).flatten(2).any(2) for theta in self._theta]
+        #: For each block, and for the last convolution's channel, which channels are moving.
+        self._moving = [(self._theta_first != 0).flatten(1).any(1)]
+        reached = torch.zeros_like(self.reads_removed)
+        for block, active in enumerate(self._active):
+            start, end = self._first_reader(block), self._first_reader(block + 1)
+            reached[start:] |= (active & self._moving[block]).any(1)
+            self._moving.append(reached[start:end] if block < self.depth else reached[start:])
 
     def _prepare(self) -> None:
         """Everything that follows from the state: lists for the kernel, theta."""
@@ -253,8 +342,8 @@ class CompactDenseNet:
         active = self.reads_removed.clone()
         at_rest = adam.is_at_rest(*self.bias.tensors())
         start = 0
-        for block, (kernels, theta) in enumerate(zip(self.kernels, self._theta, strict=True)):
-            active[start:] |= (theta != 0).flatten(1).any(1)
+        for block, kernels in enumerate(self.kernels):
+            active[start:] |= self._active[block].any(1)
             at_rest[start:] &= adam.is_at_rest(*kernels.tensors()).flatten(1).all(1)
             start += counts[block]
         dead = dead_rows(active, self._theta_bias, at_rest)
@@ -329,8 +418,24 @@ class CompactDenseNet:
         self._prepare()
 
 
-#: Stride, padding, dilation, transposed, output padding, groups: as `convolution_backward` wants.
-_GEOMETRY = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+def _convolve(maps: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve maps [n, height, width, in] with kernels [out, in, 3, 3], zeros around the maps."""
+    if 0 in kernels.shape:
+        return maps.new_zeros(*maps.shape[:3], len(kernels))
+    return functional.conv2d(maps.permute(0, 3, 1, 2), kernels, padding=1).permute(0, 2, 3, 1)
+
+
+def _kernel_gradient(maps: Tensor, outer: Tensor) -> Tensor:
+    """The gradient [out, in, 3, 3] of the kernels of `_convolve`.
+
+    Args:
+        maps: what was convolved, [n, height, width, in].
+        outer: gradient of the result, [n, height, width, out].
+    """
+    shape = (outer.shape[3], maps.shape[3], 3, 3)
+    inputs, outputs = maps.permute(0, 3, 1, 2), outer.permute(0, 3, 1, 2)
+    gradient: Tensor = conv2d_weight(inputs, shape, outputs, padding=1)
+    return gradient
 
 
 def _by_source(network: DenseNet) -> list[Tensor]:
