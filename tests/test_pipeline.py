@@ -14,9 +14,15 @@ STAGES = {"search-mnist": "mlp", "search-fashion": "densenet"}
 
 
 @pytest.fixture(scope="module")
-def stages() -> dict[str, Any]:
+def pipeline() -> dict[str, Any]:
     content = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text("utf-8"))
-    found: dict[str, Any] = content["stages"]
+    found: dict[str, Any] = content
+    return found
+
+
+@pytest.fixture(scope="module")
+def stages(pipeline: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = pipeline["stages"]
     return found
 
 
@@ -88,3 +94,19 @@ def test_every_file_that_a_stage_depends_on_is_there(stages: dict[str, Any]) -> 
                 or path.startswith("results/")
                 or (PROJECT / path).exists()
             ), path
+
+
+def test_learning_curves_are_of_all_runs(pipeline: dict[str, Any], settings: Settings) -> None:
+    (plot,) = (entry for entry in pipeline["plots"] if "Learning curves" in entry)
+    files = [f"results/{run}/history.csv" for run in settings.seeds]
+    assert sorted(plot["Learning curves"]["y"]) == sorted(files)
+
+
+def test_templates_of_plots_are_built_in_or_in_the_repository(pipeline: dict[str, Any]) -> None:
+    entries = [
+        *pipeline["plots"],
+        *(p for s in pipeline["stages"].values() for p in s.get("plots", [])),
+    ]
+    templates = {options.get("template") for entry in entries for options in entry.values()}
+    ours = {path.stem for path in (PROJECT / ".dvc" / "plots").glob("*.json")}
+    assert ours <= templates <= {*ours, "scatter", None}
