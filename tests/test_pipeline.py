@@ -96,6 +96,19 @@ def test_every_file_that_a_stage_depends_on_is_there(stages: dict[str, Any]) -> 
             ), path
 
 
+@pytest.mark.parametrize("name", ["aggregate", "figures", "paper"])
+def test_what_is_shown_depends_on_all_runs(
+    stages: dict[str, Any], settings: Settings, name: str
+) -> None:
+    files = {f"results/{run}/{kind}.csv" for run in settings.seeds for kind in ("seeds", "history")}
+    assert files <= set(stages[name]["deps"])
+
+
+def test_the_article_depends_on_the_figures_and_tables(stages: dict[str, Any]) -> None:
+    figures = {path for entry in stages["figures"]["outs"] for path in entry}
+    assert {*figures, "results/claims.json", "results/table1.json"} <= set(stages["paper"]["deps"])
+
+
 def test_learning_curves_are_of_all_runs(pipeline: dict[str, Any], settings: Settings) -> None:
     (plot,) = (entry for entry in pipeline["plots"] if "Learning curves" in entry)
     files = [f"results/{run}/history.csv" for run in settings.seeds]

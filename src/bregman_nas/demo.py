@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 
 _COPIED = (
     "data/sample",
+    "docs/choices.md",
+    "paper",
     "src",
     ".dvc/config",
     ".dvc/plots",
