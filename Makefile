@@ -6,7 +6,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo study bench readme test lint format clean
+.PHONY: help install demo study paper bench readme test lint format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: install  ## Run the whole pipeline on the sample, in a copy (a few minutes
 
 study: install  ## Run what of the study has changed; nothing, in a fresh clone
 	dvc repro
+
+paper: install  ## Build the article, paper/study.pdf, from the tables and figures (seconds)
+	bregman-nas paper
 
 test: install lint  ## Check the style and the types, and run all tests (a few minutes)
 	python -m pytest

@@ -15,9 +15,15 @@ SEARCHES = {**STAGES, "search-ablation": "mlp"}
 
 
 @pytest.fixture(scope="module")
-def stages() -> dict[str, Any]:
+def pipeline() -> dict[str, Any]:
     content = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text("utf-8"))
-    return {name: stage.get("do", stage) for name, stage in content["stages"].items()}
+    found: dict[str, Any] = content
+    return found
+
+
+@pytest.fixture(scope="module")
+def stages(pipeline: dict[str, Any]) -> dict[str, Any]:
+    return {name: stage.get("do", stage) for name, stage in pipeline["stages"].items()}
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +126,32 @@ def test_every_file_that_a_stage_depends_on_is_there(stages: dict[str, Any]) -> 
                 or path.startswith("results/")
                 or (PROJECT / path).exists()
             ), path
+
+
+@pytest.mark.parametrize("name", ["aggregate", "figures", "paper"])
+def test_what_is_shown_depends_on_all_runs(
+    stages: dict[str, Any], settings: Settings, name: str
+) -> None:
+    files = {f"results/{run}/{kind}.csv" for run in settings.seeds for kind in ("seeds", "history")}
+    assert files <= set(stages[name]["deps"])
+
+
+def test_the_article_depends_on_the_figures_and_tables(stages: dict[str, Any]) -> None:
+    figures = {path for entry in stages["figures"]["outs"] for path in entry}
+    assert {*figures, "results/claims.json", "results/table1.json"} <= set(stages["paper"]["deps"])
+
+
+def test_learning_curves_are_of_all_runs(pipeline: dict[str, Any], settings: Settings) -> None:
+    (plot,) = (entry for entry in pipeline["plots"] if "Learning curves" in entry)
+    files = [f"results/{run}/history.csv" for run in settings.seeds]
+    assert sorted(plot["Learning curves"]["y"]) == sorted(files)
+
+
+def test_templates_of_plots_are_built_in_or_in_the_repository(pipeline: dict[str, Any]) -> None:
+    entries = [
+        *pipeline["plots"],
+        *(p for s in pipeline["stages"].values() for p in s.get("plots", [])),
+    ]
+    templates = {options.get("template") for entry in entries for options in entry.values()}
+    ours = {path.stem for path in (PROJECT / ".dvc" / "plots").glob("*.json")}
+    assert ours <= templates <= {*ours, "scatter", None}

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-# Named and not imported: their modules import torch, which takes seconds.
-_MISTAKES = ("DataError",)
+# Named and not imported: their modules import torch or pandas, which takes seconds.
+_MISTAKES = ("DataError", "PaperError")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
 
     figures = commands.add_parser("figures", help="draw all figures from the results of all runs")
     figures.set_defaults(command=_figures)
+
+    paper = commands.add_parser(
+        "paper", help="build the article, paper/study.pdf, from the tables and figures"
+    )
+    paper.set_defaults(command=_paper)
 
     readme = commands.add_parser("readme", help="put the current Table 1 into README.md")
     readme.set_defaults(command=_readme)
@@ -203,6 +208,12 @@ def _figures(options: argparse.Namespace) -> None:
     from bregman_nas.report.figures import draw
 
     draw(options.project.resolve())
+
+
+def _paper(options: argparse.Namespace) -> None:
+    from bregman_nas.report.paper.build import build
+
+    build(options.project.resolve())
 
 
 def _readme(options: argparse.Namespace) -> None:

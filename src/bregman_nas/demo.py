@@ -9,7 +9,17 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-_COPIED = ("data/sample", "src", ".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml")
+_COPIED = (
+    "data/sample",
+    "docs/choices.md",
+    "paper",
+    "src",
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvcignore",
+    "dvc.yaml",
+    "params.yaml",
+)
 _EPOCHS = {"mlp": 20, "densenet": 1}
 _SEEDS = {"mlp": 2, "densenet": 1}
 _BATCH_SIZE = 32

@@ -13,7 +13,7 @@ ARTICLE_OUTPUT = 0.65  # the article's share of rows in the output layer
 
 def draw(project: Path) -> Figure:
     """Box plots of the widths, over the seeds, for both protocols and tasks."""
-    figure = Figure(figsize=(FULL_WIDTH, 4.4))
+    figure = Figure(figsize=(FULL_WIDTH, 3.5))
     panels = figure.subplots(len(PROTOCOLS), len(TASKS)).flat
     runs = by_protocol_and_task(project, "autoencoder")
     for axes, (protocol, task, run) in zip(panels, runs, strict=True):

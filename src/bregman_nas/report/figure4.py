@@ -31,24 +31,27 @@ def draw(project: Path) -> Figure:
 
     Rows: the first convolution (from the image to k channels), the layers of the dense block
     (to k channels each), the last convolution (to one channel). Columns: the image, then the
-    channels that the first convolution and the layers put out.
+    channels that the first convolution and the layers put out. Only protocols that have been run
+    have panels.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 7.2))
-    grid = figure.subplots(len(PROTOCOLS), 2)
-    runs = [read_run(project, protocol, DENSENET) for protocol in PROTOCOLS]
-    norms = [None if why_empty(run) or run is None else _mean_norms(run) for run in runs]
-    shown = [convolutions for convolutions in norms if convolutions is not None]
-    single = _scale([c for cs in shown for c in cs], CLIPPED)
-    summed = _scale([block_sum_matrix(cs) for cs in shown], 100)
-    for panels, protocol, run, convolutions in zip(grid, PROTOCOLS, runs, norms, strict=True):
-        panels[0].set_title(_title(protocol, run))
-        if convolutions is None:
-            for axes in panels:
-                leave_empty(axes, why_empty(run) or "")
-        else:
-            panels[1].set_title("Sums over blocks of channels")
-            _draw_channels(panels[0], convolutions, single)
-            _draw_sums(panels[1], block_sum_matrix(convolutions), summed)
+    runs = {protocol: read_run(project, protocol, DENSENET) for protocol in PROTOCOLS}
+    shown = {p: run for p, run in runs.items() if run is not None and not why_empty(run)}
+    absent = "; ".join(f"{quoted(p)}: {why_empty(runs[p])}" for p in runs if p not in shown)
+    if not shown:
+        figure = Figure(figsize=(FULL_WIDTH, 0.6))
+        leave_empty(figure.subplots(), f"DenseNet, {absent}")
+        return figure
+    figure = Figure(figsize=(FULL_WIDTH, 0.4 + 3.4 * len(shown)))
+    figure.suptitle(absent)
+    grid = figure.subplots(len(shown), 2, squeeze=False)
+    norms = {protocol: _mean_norms(run) for protocol, run in shown.items()}
+    single = _scale([c for cs in norms.values() for c in cs], CLIPPED)
+    summed = _scale([block_sum_matrix(cs) for cs in norms.values()], 100)
+    for panels, (protocol, convolutions) in zip(grid, norms.items(), strict=True):
+        panels[0].set_title(_title(protocol, shown[protocol]))
+        panels[1].set_title("Sums over blocks of channels")
+        _draw_channels(panels[0], convolutions, single)
+        _draw_sums(panels[1], block_sum_matrix(convolutions), summed)
     label = "mean norm of a kernel (grey: zero in all seeds;\n"
     label += f"colours end at the {CLIPPED}th percentile)"
     for column, scale, words, extend in (
@@ -105,10 +108,8 @@ def _mean_norms(run: Run) -> list[Array]:
     return [norms.mean(0) for norms in run.kernel_norms]
 
 
-def _title(protocol: str, run: Run | None) -> str:
+def _title(protocol: str, run: Run) -> str:
     words = f"Kernels, {quoted(protocol)}"
-    if run is None:
-        return words
     accuracy = summarize(100 * run.converged["test_accuracy"])
     words += f" ({run.seeds_in_words}"
     if accuracy.mean is not None:

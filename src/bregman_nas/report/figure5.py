@@ -23,7 +23,7 @@ from bregman_nas.report.read import (
 from bregman_nas.report.style import COLOURS, FULL_WIDTH, leave_empty
 
 KINDS = {"width": ("active rows", "-"), "living": ("living rows", "--")}
-GRID = {"left": 0.06, "right": 0.985, "bottom": 0.055, "top": 0.9, "wspace": 0.13, "hspace": 0.65}
+GRID = {"left": 0.06, "right": 0.985, "bottom": 0.065, "top": 0.885, "wspace": 0.13, "hspace": 0.85}
 NAMES = {"autoencoder": "Autoencoder", "residual": "Residual autoencoder"}
 
 
@@ -40,7 +40,7 @@ def draw(project: Path) -> Figure:
     }
     found = [run for of_task in runs.values() for run in of_task.values() if run is not None]
     layers = max((depth(run.seeds) for run in found), default=1)
-    figure = Figure(figsize=(FULL_WIDTH, 6.6))
+    figure = Figure(figsize=(FULL_WIDTH, 5.6))
     figure.set_layout_engine("none")  # the grid is regular, and leaves place for what is written
     grid = figure.subplots(len(experiments), layers, sharey="row", squeeze=False, gridspec_kw=GRID)
     for panels, (network, task) in zip(grid, experiments, strict=True):

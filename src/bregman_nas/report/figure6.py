@@ -20,7 +20,7 @@ def draw(project: Path) -> Figure:
     A tick marks the median over the seeds of the first epoch at whose end the skip is not zero;
     beside the row stand that median and its range, over those seeds in which there is one.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 6.6))
+    figure = Figure(figsize=(FULL_WIDTH, 5.6))
     grid = figure.subplots(len(PROTOCOLS), len(TASKS))
     runs = list(by_protocol_and_task(project, "residual"))
     medians = [None if why_empty(run) or run is None else _median_skips(run) for _, _, run in runs]
@@ -97,4 +97,5 @@ def _draw_skips(axes: Axes, run: Run, median: pd.DataFrame, scale: ScalarMappabl
     axes.set_yticks(range(len(names)), [f"{i} \u2192 {l + 1}" for l, i in names], fontsize=6)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set(xlabel="epoch", ylabel=r"skip $\tau^{(l,i)}$: from layer $i \to l+1$")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(r"skip $\tau^{(l,i)}$: from layer $i \to l+1$", labelpad=5)

@@ -1,0 +1,1 @@
+"""The study as an article: its numbers, from generated files alone, and the PDF."""

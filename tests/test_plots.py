@@ -1,0 +1,75 @@
+"""The templates and the page of `dvc plots`: they draw, and load nothing from a network."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import vl_convert
+from dvc_render import VegaRenderer
+from dvc_render.html import render_html
+
+PROJECT = Path(__file__).resolve().parents[1]
+PLOTS = PROJECT / ".dvc" / "plots"
+
+
+def drawn(frame: pd.DataFrame, template: str, x: str, y: str) -> VegaRenderer:
+    rows = [
+        {**row, "rev": revision}
+        for revision in ("HEAD", "workspace")
+        for row in frame.astype(str).to_dict("records")
+    ]
+    return VegaRenderer(rows, template, template=template, template_dir=str(PLOTS), x=x, y=y)
+
+
+@pytest.fixture
+def widths() -> VegaRenderer:
+    runs = ["paper-residual-denoising"] * 4
+    frame = pd.DataFrame(
+        {"run": runs, "seed": [0, 0, 1, 1], "layer": [1, 2, 1, 2], "width": [100, 200, 110, 300]}
+    )
+    return drawn(frame, "widths", "layer", "width")
+
+
+def svg(renderer: VegaRenderer) -> str:
+    return str(vl_convert.vegalite_to_svg(renderer.get_filled_template(), vl_version="6.4"))
+
+
+def test_widths_are_boxes_for_each_layer_and_revision(widths: VegaRenderer) -> None:
+    picture = svg(widths)
+    assert "paper-residual-denoising" in picture
+    boxes = re.findall(r'aria-roledescription="(?:boxplot|box)"', picture)
+    assert len(boxes) == 2 * 2
+
+
+def test_learning_curves_are_lines_for_each_seed_and_revision() -> None:
+    frame = pd.DataFrame(
+        {
+            "filename": "paper-residual-denoising/history.csv",
+            "seed": [0, 0, 1, 1, 2, 2],
+            "epoch": [1, 2] * 3,
+            "held_out_loss": [0.1, 0.01, 0.2, 0.02, 0.3, 0.03],
+        }
+    )
+    picture = svg(drawn(frame, "learning_curves", "epoch", "held_out_loss"))
+    assert len(re.findall(r'aria-roledescription="line mark"', picture)) == 3 * 2
+
+
+def test_the_page_loads_nothing(widths: VegaRenderer, tmp_path: Path) -> None:
+    path = tmp_path / "page" / "index.html"
+    render_html([widths], path, html_template=PLOTS / "page.html")
+    page = path.read_text("utf-8")
+    markup = re.sub(r"<script[^>]*>[\s\S]*?</script>", "", page)
+    assert "vegaEmbed('#" in page
+    assert not re.search(r"""<script[^>]*\ssrc=|<link|<img[^>]*src=["']http|@import""", markup)
+    assert not re.search(r"<script[^>]*\ssrc=", page)
+
+
+def test_the_page_is_what_its_script_writes() -> None:
+    spec = importlib.util.spec_from_file_location("page", PLOTS / "page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (PLOTS / "page.html").read_text("utf-8") == module.page()
