@@ -175,13 +175,14 @@ def test_the_committed_networks_restore_as_their_records_say(
     monkeypatch.setattr("bregman_nas.data.files._download", not_at_hand)
     job = Job(load_settings(PROJECT / "params.yaml").run(run), 0, PROJECT)
     path = kept_path(PROJECT, run, 0)
-    if not path.exists():
-        pytest.skip(f"{run}: no small network is committed")
+    if not path.with_suffix(".json").exists():
+        pytest.skip(f"{run}: has not been searched")
     record = read_record(record_path(PROJECT, run, 0))
-    assert (
-        json.loads(path.with_suffix(".json").read_text("utf-8"))["record"]
-        == (record["digests"]["all"])
-    )
+    about = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert about["record"] == record["digests"]["all"]
+    assert about["difference"]["double"] <= 1e-5
+    if not path.exists():
+        pytest.skip(f"{run}: its small network takes more than 3 MB")
     net = load_small(path)
     images = load(job.run.experiment.dataset, "full", PROJECT)
     inputs = network_inputs(job.run, images, 0)
