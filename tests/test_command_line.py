@@ -61,7 +61,7 @@ def test_help_is_quick_and_needs_no_torch() -> None:
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["prepare", "search"])
+@pytest.mark.parametrize("command", ["prepare", "search", "export"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
@@ -80,6 +80,8 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         ["search", "paper-autoencoder", "--seeds", ""],
         ["search", "paper-autoencoder", "--workers", "many"],
         ["search", "paper-autoencoder", "--engine", "steam"],
+        ["export", "paper-autoencoder"],
+        ["export", "paper-autoencoder", "--out", "x", "--seed", "-1"],
     ],
 )
 def test_wrong_arguments_show_the_usage(
@@ -217,6 +219,8 @@ def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewPro
     files = {path.name for path in folder.iterdir()}
     assert files == {"records", "metrics.json", "seeds.csv", "history.csv"}
     assert json.loads((folder / "metrics.json").read_text("utf-8"))["seeds"] == 2
+    small = project / "results" / "networks" / "paper-autoencoder"
+    assert {path.name for path in small.iterdir()} == {"seed-00.json", "seed-00.safetensors"}
     declared = {name: (folder / name).read_bytes() for name in files - {"records"}}
     for path in (project / "results").rglob("seed-*"):
         path.unlink()

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # Named and not imported: their modules import torch or pandas, which takes seconds.
-_MISTAKES = ("DataError", "PaperError")
+_MISTAKES = ("DataError", "ExportError", "PaperError")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,6 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.set_defaults(command=_search)
 
+    export = commands.add_parser(
+        "export", help="write the small network of a finished search: PyTorch, safetensors, ONNX"
+    )
+    export.add_argument("run", metavar="RUN", help="<protocol>-<experiment> of params.yaml")
+    export.add_argument("--seed", type=_seed, default=0, metavar="K", help="default: 0")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if needed")
+    export.set_defaults(command=_export)
+
     aggregate = commands.add_parser(
         "aggregate", help="write Table 1 and the layer widths from the results of all runs"
     )
@@ -143,6 +151,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
 def _seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
@@ -188,6 +202,21 @@ def _search(options: argparse.Namespace) -> None:
     records = search_seeds(jobs, options.workers, options.scheduler)
     if not options.seeds:
         write_results(run_folder(project, run.name), records)
+    from bregman_nas.export.finished import keep  # nothing of it can spoil a search
+
+    for job, record in zip(jobs, records, strict=True):
+        if job.seed == 0:
+            keep(job, record)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from bregman_nas.export.folder import export
+    from bregman_nas.search.seed import Job
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    run = load_settings(project / "params.yaml").run(options.run)
+    print(export(Job(run, options.seed, project), options.out))
 
 
 def _aggregate(options: argparse.Namespace) -> None:

@@ -106,7 +106,10 @@ def files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 FIGURES = [f"figure{number}.{kind}" for number in range(1, 8) for kind in ("png", "pdf")]
-TABLES = ["table1.csv", "table1.md", "table1.tex", "table1.json", "widths.csv"]
+TABLES = [
+    *("table1.csv", "table1.md", "table1.tex", "table1.json"),
+    *("widths.csv", "widths.md", "networks.csv", "networks.md"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +206,46 @@ def test_widths_in_long_form(partial: Path) -> None:
     assert layers[-1]["effective"] == 30
     assert layers[-1]["living"] == 660
     assert not any(row["added_by_hand"] for row in layers)
+
+
+def test_active_and_effective_widths_for_readers(partial: Path) -> None:
+    markdown = (partial / "results" / "widths.md").read_text("utf-8")
+    # Layer 1: 10 + seed + EPOCHS active rows in the seeds 1 and 2, which converged; 5 effective.
+    assert "| paper-residual-denoising | 2 | active | 15.5 (0.7) | 25.5 (0.7) |" in markdown
+    assert "| paper-residual-denoising | 2 | effective | 5.0 (0.0) | 10.0 (0.0) |" in markdown
+    assert "| paper-autoencoder-denoising | 1 | active | 14.0 (\N{EN DASH}) |" in markdown
+    assert "authors-residual-deblurring" not in markdown
+
+
+def test_small_networks_of_the_present_records(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    for run, digest in (
+        ("paper-residual-denoising", "new"),
+        ("paper-autoencoder-denoising", "old"),
+    ):
+        about = {
+            "run": run,
+            "seed": 0,
+            "record": digest,
+            "parameters": {"full": 3000, "small": 1000},
+            "multiply_adds": {"full": 2500, "small": 1000},
+            "difference": {"images": 10_000, "double": 1e-9, "single": 2e-6},
+        }
+        for part, content in (
+            (f"networks/{run}", about),
+            (f"{run}/records", {"digests": {"all": "new"}}),
+        ):
+            (folder / part).mkdir(parents=True)
+            (folder / part / "seed-00.json").write_text(json.dumps(content), "utf-8")
+    (folder / "networks" / "paper-residual-denoising" / "seed-00.safetensors").touch()
+    aggregate(tmp_path)
+    (row,) = pd.read_csv(folder / "networks.csv").to_dict("records")
+    assert (row["run"], row["parameters_small"]) == ("paper-residual-denoising", 1000)
+    assert row["weights_committed"] == 1
+    assert (
+        "| paper-residual-denoising | 0 | 3,000 | 1,000 | 2,500 | 1,000 | 2.5 | 1.0e-09 | 2.0e-06 "
+        "| 10,000 | yes |" in (folder / "networks.md").read_text("utf-8")
+    )
 
 
 def test_skips_have_a_lower_triangle(complete: Path) -> None:

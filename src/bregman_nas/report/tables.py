@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from bregman_nas.report import table1, widths
+from bregman_nas.report import networks, table1, widths
 from bregman_nas.report.claims import table as claims
 
 
 def aggregate(project: Path) -> None:
-    """Write Table 1 (CSV, Markdown, LaTeX, JSON), the claims (CSV, Markdown, JSON), widths.csv.
+    """Write all tables under `results/`.
+
+    Table 1 (CSV, Markdown, LaTeX, JSON), the claims (CSV, Markdown, JSON), the widths and the
+    small networks (CSV, Markdown).
 
     The same results give the same bytes. Runs that have not been made are left out or said to be
     missing.
@@ -20,6 +23,7 @@ def aggregate(project: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
     rows = table1.rows(project)
     decisions = claims.rows(project)
+    small = networks.read(project)
     for name, text in {
         "table1.csv": table1.as_csv(rows),
         "table1.md": table1.as_markdown(rows),
@@ -29,5 +33,8 @@ def aggregate(project: Path) -> None:
         "claims.md": claims.as_markdown(decisions),
         "claims.json": claims.as_json(decisions),
         "widths.csv": widths.as_csv(project),
+        "widths.md": widths.as_markdown(project),
+        "networks.csv": networks.as_csv(small),
+        "networks.md": networks.as_markdown(small),
     }.items():
         (results / name).write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,114 @@
+"""From the full DenseNet to the small one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bregman_nas.export.small import SmallDenseNet, build
+from bregman_nas.networks.densenet import DenseNet
+
+
+@dataclass
+class _Convolution:
+    """A convolution of the full network, and which of its output channels are kept.
+
+    Attributes:
+        weight: [out, in, 3, 3].
+        bias: [out].
+        ones: [out, 3, 3], what the kernels on constant channels add up to: they read ones.
+        reads: boolean [out, in], which varying channels each output reads.
+        kept: boolean [out].
+    """
+
+    weight: Tensor
+    bias: Tensor
+    ones: Tensor
+    reads: Tensor
+    kept: Tensor
+
+
+@torch.no_grad()
+def small_densenet(net: DenseNet) -> tuple[dict[str, Any], SmallDenseNet]:
+    """The small network that gives the same logits for every input, up to rounding.
+
+    A channel without kernels puts out ReLU(b) everywhere; `small.SmallDenseNet` says what becomes
+    of that. A channel whose kernels read only such channels differs from the middle to the border,
+    and is kept.
+
+    Args:
+        net: the full network, on the CPU.
+
+    Returns:
+        Its architecture, in plain values, and the network, see `small.build`.
+    """
+    first_kept, used = _kept(net)
+    ones_read = {name: bool((x.ones[x.kept] != 0).any()) for name, x in used.items()}
+    # A convolution has to read something: one that reads nothing reads ones, at weights of zero.
+    has_ones = any(ones_read.values()) or not used["last"].reads.any()
+    tensors = {f"linear.{name}": tensor for name, tensor in net.linear.state_dict().items()}
+    if first_kept.any():
+        tensors["first.weight"] = net.first.weight.detach()[first_kept]
+    # From the number of a channel in the full block to its number in the small one.
+    numbers = {int(i): n for n, i in enumerate(first_kept.nonzero()[:, 0])}
+    ones_number = len(numbers)
+    width = ones_number + has_ones
+    sizes: dict[str, dict[str, int | bool]] = {}
+    for name, used_conv in used.items():
+        inputs = [int(i) for i in used_conv.reads[used_conv.kept].any(0).nonzero()[:, 0]]
+        positions = [numbers[i] for i in inputs]
+        kernels = used_conv.weight[used_conv.kept][:, inputs]
+        if ones_read[name] or not inputs:
+            positions.append(ones_number)
+            folded = used_conv.ones[used_conv.kept].to(kernels.dtype)
+            kernels = torch.cat([kernels, folded[:, None]], dim=1)
+        chosen = positions != list(range(width))
+        tensors[f"{name}.conv.weight"] = kernels
+        tensors[f"{name}.conv.bias"] = used_conv.bias[used_conv.kept]
+        if chosen:
+            tensors[f"{name}.reads"] = torch.tensor(positions)
+        sizes[name] = {"channels": len(kernels), "reads": len(positions), "chosen": chosen}
+        for n, i in enumerate(used_conv.kept.nonzero()[:, 0]):
+            numbers[used_conv.weight.shape[1] + int(i)] = width + n
+        width += len(kernels)
+    architecture = {
+        "network": "densenet",
+        "side": round(net.linear.in_features**0.5),
+        "classes": net.linear.out_features,
+        "relu_logits": net.relu_logits,
+        "input_mean": net.input_mean,
+        "input_std": net.input_std,
+        "first": int(first_kept.sum()),
+        "ones": has_ones,
+        "last": sizes.pop("last"),
+        "layers": {name.removeprefix("layers."): size for name, size in sizes.items()},
+    }
+    small = build(architecture, tensors)
+    assert isinstance(small, SmallDenseNet)
+    return architecture, small
+
+
+def _kept(net: DenseNet) -> tuple[Tensor, dict[str, _Convolution]]:
+    """Which channels of the first convolution are kept, and the later ones that keep any."""
+    first = net.first.weight.detach()
+    varying = (first != 0).flatten(1).any(1)
+    value = torch.zeros(len(first), dtype=torch.float64)  # of the channels that do not vary
+    found = []
+    for conv in (*net.layers, net.last):
+        assert conv.bias is not None
+        weight, bias = conv.weight.detach(), conv.bias.detach()
+        ones = torch.einsum("i,oihw->ohw", torch.where(varying, 0, value), weight.double())
+        reads = (weight != 0).flatten(2).any(2) & varying
+        kept = reads.any(1) | (ones != 0).flatten(1).any(1)
+        found.append(_Convolution(weight, bias, ones, reads, kept))
+        varying = torch.cat([varying, kept])
+        value = torch.cat([value, bias.double().relu()])
+    *layers, last = found
+    last.kept = torch.ones_like(last.kept)
+    read = last.reads[0]
+    for layer in reversed(layers):
+        read, layer.kept = read.split([layer.weight.shape[1], len(layer.kept)])
+        read = read | layer.reads[layer.kept].any(0)
+    used = {f"layers.{l}": layer for l, layer in enumerate(layers) if layer.kept.any()}
+    return read, used | {"last": last}

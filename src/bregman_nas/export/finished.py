@@ -1,0 +1,212 @@
+"""The networks of finished searches: full in `checkpoints/`, small in `results/networks/`."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from bregman_nas.data.degradation import restoration_inputs
+from bregman_nas.data.files import ImageSet
+from bregman_nas.data.files import load as load_images
+from bregman_nas.export.densenet import small_densenet
+from bregman_nas.export.measure import difference, multiply_adds, parameters
+from bregman_nas.export.mlp import small_mlp
+from bregman_nas.export.small import load
+from bregman_nas.networks import DenseNet, ResidualMLP
+from bregman_nas.search import densenet, mlp
+from bregman_nas.search.checkpoint import write_atomically
+from bregman_nas.search.records import Record, read_record, record_path
+from bregman_nas.search.seed import Job
+from bregman_nas.settings import MLPExperiment, Run
+
+COMMITTED_BYTES = 3_000_000
+
+
+class ExportError(Exception):
+    """A network that cannot be exported, in words for the user."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The small network of a finished search.
+
+    Attributes:
+        net: the network.
+        description: how it was found, and what `describe` says of it.
+    """
+
+    net: nn.Module
+    description: dict[str, Any]
+
+    def weights(self) -> bytes:
+        """The file that `small.load` reads."""
+        # One entry alone: the order of several would change from one time to the next.
+        architecture = json.dumps(self.description["architecture"])
+        return save(self.net.state_dict(), {"architecture": architecture})
+
+    def json(self) -> bytes:
+        """The description, one line for each of its parts."""
+        parts = [f"{json.dumps(key)}: {json.dumps(part)}" for key, part in self.description.items()]
+        return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
+
+
+def kept_path(project: Path, run: str, seed: int) -> Path:
+    """Where the weights of a small network are committed; its description is beside them."""
+    return project / "results" / "networks" / run / f"seed-{seed:02d}.safetensors"
+
+
+def keep(job: Job, record: Record) -> None:
+    """Put a search's small network where it is committed: weights under 3 MB, and its description.
+
+    Nothing is done if the network of that record is there, or the full one is not.
+    """
+    path = kept_path(job.project, job.run.name, job.seed)
+    if _kept_description(path, record) is not None:
+        return
+    full = _full_network(job, record)
+    if full is None:
+        return
+    found = describe(job, record, full)
+    weights = found.weights()
+    if len(weights) < COMMITTED_BYTES:
+        write_atomically(path, weights)
+    else:
+        path.unlink(missing_ok=True)
+    write_atomically(path.with_suffix(".json"), found.json())
+
+
+def find(job: Job) -> Finished:
+    """The small network of a finished search, from its full one, else as it was committed.
+
+    Raises:
+        ExportError: if there is neither.
+        DataError: if there is the full one but not the data to compare the two on.
+    """
+    name, seed = job.run.name, job.seed
+    path = record_path(job.project, name, seed)
+    search = f"bregman-nas search {name} --seeds {seed}"
+    if not path.exists():
+        raise ExportError(f"{path} is not there: seed {seed} has not been searched; say `{search}`")
+    record = read_record(path)
+    full = _full_network(job, record)
+    if full is not None:
+        return describe(job, record, full)
+    kept = kept_path(job.project, name, seed)
+    description = _kept_description(kept, record)
+    if description is not None and kept.exists():
+        return Finished(load(kept), description)
+    minutes = record["provenance"]["seconds"] / 60
+    raise ExportError(
+        f"the network of {path} is neither {job.network} nor {kept}; move the record away and say "
+        f"`{search}`, which made it in {minutes:.0f} minutes"
+    )
+
+
+def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished:
+    """Make the small network, and compare it with the full one on all test images.
+
+    The description says: `run`, `seed`, `record` (the digest of the record); `architecture`, which
+    `small.build` reads; `widths` of each layer, which are `active` rows (channels), `effective`
+    ones, and those of the `small` network; `parameters` and `multiply_adds` for one image, `full`
+    and `small`; the greatest `difference` of any output on the `images` of the test set, with the
+    same weights computed in double precision and in single.
+    """
+    run, result = job.run, record["result"]
+    images = network_inputs(
+        run, load_images(run.experiment.dataset, run.source, job.project), job.seed
+    )
+    architecture, small = small_network(full)
+    if isinstance(full, ResidualMLP):
+        active, effective = result["active_rows"], result["effective_rows"]
+        widths = [layer["rows"] for layer in architecture["layers"]]
+    else:
+        active, effective = [int(k.any(1).sum()) for k in densenet.active_kernels(full)], None
+        sizes = [architecture["layers"].get(str(l)) for l in range(len(full.layers))]
+        widths = [architecture["first"], *(size["channels"] if size else 0 for size in sizes), 1]
+    both = {"full": full, "small": small}
+    return Finished(
+        small,
+        {
+            "run": run.name,
+            "seed": job.seed,
+            "record": record["digests"]["all"],
+            "architecture": architecture,
+            "widths": {"active": active, "effective": effective, "small": widths},
+            "parameters": {name: parameters(net) for name, net in both.items()},
+            "multiply_adds": {name: multiply_adds(net, images[0]) for name, net in both.items()},
+            "difference": {
+                "images": len(images),
+                "double": difference(full, small, images.double()),
+                "single": difference(full, small, images),
+            },
+        },
+    )
+
+
+def small_network(full: ResidualMLP | DenseNet) -> tuple[dict[str, Any], nn.Module]:
+    """The architecture and the network, see `mlp.small_mlp` and `densenet.small_densenet`."""
+    return small_mlp(full) if isinstance(full, ResidualMLP) else small_densenet(full)
+
+
+def start(run: Run, seed: int) -> ResidualMLP | DenseNet:
+    """The full network of a run, with the weights that it starts with."""
+    mlp_is_searched = isinstance(run.experiment, MLPExperiment)
+    return mlp.network(run, seed) if mlp_is_searched else densenet.network(run, seed)
+
+
+def network_inputs(run: Run, images: ImageSet, seed: int) -> Tensor:
+    """The images of the test file as the network sees them."""
+    experiment = run.experiment
+    if not isinstance(experiment, MLPExperiment):
+        return (images.test_images / 255)[:, None]
+    return restoration_inputs(
+        images.test_images,
+        "test",
+        noise_std=experiment.noise_std,
+        blurring=mlp.blurring(experiment),
+        seed=seed,
+    )
+
+
+def _full_network(job: Job, record: Record) -> ResidualMLP | DenseNet | None:
+    """The network in the workspace, if there is one and it is that of the record."""
+    if not job.network.exists():
+        return None
+    net = start(job.run, job.seed)
+    try:
+        net.load_state_dict(torch.load(job.network, weights_only=True, map_location="cpu"))
+    except RuntimeError:
+        return None  # of another architecture: of settings that have changed since
+    result = record["result"]
+    close = partial(torch.allclose, rtol=1e-4, equal_nan=True)
+    if isinstance(net, ResidualMLP):
+        rows = [mlp.active_rows(layer.weight) for layer in net.layers]
+        tau = [] if net.skips is None else mlp.lower_triangle(net.skips.tolist())
+        belongs = (
+            [int(row.sum()) for row in rows] == result["active_rows"]
+            and rows[-1].nonzero()[:, 0].tolist() == result["output_rows"]
+            and close(_flat(tau), _flat(result.get("skips", [])))
+        )
+    else:
+        norms = [densenet.kernel_norms(conv.weight) for conv in densenet.convolutions(net)]
+        then = [torch.tensor(n) for n in result["kernel_norms"]]
+        belongs = all(a.shape == b.shape and close(a, b) for a, b in zip(norms, then, strict=True))
+    return net if belongs else None
+
+
+def _flat(rows: list[list[float]]) -> Tensor:
+    return torch.tensor([value for row in rows for value in row])
+
+
+def _kept_description(path: Path, record: Record) -> dict[str, Any] | None:
+    """What is committed of a small network, if it is that of the record."""
+    beside = path.with_suffix(".json")
+    if not beside.exists():
+        return None
+    description: dict[str, Any] = json.loads(beside.read_text("utf-8"))
+    return description if description["record"] == record["digests"]["all"] else None

@@ -1,0 +1,193 @@
+"""The export of finished searches: exact, current, complete, and usable elsewhere."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from bregman_nas import cli
+from bregman_nas.data.files import load
+from bregman_nas.export import finished
+from bregman_nas.export import load as load_small
+from bregman_nas.export.finished import ExportError, find, keep, kept_path, network_inputs, start
+from bregman_nas.export.measure import difference, multiply_adds, parameters
+from bregman_nas.search.mlp import mean_squared_error
+from bregman_nas.search.records import read_record, record_path, write_record
+from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.settings import load_settings
+
+JobIn = Callable[..., Job]
+NewProject = Callable[..., Path]
+PROJECT = Path(__file__).resolve().parents[2]
+RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
+STUDY = sorted(load_settings(PROJECT / "params.yaml").seeds)
+
+# Where the package is not.
+ELSEWHERE = """
+import sys
+sys.modules["bregman_nas"] = None
+import network, torch
+net = network.load("network.safetensors")
+images = torch.load("images.pt")
+torch.save(net(images).detach(), "outputs.pt")
+"""
+
+
+def full_network(job: Job) -> nn.Module:
+    net = start(job.run, job.seed)
+    net.load_state_dict(torch.load(job.network, weights_only=True))
+    return net
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_an_exported_network_gives_the_outputs_of_the_full_one(
+    new_project: NewProject, job_in: JobIn, run: str, tmp_path: Path
+) -> None:
+    """On the whole test set: as a module, from its files without this package, and as ONNX."""
+    project = new_project(changes={"experiments.residual.mu": 0.01})
+    job = job_in(project, run)
+    record = search_seed(job)
+    full = full_network(job)
+    out = tmp_path / "out"
+    arguments = ["--project", str(project), "export", run, "--seed", "0", "--out", str(out)]
+    assert cli.main(arguments) == 0
+
+    images = load(job.run.experiment.dataset, "sample", project)
+    inputs = network_inputs(job.run, images, job.seed)
+    with torch.no_grad():
+        expected = full(inputs)
+    # Logits are large here, and single precision has seven digits.
+    close = partial(torch.testing.assert_close, rtol=0, atol=1e-5 * max(1, expected.abs().max()))
+    small = load_small(out / "network.safetensors")
+    close(small(inputs).detach(), expected)
+
+    session = onnxruntime.InferenceSession(out / "network.onnx")
+    for count in (1, len(inputs)):
+        (outputs,) = session.run(None, {"images": inputs[:count].numpy()})
+        close(torch.from_numpy(outputs), expected[:count])
+
+    torch.save(inputs, out / "images.pt")
+    subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=out, check=True)
+    close(torch.load(out / "outputs.pt"), expected)
+
+    about = json.loads((out / "architecture.json").read_text("utf-8"))
+    assert about["record"] == record["digests"]["all"]
+    assert about["difference"]["double"] <= 1e-5
+    assert about["parameters"]["small"] == parameters(small) < about["parameters"]["full"]
+    assert about["multiply_adds"]["small"] < about["multiply_adds"]["full"]
+    active = about["widths"]["active"]
+    assert all(w <= a for w, a in zip(about["widths"]["small"][:-1], active[:-1], strict=True))
+    assert (out / "restored.png").exists() == (run != "authors-densenet")
+    assert set(json.loads((out / "latency.json").read_text("utf-8"))["seconds"]) == {
+        "full",
+        "small",
+    }
+
+
+def test_a_clone_exports_what_was_committed(project: Path, job_in: JobIn) -> None:
+    job = job_in(project)
+    record = search_seed(job)
+    keep(job, record)
+    before = find(job)
+    committed = kept_path(project, job.run.name, 0)
+    content = committed.read_bytes()
+    keep(job, record)
+    assert committed.read_bytes() == content
+    job.network.unlink()
+    after = find(job)
+    assert after.description == before.description
+    assert after.weights() == before.weights() == content
+
+
+def test_a_network_of_another_search_is_not_used(project: Path, job_in: JobIn) -> None:
+    job, other = job_in(project), job_in(project, seed=1)
+    record = search_seed(job)
+    search_seed(other)
+    other.network.replace(job.network)
+    keep(job, record)
+    assert not kept_path(project, job.run.name, 0).exists()
+    with pytest.raises(
+        ExportError, match=r"is neither .* nor .*search paper-autoencoder --seeds 0"
+    ):
+        find(job)
+
+
+def test_a_committed_network_of_an_older_search_is_not_used(project: Path, job_in: JobIn) -> None:
+    job = job_in(project)
+    record = search_seed(job)
+    keep(job, record)
+    job.network.unlink()
+    path = record_path(project, job.run.name, 0)
+    write_record(path, {**record, "digests": {**record["digests"], "all": "another"}})
+    with pytest.raises(ExportError, match="is neither"):
+        find(job)
+    path.unlink()
+    with pytest.raises(ExportError, match="has not been searched"):
+        find(job)
+
+
+def test_large_weights_are_not_committed(
+    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finished, "COMMITTED_BYTES", 100)
+    job = job_in(project)
+    keep(job, search_seed(job))
+    path = kept_path(project, job.run.name, 0)
+    assert not path.exists()
+    assert json.loads(path.with_suffix(".json").read_text("utf-8"))["seed"] == 0
+
+
+def test_a_seed_that_was_not_searched_is_a_clear_error(
+    project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--project", str(project), "export", "paper-autoencoder", "--out", str(tmp_path)]
+    assert cli.main(arguments) == 1
+    message = capfd.readouterr().err
+    assert "seed 0 has not been searched; say `bregman-nas search paper-autoencoder" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_multiply_adds_and_differences_by_hand() -> None:
+    conv = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(32, 5))
+    assert multiply_adds(conv, torch.zeros(1, 4, 4)) == 16 * 9 * 2 + 32 * 5
+    one, other = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        one.weight.fill_(1.0)
+        other.weight.fill_(3.0)
+    assert difference(one, other, torch.tensor([[1.0], [-2.0]])) == 4.0
+    assert difference(one, other, torch.tensor([[float("nan")], [float("inf")]])) == 0.0
+
+
+@pytest.mark.parametrize("run", STUDY)
+def test_the_committed_networks_restore_as_their_records_say(
+    run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_at_hand(*_: object) -> bytes:
+        pytest.skip("the full data are neither in data/raw nor in a folder of BREGMAN_NAS_DATA")
+
+    monkeypatch.setattr("bregman_nas.data.files._download", not_at_hand)
+    job = Job(load_settings(PROJECT / "params.yaml").run(run), 0, PROJECT)
+    path = kept_path(PROJECT, run, 0)
+    if not path.with_suffix(".json").exists():
+        pytest.skip(f"{run}: has not been searched")
+    record = read_record(record_path(PROJECT, run, 0))
+    about = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert about["record"] == record["digests"]["all"]
+    assert about["difference"]["double"] <= 1e-5
+    if not path.exists():
+        pytest.skip(f"{run}: its small network takes more than 3 MB")
+    net = load_small(path)
+    images = load(job.run.experiment.dataset, "full", PROJECT)
+    inputs = network_inputs(job.run, images, 0)
+    with torch.no_grad():
+        mse = mean_squared_error(net(inputs), images.test_images.flatten(1) / 255)
+    assert mse == pytest.approx(record["result"]["test_mse"], rel=1e-5)
+    if job.network.exists():
+        assert difference(full_network(job), net, inputs.double()) <= 1e-5
