@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # Named and not imported: their modules import torch, which takes seconds.
-_MISTAKES = ("DataError",)
+_MISTAKES = ("DataError", "MixedDevicesError")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,9 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.add_argument(
         "--engine",
-        choices=("compact", "textbook"),
-        default="compact",
-        help="compact is fast; textbook is the readable reference of the same computation",
+        type=_engine,
+        default=os.environ.get("BREGMAN_NAS_ENGINE", "compact"),
+        metavar="{compact,textbook,lockstep}",
+        help="compact is fast on a CPU; lockstep, all seeds (or --workers of them) as one batch, "
+        "is for a GPU; textbook is the readable reference of the same computation (default: "
+        "$BREGMAN_NAS_ENGINE, else compact)",
+    )
+    search.add_argument(
+        "--tf32",
+        action="store_true",
+        help="let an NVIDIA GPU round the factors of products to TF32: faster, with relative "
+        "errors of 2^-11 instead of 2^-24; the records are those of another device",
     )
     search.set_defaults(command=_search)
 
@@ -127,6 +136,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _engine(text: str) -> str:
+    # Not by `choices`, which lets a default from the environment pass.
+    if text not in ("compact", "textbook", "lockstep"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not compact, textbook or lockstep")
+    return text
+
+
 def _seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
@@ -154,7 +170,7 @@ def _search(options: argparse.Namespace) -> None:
     import torch
 
     from bregman_nas.search.executor import search_seeds
-    from bregman_nas.search.records import run_folder
+    from bregman_nas.search.records import check_one_device, device_of, run_folder
     from bregman_nas.search.results import write_results
     from bregman_nas.search.seed import Job
     from bregman_nas.settings import SettingsError, load_settings
@@ -165,12 +181,18 @@ def _search(options: argparse.Namespace) -> None:
         # torch says on its first line what is wrong, then how it was compiled.
         reason = str(error).splitlines()[0]
         raise SettingsError(f"--device {options.device} cannot be used: {reason}") from error
+    if options.tf32 and not options.device.startswith("cuda"):
+        raise SettingsError(f"--tf32 is for NVIDIA GPUs, not for --device {options.device}")
+    if options.engine == "lockstep" and options.scheduler:
+        raise SettingsError("--scheduler sends seed by seed; --engine lockstep batches them here")
     project = options.project.resolve()
     run = load_settings(project / "params.yaml").run(options.run)
     seeds = options.seeds or range(run.seeds)
-    jobs = [Job(run, seed, project, options.engine, options.device) for seed in seeds]
+    how = (options.engine, options.device, options.tf32)
+    jobs = [Job(run, seed, project, *how) for seed in seeds]
     records = search_seeds(jobs, options.workers, options.scheduler)
     if not options.seeds:
+        check_one_device(run.name, {record["seed"]: device_of(record) for record in records})
         write_results(run_folder(project, run.name), records)
 
 
