@@ -27,7 +27,7 @@ study: install  ## Run what of the study has changed; nothing, in a fresh clone
 test: install lint  ## Check the style and the types, and run all tests (a few minutes)
 	python -m pytest
 
-bench: install  ## Measure the fast trainers against the textbook loop, on an idle machine (an hour)
+bench: install  ## Measure the fast trainers, on an idle machine (an hour); on a GPU, seeds in lockstep too
 	bregman-nas bench
 
 readme: install  ## Put the current Table 1 into the README

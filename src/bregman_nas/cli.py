@@ -115,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--epochs", type=int, help="shorter searches, whose ratio is that of their epochs alone"
     )
+    bench.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="measure ten seeds in lockstep and nothing else; on a GPU if there is one (without "
+        "this option: only where there is one)",
+    )
     bench.set_defaults(command=_bench)
 
     demo = commands.add_parser(
@@ -215,12 +221,21 @@ def _readme(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
+    import torch
+
     from bregman_nas.bench import measure, report, write
+    from bregman_nas.bench_lockstep import measure_all
     from bregman_nas.settings import load_settings
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
     names = options.runs or [name for name, seeds in settings.seeds.items() if seeds]
+    if options.lockstep or torch.cuda.is_available():
+        measure_all([settings.run(name) for name in names], project)
+    else:
+        print("There is no CUDA device: lockstep is not measured; --lockstep does it on the CPU.\n")
+    if options.lockstep:
+        return
     measured = []
     for name in names:
         run = settings.run(name)
