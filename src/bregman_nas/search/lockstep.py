@@ -102,7 +102,8 @@ class LockstepTrainer:
         self._rates.copy_(torch.tensor(learning_rates, dtype=self._rates.dtype))
         for batch in batches:
             if batch.device.type == "cuda":
-                self._replay(batch)
+                with torch.cuda.device(batch.device):
+                    self._replay(batch)
             else:
                 self._step(batch)
         self._steps_made += len(batches)
