@@ -30,7 +30,7 @@ paper: install  ## Build the article, paper/study.pdf, from the tables and figur
 test: install lint  ## Check the style and the types, and run all tests (a few minutes)
 	python -m pytest
 
-bench: install  ## Measure the fast trainers against the textbook loop, on an idle machine
+bench: install  ## Measure the fast trainers, on an idle machine; on a GPU, seeds in lockstep too
 	bregman-nas bench
 
 readme: install  ## Put the current Table 1 into the README

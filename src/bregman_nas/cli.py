@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # Named and not imported: their modules import torch or pandas, which takes seconds.
-_MISTAKES = ("DataError", "ExportError", "PaperError")
+_MISTAKES = ("DataError", "ExportError", "MixedDevicesError", "PaperError")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,9 +84,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.add_argument(
         "--engine",
-        choices=("compact", "textbook"),
-        default="compact",
-        help="compact is fast; textbook is the readable reference of the same computation",
+        type=_engine,
+        default=os.environ.get("BREGMAN_NAS_ENGINE", "compact"),
+        metavar="{compact,textbook,lockstep}",
+        help="compact is fast on a CPU; lockstep, all seeds (or --workers of them) as one batch, "
+        "is for a GPU; textbook is the readable reference of the same computation (default: "
+        "$BREGMAN_NAS_ENGINE, else compact)",
+    )
+    search.add_argument(
+        "--tf32",
+        action="store_true",
+        help="let an NVIDIA GPU round the factors of products to TF32: faster, with relative "
+        "errors of 2^-11 instead of 2^-24; the records are those of another device",
     )
     search.set_defaults(command=_search)
 
@@ -130,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="EPOCHS",
         help="train that far to measure on the way (default: 10)",
     )
+    bench.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="measure ten seeds in lockstep and nothing else; on a GPU if there is one (without "
+        "this option: only where there is one)",
+    )
     bench.set_defaults(command=_bench)
 
     demo = commands.add_parser(
@@ -155,6 +170,13 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
+
+
+def _engine(text: str) -> str:
+    # Not by `choices`, which lets a default from the environment pass.
+    if text not in ("compact", "textbook", "lockstep"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not compact, textbook or lockstep")
+    return text
 
 
 def _seeds(text: str) -> list[int]:
@@ -184,7 +206,7 @@ def _search(options: argparse.Namespace) -> None:
     import torch
 
     from bregman_nas.search.executor import search_seeds
-    from bregman_nas.search.records import run_folder
+    from bregman_nas.search.records import check_one_device, device_of, run_folder
     from bregman_nas.search.results import write_results
     from bregman_nas.search.seed import Job
     from bregman_nas.settings import SettingsError, load_settings
@@ -195,12 +217,18 @@ def _search(options: argparse.Namespace) -> None:
         # torch says on its first line what is wrong, then how it was compiled.
         reason = str(error).splitlines()[0]
         raise SettingsError(f"--device {options.device} cannot be used: {reason}") from error
+    if options.tf32 and not options.device.startswith("cuda"):
+        raise SettingsError(f"--tf32 is for NVIDIA GPUs, not for --device {options.device}")
+    if options.engine == "lockstep" and options.scheduler:
+        raise SettingsError("--scheduler sends seed by seed; --engine lockstep batches them here")
     project = options.project.resolve()
     run = load_settings(project / "params.yaml").run(options.run)
     seeds = options.seeds or range(run.seeds)
-    jobs = [Job(run, seed, project, options.engine, options.device) for seed in seeds]
+    how = (options.engine, options.device, options.tf32)
+    jobs = [Job(run, seed, project, *how) for seed in seeds]
     records = search_seeds(jobs, options.workers, options.scheduler)
     if not options.seeds:
+        check_one_device(run.name, {record["seed"]: device_of(record) for record in records})
         write_results(run_folder(project, run.name), records)
     from bregman_nas.export.finished import keep  # nothing of it can spoil a search
 
@@ -252,16 +280,26 @@ def _readme(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
+    import torch
+
     from bregman_nas.bench import measure, report, start_up, write
+    from bregman_nas.bench_lockstep import measure_all
     from bregman_nas.settings import load_settings
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
+    names = options.runs or [name for name, seeds in settings.seeds.items() if seeds]
+    if options.lockstep or torch.cuda.is_available():
+        measure_all([settings.run(name) for name in names], project)
+    else:
+        print("There is no CUDA device: lockstep is not measured; --lockstep does it on the CPU.\n")
+    if options.lockstep:
+        return
     starts = start_up(project)
     for command, seconds in starts.items():
         print(f"{command}: {seconds:.2f} s")
     measured = []
-    for name in options.runs or [name for name, seeds in settings.seeds.items() if seeds]:
+    for name in names:
         measured.append(measure(settings.run(name), project, options.train))
         print(report(measured[-1:]).splitlines()[-1], flush=True)
     print(f"\n{report(measured)}")

@@ -15,8 +15,9 @@ Count = Annotated[int, Field(ge=1)]
 Density = Annotated[float, Field(gt=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
-#: How a search is computed: `compact` is fast, `textbook` its readable reference.
-Engine = Literal["compact", "textbook"]
+#: How a search is computed: `compact` is fast, `textbook` its readable reference, `lockstep` that
+#: of many seeds as one batch, for a GPU.
+Engine = Literal["compact", "textbook", "lockstep"]
 
 #: The runs of the ablation are named `ablation/<variant>`, which is also their folder.
 ABLATION = "ablation"

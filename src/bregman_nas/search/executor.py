@@ -1,4 +1,4 @@
-"""Many seeds: side by side on this machine, or on a Dask cluster."""
+"""Many seeds: side by side on this machine, as one batch, or on a Dask cluster."""
 
 import os
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import joblib
 
+from bregman_nas.search.lockstep_seeds import search_in_lockstep
 from bregman_nas.search.progress import shown
 from bregman_nas.search.records import Record
 from bregman_nas.search.seed import Job, search_seed
@@ -19,7 +20,8 @@ def search_seeds(
 
     Args:
         jobs: the seeds.
-        workers: how many side by side, one thread each; by default one for each core.
+        workers: how many side by side, one thread each; by default one for each core. In lockstep:
+            how many in one batch; by default all.
         scheduler: address of a Dask scheduler to send them to, instead of local processes. Its
             workers must see the repository at the same path.
     """
@@ -27,6 +29,8 @@ def search_seeds(
         return []
     with ExitStack() as stack:
         stack.enter_context(shown([job.workspace for job in jobs]))
+        if jobs[0].engine == "lockstep":
+            return search_in_lockstep(jobs, workers)
         if scheduler is not None:
             from distributed import Client
 

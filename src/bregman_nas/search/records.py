@@ -12,6 +12,10 @@ Record = dict[str, Any]
 _NAMES = {"settings": "the settings", "data": "the data", "code": "the code"}
 
 
+class MixedDevicesError(Exception):
+    """Seeds of one run were searched on different devices, in words for the user."""
+
+
 def run_folder(project: Path, run: str) -> Path:
     """Where the results of a run are."""
     return project / "results" / run
@@ -69,3 +73,30 @@ def reusable_record(
     reason = " and ".join(changed) or "the seed's number"
     tell(f"{path.name} is stale: {reason} changed since; the seed runs again")
     return None
+
+
+def device_of(record: Record) -> str:
+    """What the seed was searched on, such as `cpu`, or a GPU's name."""
+    return str(record["provenance"]["host"]["device"])
+
+
+def check_one_device(run: str, devices: Mapping[int, str]) -> None:
+    """Records that one run puts together must come from one device: their numbers differ.
+
+    Args:
+        run: its name.
+        devices: what each seed was, or is to be, searched on.
+
+    Raises:
+        MixedDevicesError: if there is more than one; it names the seeds of each.
+    """
+    seeds: dict[str, list[str]] = {}
+    for seed, device in devices.items():
+        seeds.setdefault(device, []).append(str(seed))
+    if len(seeds) > 1:
+        each = "; ".join(f"on {device}: {', '.join(numbers)}" for device, numbers in seeds.items())
+        raise MixedDevicesError(
+            f"the seeds of {run} would come from different devices ({each}), and one run's results "
+            "are never put together from several; search all on one (--device), or delete the "
+            f"records of the others in results/{run}/records and search those again"
+        )

@@ -44,6 +44,8 @@ class Job:
         project: the repository, at the same path wherever the job may run.
         engine: how it is computed.
         device: a torch device.
+        tf32: whether an NVIDIA GPU may round the factors of matrix products and convolutions to
+            TF32, 10 bits after the point instead of 23.
         seconds_between_checkpoints: at least that much time passes between two.
     """
 
@@ -52,6 +54,7 @@ class Job:
     project: Path
     engine: Engine = "compact"
     device: str = "cpu"
+    tf32: bool = False
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS
 
     @property
@@ -86,9 +89,10 @@ def search_seed(job: Job) -> Record:
         OSError: if results or checkpoints cannot be written.
     """
     torch.set_num_threads(1)
+    set_arithmetic(job.tf32)
     images = files.load(job.run.experiment.dataset, job.run.source, job.project)
     progress = Progress(job.workspace, job.run.name, job.seed, job.run.experiment.epochs)
-    with _only_process_on(job, progress):
+    with only_process_on(job, progress):
         for path in job.files():
             remove_leftovers(path)
         current = digests(job.run, job.seed, images.sha256)
@@ -107,14 +111,14 @@ def _search(
     search = searcher(run, images, job.seed, job.engine, job.device)
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     position = Position()
-    clock = _Clock()
+    clock = Clock()
     checkpoints = Checkpoints(job.workspace, current["all"], progress.tell)
     saved = checkpoints.load()
     if saved is not None:
         search.load_state_dict(saved["searcher"])
         rate.load_state_dict(saved["learning_rate"])
         position = Position(**saved["position"])
-        clock = _Clock(**saved["clock"], resumed=True)
+        clock = Clock(**saved["clock"], resumed=True)
         progress.tell(f"continues in epoch {position.epoch + 1}")
 
     def checkpoint_if_due() -> None:
@@ -139,6 +143,36 @@ def _search(
         after_stretch=checkpoint_if_due,
         after_epoch=lambda entry: progress.epoch(entry, clock.seconds()),
     )
+    record = finish(job, search, images, current, position.history, clock)
+    checkpoints.remove()
+    progress.finish(position.history[-1], reused=False)
+    return record
+
+
+def finish(
+    job: Job,
+    search: Any,
+    images: files.ImageSet,
+    current: dict[str, str],
+    history: list[dict[str, Any]],
+    clock: "Clock",
+    **provenance: Any,
+) -> Record:
+    """Write what a search that has ended leaves: network, picture, and record, in this order.
+
+    Args:
+        job: the seed.
+        search: as it is after the last epoch.
+        images: that it was trained on.
+        current: the digests of the seed.
+        history: of all its epochs.
+        clock: of the search.
+        provenance: what else the record says of how it was made.
+
+    Returns:
+        The record.
+    """
+    run = job.run
     record: Record = {
         "run": run.name,
         "seed": job.seed,
@@ -151,23 +185,35 @@ def _search(
             "seconds": round(clock.seconds(), 1),
             "interruptions": clock.interruptions,
             "started": clock.started,
-            "host": host(job.device),
+            "host": host(job.device, job.tf32),
             "versions": {name: version(name) for name in ("bregman-nas", "torch", "numpy")}
             | {"python": platform.python_version()},
+            **provenance,
         },
-        "history": position.history,
+        "history": history,
     }
     buffer = io.BytesIO()
-    torch.save(search.full_network().state_dict(), buffer)
+    # Cloned, for a view would be saved with all that it is a view of.
+    network = {name: x.cpu().clone() for name, x in search.full_network().state_dict().items()}
+    torch.save(network, buffer)
     write_atomically(job.network, buffer.getvalue())
     picture = search.picture()
     if picture is not None:
         path = picture_path(job.project, run.name, job.seed)
         write_atomically(path, _png(picture))
     write_record(record_path(job.project, run.name, job.seed), record)
-    checkpoints.remove()
-    progress.finish(position.history[-1], reused=False)
     return record
+
+
+def set_arithmetic(tf32: bool) -> None:
+    """Let NVIDIA GPUs compute in single precision, or with TF32; the same each time.
+
+    Without this torch would let convolutions, and them alone, use TF32.
+    """
+    precision = "tf32" if tf32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic = True
 
 
 def searcher(
@@ -189,7 +235,7 @@ def searcher(
 
 
 @contextmanager
-def _only_process_on(job: Job, progress: Progress) -> Iterator[None]:
+def only_process_on(job: Job, progress: Progress) -> Iterator[None]:
     """Hold the seed's lock, which the operating system frees however its owner ends."""
     job.workspace.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(job.workspace / "lock")
@@ -204,7 +250,7 @@ def _only_process_on(job: Job, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-class _Clock:
+class Clock:
     """The seconds a search took, over all its interruptions."""
 
     def __init__(
@@ -222,15 +268,19 @@ class _Clock:
         self._checkpoint = -math.inf if resumed else self._start
 
     def seconds(self) -> float:
+        """Of work so far."""
         return self._before + time.monotonic() - self._start
 
     def since_checkpoint(self) -> float:
+        """Seconds since the last checkpoint; infinite where one is due at once."""
         return time.monotonic() - self._checkpoint
 
     def note_checkpoint(self) -> None:
+        """A checkpoint has been written."""
         self._checkpoint = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
+        """Plain values from which a clock continues after an interruption."""
         return {
             "seconds": self.seconds(),
             "interruptions": self.interruptions,
@@ -238,7 +288,7 @@ class _Clock:
         }
 
 
-def host(device: str) -> dict[str, Any]:
+def host(device: str, tf32: bool = False) -> dict[str, Any]:
     """Processor, cores and system of this machine, and what the device is."""
     processor = platform.processor() or platform.machine()
     try:
@@ -248,11 +298,12 @@ def host(device: str) -> dict[str, Any]:
     except OSError:
         pass  # not Linux
     kind = torch.device(device).type
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else kind
     return {
         "system": sys.platform,
         "processor": processor,
         "cores": os.cpu_count(),
-        "device": torch.cuda.get_device_name(device) if kind == "cuda" else kind,
+        "device": f"{name} with TF32" if tf32 else name,
     }
 
 
