@@ -210,9 +210,8 @@ def set_arithmetic(tf32: bool) -> None:
 
     Without this torch would let convolutions, and them alone, use TF32.
     """
-    precision = "tf32" if tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.deterministic = True
 
 
