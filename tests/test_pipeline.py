@@ -1,5 +1,6 @@
 """dvc.yaml against the code: each stage depends on what decides its numbers, and on no more."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,9 @@ def test_what_is_shown_depends_on_all_runs(
 
 
 def test_the_article_depends_on_the_figures_and_tables(stages: dict[str, Any]) -> None:
-    figures = {path for entry in stages["figures"]["outs"] for path in entry}
+    text = (PROJECT / "paper" / "study.typ").read_text("utf-8")
+    figures = {f"figures/figure{number}.pdf" for number in re.findall(r"#drawn\((\d+)", text)}
+    assert figures <= {path for entry in stages["figures"]["outs"] for path in entry}
     assert {*figures, "results/claims.json", "results/table1.json"} <= set(stages["paper"]["deps"])
 
 

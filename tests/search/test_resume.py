@@ -63,7 +63,9 @@ def epoch_of(job: Job) -> int:
 def test_killed_again_and_again_and_continued(
     new_project: NewProject, job_in: JobIn, start: Start, wait_until: WaitUntil, run: str
 ) -> None:
-    job = job_in(new_project("killed"), run, seconds_between_checkpoints=0)
+    # Long enough that it cannot end between two looks at it.
+    longer = {f"experiments.{run.split('-')[1]}.epochs": 12}
+    job = job_in(new_project("killed", longer), run, seconds_between_checkpoints=0)
     last, before = job.workspace / "last.ckpt", job.workspace / "before.ckpt"
 
     def kill_as_soon_as(holds: Callable[[], object], what: str) -> None:
@@ -91,7 +93,7 @@ def test_killed_again_and_again_and_continued(
     assert provenance(job)["interruptions"] >= 3
     for path in job.workspace.glob(".*"):  # what was half-written when it was killed
         path.unlink()
-    whole = job_in(new_project("whole"), run)
+    whole = job_in(new_project("whole", longer), run)
     assert search_seed(whole)["result"] == record["result"]
     assert outcome(job) == outcome(whole)
     assert provenance(whole)["interruptions"] == 0
