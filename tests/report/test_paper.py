@@ -144,10 +144,11 @@ def test_without_any_run_there_is_no_article(project: Path) -> None:
 
 def give_seeds_to_the_densenet(project: Path) -> None:
     run = project / "results" / "authors-densenet-fashion"
-    (run / "seeds.csv").write_text("seed,test_loss,test_accuracy\n0,0.3,0.9\n", "utf-8")
+    (run / "seeds.csv").write_text("seed,test_loss,test_accuracy\n0,0.3,0.9\n1,2.3,0.1\n", "utf-8")
     (run / "records").mkdir(exist_ok=True)
     record = next(project.glob("results/paper-*/records/seed-00.json"))
-    shutil.copy(record, run / "records" / "seed-00.json")
+    for seed in range(2):
+        shutil.copy(record, run / "records" / f"seed-{seed:02d}.json")
 
 
 def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
@@ -160,7 +161,8 @@ def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
     (project / "results" / "authors-densenet-fashion").mkdir()
     give_seeds_to_the_densenet(project)
     with_densenet = collect(project)
-    assert with_densenet["densenet"] == {"authors": 1}
+    found = {"seeds": "2", "collapsed": "1", "any_collapsed": True, "accuracy": "10.0% to 90.0%"}
+    assert with_densenet["densenet"] == {"authors": found}
     runs = [len(numbers["cost"]["runs"]) for numbers in (without, with_densenet)]
     assert runs[1] == runs[0] + 1
     with pytest.raises(PaperError, match=r"figure4\.pdf"):

@@ -36,6 +36,8 @@ OURS = 17  # the claim that is not the article's
 LEVEL = 0.05
 # A row that dies early has died within this share of the epochs.
 EARLY = 0.1
+# The share of right answers that is given by the same answer to all: ten classes of equal size.
+CHANCE = 0.1
 
 
 def collect(project: Path) -> dict[str, Any]:
@@ -60,7 +62,9 @@ def collect(project: Path) -> dict[str, Any]:
     return {
         "settings": _settings(settings),
         "seeds": _seeds(runs),
-        "densenet": {p: len(runs[n].seeds) for p in PROTOCOLS if (n := f"{p}-{DENSENET}") in runs},
+        "densenet": {
+            p: _densenet(runs[name]) for p in PROTOCOLS if (name := f"{p}-{DENSENET}") in runs
+        },
         "table1": _table1(project),
         "article": _article(project),
         "claims": claims,
@@ -316,6 +320,18 @@ def _active_share(run: Run) -> Array:
 
 def _dead_share(run: Run) -> Array:
     return 1 - _rows(run, "living") / (depth(run.seeds) * PIXELS)
+
+
+def _densenet(run: Run) -> dict[str, Any]:
+    """Seeds, their accuracy on the test images, and how many are no better than a constant."""
+    accuracy = run.seeds["test_accuracy"].to_numpy(float)
+    low, high = f"{100 * accuracy.min():.1f}%", f"{100 * accuracy.max():.1f}%"
+    return {
+        "seeds": str(len(accuracy)),
+        "collapsed": str(int((accuracy <= CHANCE).sum())),
+        "any_collapsed": bool((accuracy <= CHANCE).any()),
+        "accuracy": low if low == high else f"{low} to {high}",
+    }
 
 
 def _range_of(runs: dict[str, Run], share: Callable[[Run], Array]) -> str:
