@@ -178,10 +178,10 @@ def _worker(run: Run, project: Path, seed: int) -> tuple[float, float]:
         start = time.perf_counter()
         search.train_batches(examples.inputs, examples.targets, [batch], rate)
         times.append(time.perf_counter() - start)
-    return statistics.median(times), _peak_memory_mib()
+    return statistics.median(times), peak_memory_mib()
 
 
-def _peak_memory_mib() -> float:
+def peak_memory_mib() -> float:
     """Of this process, from its start."""
     try:
         # Not getrusage: on Linux it counts what the parent held when it forked.

@@ -10,7 +10,6 @@ the two moments of Adam, each read once and written once, at the speed at which 
 
 import json
 import os
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bregman_nas.bench import peak_memory_mib
 from bregman_nas.data.files import load
 from bregman_nas.search.checkpoint import write_atomically
 from bregman_nas.search.lockstep import LockstepSearch
@@ -62,11 +62,7 @@ def measure(run: Run, project: Path, device: str, seeds: int = SEEDS) -> dict[st
     observed = time.perf_counter()
     step = (trained - start) / len(measured)
     epochs = run.experiment.epochs
-    peak = (
-        torch.cuda.max_memory_allocated(device) / 2**20
-        if on_gpu
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else peak_memory_mib()
     traffic = traffic_bytes(search.searches[0].network, seeds)
     bandwidth = copy_bandwidth(device)
 

@@ -107,7 +107,7 @@ def files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 FIGURES = [f"figure{number}.{kind}" for number in range(1, 8) for kind in ("png", "pdf")]
 TABLES = [
-    *("table1.csv", "table1.md", "table1.tex", "table1.json"),
+    *("table1.csv", "table1.md", "table1.tex", "table1.json", "metrics.json"),
     *("widths.csv", "widths.md", "networks.csv", "networks.md"),
 ]
 
@@ -155,6 +155,16 @@ def test_numbers_of_table_1(complete: Path) -> None:
     assert baseline["mse"]["mean"] == pytest.approx(0.02)
     assert baseline["welch"] is None
     assert table["article"]["residual"]["deblurring"] == {"mean": 0.112, "std": 0.006, "seeds": 10}
+
+
+def test_metrics_are_of_the_runs_made(partial: Path) -> None:
+    metrics = json.loads((partial / "results" / "metrics.json").read_text("utf-8"))
+    assert set(metrics) == {"paper", "authors"}
+    assert set(metrics["paper"]) == {"autoencoder-denoising", "residual-denoising"}
+    one_seed = {"ten_mse": pytest.approx(0.08), "ten_mse_std": None, "seeds": 1}
+    assert metrics["paper"]["autoencoder-denoising"] == one_seed
+    diverged = {"ten_mse": None, "ten_mse_std": None, "seeds": 1}
+    assert metrics["authors"]["residual-deblurring"] == diverged
 
 
 def test_table_1_for_readers(complete: Path) -> None:

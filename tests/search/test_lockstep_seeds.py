@@ -107,19 +107,23 @@ def outcome(jobs: list[Job]) -> list[Any]:
     return left
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_stopped_at_every_checkpoint_and_record_and_continued(
-    new_project: NewProject, job_in: JobIn, monkeypatch: pytest.MonkeyPatch, run: str
-) -> None:
-    jobs = jobs_of(job_in, new_project("stopped", QUICK), run, seconds_between_checkpoints=0)
+def stop_after_each_checkpoint(patch: pytest.MonkeyPatch) -> None:
     save = Checkpoints.save
 
     def save_and_stop(checkpoints: Checkpoints, state: dict[str, Any]) -> None:
         save(checkpoints, state)
         raise PowerCut
 
+    patch.setattr(Checkpoints, "save", save_and_stop)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_stopped_at_every_checkpoint_and_record_and_continued(
+    new_project: NewProject, job_in: JobIn, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    jobs = jobs_of(job_in, new_project("stopped", QUICK), run, seconds_between_checkpoints=0)
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_stop)
+        stop_after_each_checkpoint(patch)
         for _ in range(3):  # after each epoch
             with pytest.raises(PowerCut):
                 search_in_lockstep(jobs)
@@ -289,14 +293,8 @@ def test_on_a_cuda_device_a_search_is_continued_bit_for_bit(
 ) -> None:
     how: dict[str, Any] = {"device": "cuda", "seconds_between_checkpoints": 0}
     stopped, whole = (jobs_of(job_in, new_project(name), **how) for name in ("stopped", "whole"))
-    save = Checkpoints.save
-
-    def save_and_stop(checkpoints: Checkpoints, state: dict[str, Any]) -> None:
-        save(checkpoints, state)
-        raise PowerCut
-
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_stop)
+        stop_after_each_checkpoint(patch)
         with pytest.raises(PowerCut):
             search_in_lockstep(stopped)
     search_in_lockstep(stopped)

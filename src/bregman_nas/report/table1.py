@@ -121,6 +121,20 @@ def as_json(table: Sequence[Row]) -> str:
     return json.dumps(nested, indent=2, allow_nan=False) + "\n"
 
 
+def as_metrics(table: Sequence[Row]) -> str:
+    """The losses of the networks on the official test images alone, few enough for `dvc metrics`.
+
+    By protocol and experiment, in the article's unit; runs not made are left out.
+    """
+    metrics: dict[str, dict[str, dict[str, float | None]]] = {}
+    for row in table:
+        if row.answer in NETWORKS and row.images == "test" and row.ten_mse is not None:
+            loss = row.ten_mse
+            found = {"ten_mse": loss.mean, "ten_mse_std": loss.std, "seeds": loss.seeds}
+            metrics.setdefault(row.protocol, {})[f"{row.answer}-{row.task}"] = found
+    return json.dumps(metrics, indent=2, allow_nan=False) + "\n"
+
+
 def as_markdown(table: Sequence[Row]) -> str:
     """The compact table in the article's unit, then the detailed one."""
     columns = [(task, source) for task in TASKS for source in ("article", *PROTOCOLS)]
