@@ -80,6 +80,8 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         ["search", "paper-autoencoder", "--seeds", ""],
         ["search", "paper-autoencoder", "--workers", "many"],
         ["search", "paper-autoencoder", "--engine", "steam"],
+        ["figures", "8"],
+        ["figures", ""],
         ["export", "paper-autoencoder"],
         ["export", "paper-autoencoder", "--out", "x", "--seed", "-1"],
     ],

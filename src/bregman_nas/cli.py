@@ -117,7 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablation.set_defaults(command=_ablation)
 
-    figures = commands.add_parser("figures", help="draw all figures from the results of all runs")
+    figures = commands.add_parser("figures", help="draw the figures from the results of all runs")
+    figures.add_argument(
+        "numbers",
+        nargs="*",
+        type=_figure,
+        metavar="NUMBER",
+        help="only these, 1 to 7",
+    )
     figures.set_defaults(command=_figures)
 
     paper = commands.add_parser(
@@ -169,6 +176,13 @@ def _address(text: str) -> str:
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _figure(text: str) -> int:
+    # Not by `choices`, which does not let none at all pass.
+    if text not in tuple("1234567"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 7")
     return int(text)
 
 
@@ -264,7 +278,7 @@ def _ablation(options: argparse.Namespace) -> None:
 def _figures(options: argparse.Namespace) -> None:
     from bregman_nas.report.figures import draw
 
-    draw(options.project.resolve())
+    draw(options.project.resolve(), options.numbers)
 
 
 def _paper(options: argparse.Namespace) -> None:

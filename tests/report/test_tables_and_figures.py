@@ -157,6 +157,13 @@ def test_numbers_of_table_1(complete: Path) -> None:
     assert table["article"]["residual"]["deblurring"] == {"mean": 0.112, "std": 0.006, "seeds": 10}
 
 
+def test_one_figure_alone(complete: Path, tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to(complete / "results")
+    draw(tmp_path, [2])
+    drawn = files(tmp_path / "figures", [path.name for path in (tmp_path / "figures").iterdir()])
+    assert drawn == files(complete / "figures", ["figure2.pdf", "figure2.png"])
+
+
 def test_metrics_are_of_the_runs_made(partial: Path) -> None:
     metrics = json.loads((partial / "results" / "metrics.json").read_text("utf-8"))
     assert set(metrics) == {"paper", "authors"}

@@ -1,5 +1,6 @@
 """All figures of the study: `draw` writes them under figures/."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,17 +11,17 @@ from bregman_nas.report import figure1, figure2, figure3, figure4, figure5, figu
 from bregman_nas.report.style import study_style
 
 MODULES = {
-    "figure1": figure1,
-    "figure2": figure2,
-    "figure3": figure3,
-    "figure4": figure4,
-    "figure5": figure5,
-    "figure6": figure6,
-    "figure7": figure7,
+    1: figure1,
+    2: figure2,
+    3: figure3,
+    4: figure4,
+    5: figure5,
+    6: figure6,
+    7: figure7,
 }
 
 
-def draw(project: Path) -> None:
+def draw(project: Path, numbers: Collection[int] = ()) -> None:
     """Write figure1 to figure7, each as PNG (200 dpi) and PDF.
 
     The same results give the same bytes. A run that has not been made leaves its panel empty but
@@ -28,12 +29,13 @@ def draw(project: Path) -> None:
 
     Args:
         project: the repository; `results/` in it is read, `figures/` written.
+        numbers: of the figures; by default all.
     """
     folder = project / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     with study_style():
-        for name, module in MODULES.items():
-            _save(module.draw(project), folder / name)
+        for number in numbers or MODULES:
+            _save(MODULES[number].draw(project), folder / f"figure{number}")
 
 
 def _save(figure: Figure, path: Path) -> None:
