@@ -7,9 +7,13 @@ finished network of the study, where this machine has it. The time of a whole se
 its epochs of the time of a step, interpolated between the moments, times the number of steps. Rows
 die early and fast, later slowly, so that a straight line between two moments lies above the truth.
 (A textbook step takes the same time whatever is on: its state is that of the start.)
+
+Beside the ratio stands its bound: what it would be if the compact trainer did nothing but its
+matrix products and convolutions, in the library that torch has for them.
 """
 
 import json
+import multiprocessing
 import os
 import resource
 import statistics
@@ -17,13 +21,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bregman_nas.data.files import load
 from bregman_nas.randomness import generator
@@ -37,6 +42,13 @@ from bregman_nas.settings import Run
 BATCHES = 12
 MOMENTS = (0, 1, 3, 10)
 STARTS = 5
+PRODUCTS = {
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.addmm_,
+    torch.ops.aten.convolution,
+    torch.ops.aten.convolution_backward,
+}
 
 
 class Stretch(NamedTuple):
@@ -46,70 +58,80 @@ class Stretch(NamedTuple):
         epoch: the number of epochs trained before.
         compact: median seconds of a step.
         textbook: likewise.
+        products: mean seconds of the matrix products and convolutions in a compact step.
         active: active neurons or kernels.
     """
 
     epoch: int
     compact: float
     textbook: float
+    products: float
     active: int
 
 
-def measure(run: Run, project: Path, last_trained: int = MOMENTS[-1]) -> dict[str, Any]:
-    """Measure both trainers at some moments of a run's first seed, and seeds side by side.
+def measure(
+    run: Run, project: Path, last_trained: int = MOMENTS[-1], seed: int = 0
+) -> dict[str, Any]:
+    """Measure both trainers at some moments of one search of a run, and seeds side by side.
 
     Args:
         run: what is searched.
         project: the repository.
         last_trained: moments after this epoch are not trained up to.
+        seed: of the search at whose moments the trainers are compared.
 
     Returns:
         The stretches, seconds and ratio over all epochs, throughput and peak memory of a worker.
     """
     torch.set_num_threads(1)
-    stretches, steps = _stretches(run, project, last_trained)
+    load = os.getloadavg()[0]
+    stretches, steps = _stretches(run, project, last_trained, seed)
     epochs = run.experiment.epochs
-    seconds = {name: _whole(stretches, name, epochs) * steps for name in ("compact", "textbook")}
+    names = ("compact", "textbook", "products")
+    seconds = {name: _whole(stretches, name, epochs) * steps for name in names}
     workers = os.cpu_count() or 1
     (alone, _), *_ = _side_by_side(run, project, 1)
     together = _side_by_side(run, project, workers)
     return {
         "run": run.name,
+        "seed": seed,
         "epochs": epochs,
         "steps_per_epoch": steps,
         "seconds": seconds,
         "ratio": seconds["textbook"] / seconds["compact"],
+        "ratio_bound": seconds["textbook"] / seconds["products"],
         "stretches": [stretch._asdict() for stretch in stretches],
+        "load_before": load,
         "workers": workers,
         "throughput": sum(alone / seconds for seconds, _ in together),
         "peak_memory_mib": max(memory for _, memory in together),
     }
 
 
-def _stretches(run: Run, project: Path, last_trained: int) -> tuple[list[Stretch], int]:
+def _stretches(run: Run, project: Path, last_trained: int, seed: int) -> tuple[list[Stretch], int]:
     """The moments measured, and the number of steps of an epoch."""
     images = load(run.experiment.dataset, run.source, project)
-    compact = searcher(run, images, 0, "compact")
-    textbook = searcher(run, images, 0, "textbook")
+    compact = searcher(run, images, seed, "compact")
+    textbook = searcher(run, images, seed, "textbook")
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     moments = [moment for moment in MOMENTS if moment <= min(last_trained, run.experiment.epochs)]
     found = []
     for epoch in range(moments[-1] + 1):
-        examples, batches = _epoch(run, compact, 0, epoch)
+        examples, batches = _epoch(run, compact, seed, epoch)
         if epoch in moments:
             found.append(_stretch(epoch, compact, textbook, examples, batches, rate.value))
         if epoch < moments[-1]:
             loss = compact.train_batches(examples.inputs, examples.targets, batches, rate.value)
             compact.end_epoch(rate.value)
             rate.end_epoch(loss)
-    finished = Job(run, 0, project).network
+    finished = Job(run, seed, project).network
     if finished.exists():
-        late = searcher(run, images, 0, "compact")
+        late = searcher(run, images, seed, "compact")
         late.network.load_state_dict(torch.load(finished, weights_only=True))
         trainers = mlp if run.experiment.network == "mlp" else densenet
         late.trainer = trainers.compact_trainer(run, late.network)
         late.end_epoch(rate.value)
-        examples, batches = _epoch(run, late, 0, 0)
+        examples, batches = _epoch(run, late, seed, 0)
         epochs = run.experiment.epochs
         found.append(_stretch(epochs, late, textbook, examples, batches, rate.value))
     return found, len(batches)
@@ -133,12 +155,38 @@ def _stretch(
             start = time.perf_counter()
             trainer.train_batches(examples.inputs, examples.targets, [batch], rate)
             times[name].append(time.perf_counter() - start)
+    compact.load_state_dict(_copied(compact_state))
+    products = _products(compact, examples, batches[: BATCHES + 1], rate)
     compact.load_state_dict(compact_state)
     entry = compact.observe(rate)
     # The first step of each warms up.
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
     active = sum(entry.get("active_rows") or entry["active_kernels"])
-    return Stretch(epoch, medians["compact"], medians["textbook"], active)
+    return Stretch(epoch, medians["compact"], medians["textbook"], products, active)
+
+
+class _ProductsTimed(TorchDispatchMode):
+    """While it is on, adds up the seconds that matrix products and convolutions take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket not in PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        start = time.perf_counter()
+        result = func(*args, **(kwargs or {}))
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+def _products(trainer: Any, examples: Any, batches: list[Tensor], rate: float) -> float:
+    """Mean seconds of the matrix products and convolutions in a step."""
+    trainer.train_batches(examples.inputs, examples.targets, batches[:1], rate)
+    with _ProductsTimed() as timed:
+        trainer.train_batches(examples.inputs, examples.targets, batches[1:], rate)
+    return float(timed.seconds) / len(batches[1:])
 
 
 def _copied(state: Any) -> Any:
@@ -163,9 +211,10 @@ def _whole(stretches: Sequence[Stretch], name: str, epochs: int) -> float:
 
 def _side_by_side(run: Run, project: Path, workers: int) -> list[tuple[float, float]]:
     """Seconds of a step and peak memory in MiB of each of some seeds at the same time."""
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        parallel: Any = joblib.Parallel(n_jobs=workers, batch_size=1, pre_dispatch="all")
-        return list(parallel(joblib.delayed(_worker)(run, project, k) for k in range(workers)))
+    # New processes: one that has worked before would still hold what it had then.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+        return list(pool.map(_worker, [run] * workers, [project] * workers, range(workers)))
 
 
 def _worker(run: Run, project: Path, seed: int) -> tuple[float, float]:
@@ -213,36 +262,51 @@ def _median_seconds(command: Sequence[str | Path], folder: Path) -> float:
 def report(measured: Sequence[dict[str, Any]]) -> str:
     """A Markdown table, one line a run."""
     lines = [
-        "| run | textbook | compact | ratio | step, first epoch | step, last measured "
-        "| seeds side by side | throughput | peak memory |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| run | seed | textbook | compact | ratio | if products alone | step, first epoch "
+        "| step, last measured | seeds side by side | throughput | peak memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in measured:
         first, last = one["stretches"][0], one["stretches"][-1]
         cells = [
             one["run"],
+            str(one["seed"]),
             f"{one['seconds']['textbook'] / 60:.0f} min",
             f"{one['seconds']['compact'] / 60:.1f} min",
             f"{one['ratio']:.1f}",
+            f"{one['ratio_bound']:.1f}",
             f"{first['textbook'] * 1e3:.0f} → {first['compact'] * 1e3:.1f} ms",
             f"{last['textbook'] * 1e3:.0f} → {last['compact'] * 1e3:.1f} ms "
             f"(after {last['epoch']})",
             str(one["workers"]),
             f"{one['throughput']:.2f}",
-            f"{one['peak_memory_mib'] / 1024:.2f} GiB",
+            f"{one['peak_memory_mib'] * 2**20 / 1e9:.2f} GB",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def write(measured: Sequence[dict[str, Any]], starts: dict[str, float], project: Path) -> Path:
-    """Write all numbers as JSON, with the machine that they were measured on."""
+    """Write all numbers as JSON, with the machine that they were measured on.
+
+    What the file has of other runs and seeds stays if it is from a machine of the same kind.
+    """
     path = project / "results" / "bench.json"
+    machine = host("cpu")
+    everything = [*_written(path, machine), *measured]
+    searches = {(one["run"], one["seed"]): one for one in everything}
     content = {
-        "host": host("cpu"),
-        "load_before": os.getloadavg()[2],
+        "host": machine,
         "start_up_seconds": starts,
-        "runs": list(measured),
+        "runs": [searches[key] for key in sorted(searches)],
     }
     write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
     return path
+
+
+def _written(path: Path, machine: dict[str, Any]) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text("utf-8"))
+    runs: list[dict[str, Any]] = content["runs"] if content["host"] == machine else []
+    return [one for one in runs if "seed" in one]

@@ -147,6 +147,13 @@ def _parser() -> argparse.ArgumentParser:
         help="train that far to measure on the way (default: 10)",
     )
     bench.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="K",
+        help="of the search in which the trainers are compared (default: 0)",
+    )
+    bench.add_argument(
         "--lockstep",
         action="store_true",
         help="measure ten seeds in lockstep and nothing else; on a GPU if there is one (without "
@@ -314,7 +321,7 @@ def _bench(options: argparse.Namespace) -> None:
         print(f"{command}: {seconds:.2f} s")
     measured = []
     for name in names:
-        measured.append(measure(settings.run(name), project, options.train))
+        measured.append(measure(settings.run(name), project, options.train, options.seed))
         print(report(measured[-1:]).splitlines()[-1], flush=True)
     print(f"\n{report(measured)}")
     print(f"\nAll numbers: {write(measured, starts, project)}")
