@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,7 +98,13 @@ def test_wrong_arguments_show_the_usage(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--workers", "0"], ["--workers", "-2"], ["--device", "abacus"], ["--scheduler", "nowhere"]],
+    [
+        ["--workers", "0"],
+        ["--workers", "-2"],
+        ["--device", "abacus"],
+        ["--device", "meta"],
+        ["--scheduler", "nowhere"],
+    ],
     ids=lambda arguments: " ".join(arguments),
 )
 def test_an_impossible_option_is_a_clear_error(
@@ -129,6 +136,52 @@ def test_a_mistake_in_params_yaml_is_named(
     project = new_project(changes={"experiments.residual.mu": -1})
     assert run_command(project, *command) == 1
     assert "experiments.residual.mu = -1: must be " in complaint(capfd)
+
+
+@pytest.mark.parametrize("command", ["aggregate", "figures", "ablation"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "No columns"),
+        ("a,b\n1,2\n", "it has no column 'seed'"),
+        ("seed,epoch,test_mse\n0,1,abc\n", "the column 'test_mse' has values that are not numbers"),
+    ],
+    ids=["empty", "foreign", "words"],
+)
+def test_results_that_were_damaged_are_a_clear_error(
+    new_project: NewProject,
+    capfd: pytest.CaptureFixture[str],
+    command: str,
+    content: str,
+    reason: str,
+) -> None:
+    project = new_project()
+    folder = project / "results" / "paper-residual-denoising"
+    folder.mkdir(parents=True)
+    for name in ("seeds.csv", "history.csv"):
+        (folder / name).write_text(content, "utf-8")
+    shutil.copy(Path(__file__).parents[1] / "params.yaml", project)
+    assert run_command(project, command) == 1
+    message = complaint(capfd)
+    assert f"{folder}/" in message
+    assert f"cannot be used: {reason}" in message
+
+
+def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
+    new_project: NewProject, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "search-mnist")
+    assert run_command(new_project(changes={"batch_size": 0}), "search", "paper-residual") == 1
+    assert "git restore" in complaint(capfd)
+
+
+def test_an_empty_variable_is_as_none(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORKERS", "SCHEDULER", "DEVICE", "ENGINE"):
+        monkeypatch.setenv(f"BREGMAN_NAS_{name}", "")
+    assert run_command(project, "search", "paper-transformer") == 1
+    assert "there is no run" in complaint(capfd)
 
 
 def test_outside_of_the_repository_the_user_is_told(

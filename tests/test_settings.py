@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -551,3 +552,21 @@ def test_a_renamed_experiment_keeps_what_decides(params: Params, published: dict
 def test_what_decides_is_plain_json() -> None:
     content = decisive(PARAMS, MLP_RUN)
     assert json.loads(json.dumps(content)) == content
+
+
+@pytest.mark.parametrize("key", ["? [1, 2]\n: 3", "~: 3", "7: 3", "experiments: {true: 3}"])
+def test_keys_that_are_not_words_are_named(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(f"{key}\n", "utf-8")
+    named = {"? [1": "(1, 2)", "~: 3": "None", "7: 3": "7"}.get(key[:4], "experiments.True")
+    with pytest.raises(SettingsError, match=f"keys that are not words: {re.escape(named)}$"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize("block", ["protocols", "experiments"])
+def test_names_of_runs_are_fit_for_folders(
+    params: Params, published: dict[str, Any], block: str
+) -> None:
+    renamed = dict.fromkeys(["../x"], next(iter(published[block].values())))
+    with pytest.raises(SettingsError, match=f"{block} = .*unlike '../x'"):
+        load_settings(params({block: {**published[block], **renamed}}))

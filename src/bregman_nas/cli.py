@@ -24,12 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, mistakes) and type(error).__name__ not in _MISTAKES:
             raise
         print(f"bregman-nas: {error}", file=sys.stderr)
+        if "DVC_STAGE" in os.environ:  # DVC runs this command
+            print(
+                "DVC has removed the stage's outputs before; `git status` shows them, "
+                "`git restore` brings committed ones back",
+                file=sys.stderr,
+            )
         return 1
     return 0
 
 
 # Named and not imported: their modules import torch or pandas, which takes seconds.
-_MISTAKES = ("DataError", "ExportError", "MixedDevicesError", "PaperError")
+_MISTAKES = ("DataError", "ExportError", "MixedDevicesError", "PaperError", "ResultsError")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,25 +73,25 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--workers",
         type=_positive,
-        default=os.environ.get("BREGMAN_NAS_WORKERS"),
+        default=os.environ.get("BREGMAN_NAS_WORKERS") or None,
         help="seeds side by side (default: $BREGMAN_NAS_WORKERS, else one for each core)",
     )
     search.add_argument(
         "--scheduler",
         type=_address,
-        default=os.environ.get("BREGMAN_NAS_SCHEDULER"),
+        default=os.environ.get("BREGMAN_NAS_SCHEDULER") or None,
         metavar="ADDRESS",
         help="send the seeds to this Dask scheduler (default: $BREGMAN_NAS_SCHEDULER)",
     )
     search.add_argument(
         "--device",
-        default=os.environ.get("BREGMAN_NAS_DEVICE", "cpu"),
+        default=os.environ.get("BREGMAN_NAS_DEVICE") or "cpu",
         help="torch device (default: $BREGMAN_NAS_DEVICE, else cpu)",
     )
     search.add_argument(
         "--engine",
         type=_engine,
-        default=os.environ.get("BREGMAN_NAS_ENGINE", "compact"),
+        default=os.environ.get("BREGMAN_NAS_ENGINE") or "compact",
         metavar="{compact,textbook,lockstep}",
         help="compact is fast on a CPU; lockstep, all seeds (or --workers of them) as one batch, "
         "is for a GPU; textbook is the readable reference of the same computation (default: "
@@ -233,7 +239,7 @@ def _search(options: argparse.Namespace) -> None:
     from bregman_nas.settings import SettingsError, load_settings
 
     try:
-        torch.zeros(1, device=options.device)
+        torch.zeros(1, device=options.device).item()
     except (RuntimeError, AssertionError) as error:
         # torch says on its first line what is wrong, then how it was compiled.
         reason = str(error).splitlines()[0]

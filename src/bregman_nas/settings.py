@@ -1,6 +1,7 @@
 """The schema of params.yaml, and the one place that reads it."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -135,6 +136,14 @@ class Variant(_Block):
         return change
 
 
+def _are_of_folders(names: Iterable[str]) -> None:
+    wrong = [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
+    if wrong:
+        raise ValueError(
+            f"must have names of small letters, digits and single hyphens, unlike {wrong[0]!r}"
+        )
+
+
 class Ablation(_Block):
     """One experiment, searched again for each choice that is changed alone."""
 
@@ -146,11 +155,7 @@ class Ablation(_Block):
     @pydantic.field_validator("variants")
     @classmethod
     def _names_are_of_folders(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
-        wrong = [name for name in variants if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
-        if wrong:
-            raise ValueError(
-                f"must have names of small letters, digits and single hyphens, unlike {wrong[0]!r}"
-            )
+        _are_of_folders(variants)
         return variants
 
 
@@ -186,6 +191,12 @@ class Settings(_Block):
     experiments: dict[str, Experiment]
     seeds: dict[str, Annotated[int, Field(ge=0)]]
     ablation: Ablation
+
+    @pydantic.field_validator("protocols", "experiments")
+    @classmethod
+    def _names_are_of_folders(cls, blocks: dict[str, Any]) -> dict[str, Any]:
+        _are_of_folders(blocks)
+        return blocks
 
     @pydantic.model_validator(mode="after")
     def _runs_exist(self) -> "Settings":
@@ -282,6 +293,9 @@ def load_settings(path: Path) -> Settings:
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"is a {type(content).__name__}"
         raise SettingsError(f"{path} {found}; it must be a mapping with data, optimizer, ...")
+    wrong = _not_words(content)
+    if wrong:
+        raise SettingsError(f"{path} has keys that are not words: {', '.join(wrong)}")
     try:
         return Settings.model_validate(content)
     except pydantic.ValidationError as error:
@@ -289,6 +303,17 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(
             f"{path} has values that cannot be used:\n" + "\n".join(f"  {p}" for p in problems)
         ) from error
+
+
+def _not_words(content: object, before: str = "") -> list[str]:
+    """The keys, at any depth, that YAML reads as something else: numbers, lists, null, true."""
+    found = []
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if not isinstance(key, str):
+                found.append(f"{before}{key!r}")
+            found += _not_words(value, f"{before}{key}.")
+    return found
 
 
 def _describe(errors: list[Any], content: object) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from bregman_nas.bregman import L1, AdaBreg, GroupLasso, Zero
+from bregman_nas.bregman import L1, AdaBreg, GroupLasso, NonNegativeL1, Zero
 from bregman_nas.bregman.groups import ByKind, architecture, parameter_groups, start_sparsely_
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -88,3 +88,41 @@ def test_the_example_runs_on_the_sample(tmp_path: Path) -> None:
     kernels = (weights["body.weight"] != 0).flatten(2).any(2)
     assert f"body.weight: {int(kernels.sum())} of 256" in ended.stdout
     assert 0 < int(kernels.sum()) < 256
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (torch.float32, 3e-23),
+        (torch.float32, 1e-30),
+        (torch.float32, 1e-42),
+        (torch.bfloat16, 1e-30),
+        (torch.float64, 1e-170),
+    ],
+)
+def test_groups_whose_norm_underflows_are_refused(dtype: torch.dtype, value: float) -> None:
+    network = nn.Linear(784, 2).to(dtype)
+    with torch.no_grad():
+        network.weight[0] = value
+    with pytest.raises(ValueError, match="weight: 1 of 2 groups are not zero, but too small"):
+        parameter_groups(network, ByKind(rows=0.07))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_small_and_zero_groups_are_taken(dtype: torch.dtype) -> None:
+    network = nn.Linear(784, 2).to(dtype)
+    with torch.no_grad():
+        network.weight[0] = 1e-15
+        network.weight[1] = 0
+    parameter_groups(network, ByKind(rows=0.07))
+
+
+def test_a_start_without_subgradient_is_refused() -> None:
+    with pytest.raises(ValueError, match="bias: NonNegativeL1"):
+        parameter_groups(Negative(), lambda *_: NonNegativeL1(0.1))
+
+
+class Negative(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(-torch.ones(3))

@@ -145,6 +145,21 @@ class TestFullFiles:
         assert_is(load("mnist", "full", tmp_path / "project"), contents["mnist"])
         assert not (tmp_path / "project").exists()
 
+    @pytest.mark.parametrize("copy", ["", ".dvc/tmp/exps/copy"], ids=["repository", "dvc's copy"])
+    def test_a_relative_folder_starts_from_the_repository(
+        self, tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch, copy: str
+    ) -> None:
+        write_files(tmp_path / "images" / "mnist", contents["mnist"], compressed=False)
+        monkeypatch.setenv(DATA_VARIABLE, "images")
+
+        assert_is(load("mnist", "full", tmp_path / copy), contents["mnist"])
+
+    def test_a_folder_in_the_place_of_a_file_is_named(self, tmp_path: Path) -> None:
+        folder = tmp_path / "data" / "raw" / "mnist" / TRAIN_IMAGES
+        folder.mkdir(parents=True)
+        _, looked_at = files._find("mnist", TRAIN_IMAGES, tmp_path)
+        assert f"{folder} (a folder, not a file)" in looked_at
+
     def test_of_the_repository_for_the_copy_that_dvc_runs_an_experiment_in(
         self, tmp_path: Path, contents: Contents
     ) -> None:
@@ -379,6 +394,7 @@ class TestDownload:
         # Both mirrors, but only for the first file.
         assert mirrors.asked == [f"http://{host}/{TRAIN_IMAGES}.gz" for host in ("one", "two")]
         assert files_below(tmp_path) == []
+        assert not (tmp_path / "data" / "raw" / "mnist").exists()
         message = str(caught.value)
         assert message.startswith(f"mnist, {TRAIN_IMAGES}: there is no such file")
         for address in mirrors.asked:

@@ -235,17 +235,25 @@ def test_where_it_is_computed_decides_nothing(job_in: JobIn, project: Path) -> N
     assert digests(job.run, 0, {"a": "b"})["all"] != digests(job.run, 0, {"a": "c"})["all"]
 
 
+@pytest.mark.parametrize("damage", ["conflict", "no result", "no history"])
 def test_an_unreadable_record_is_replaced_by_a_new_search(
-    project: Path, job_in: JobIn, searches: list[int]
+    project: Path, job_in: JobIn, searches: list[int], damage: str
 ) -> None:
     job = job_in(project)
     path = record_path(project, job.run.name, 0)
-    path.parent.mkdir(parents=True)
-    path.write_text("<<<<<<< HEAD\n", "utf-8")
+    if damage == "conflict":
+        path.parent.mkdir(parents=True)
+        path.write_text("<<<<<<< HEAD\n", "utf-8")
+    else:
+        search_seed(job)
+        searches.clear()
+        content = json.loads(path.read_text("utf-8"))
+        path.write_text(json.dumps({**content, damage.removeprefix("no "): []}), "utf-8")
     record = search_seed(job)
     assert read_record(path) == record
     assert searches == [0]
-    assert messages_of(job) == ["seed-00.json cannot be read as a record; the seed runs again"]
+    reason = "cannot be read as a record" if damage == "conflict" else "is not whole"
+    assert messages_of(job)[-1] == f"seed-00.json {reason}; the seed runs again"
 
 
 def test_a_record_of_a_search_says_what_it_is(project: Path, job_in: JobIn) -> None:

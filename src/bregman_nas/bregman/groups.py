@@ -59,12 +59,14 @@ def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
         rule: the functional of each parameter; those of equal ones share a group.
 
     Raises:
-        ValueError: if nothing would be sparse: the rule fits no parameter.
+        ValueError: if nothing would be sparse: the rule fits no parameter; if a parameter's values
+            have no subgradient, from which v starts.
     """
     groups: dict[Regularizer, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             regularizer = rule(name, _owner(network, name), parameter)
+            _check_start(name, parameter, regularizer)
             groups.setdefault(regularizer, []).append(parameter)
     if all(isinstance(regularizer, Zero) for regularizer in groups):
         names = ", ".join(name for name, _ in network.named_parameters())
@@ -124,6 +126,24 @@ def architecture(network: nn.Module, rule: Rule) -> dict[str, Tensor]:
         elif not isinstance(regularizer, Zero):
             found[name] = parameter != 0
     return found
+
+
+def _check_start(name: str, parameter: nn.Parameter, regularizer: Regularizer) -> None:
+    """The subgradient from which v starts must exist, and be one also in the machine's numbers."""
+    values = parameter.detach()
+    try:
+        start = regularizer.subgradient(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if isinstance(regularizer, GroupLasso):
+        norms, threshold = regularizer.norms(start), regularizer.threshold(values.shape)
+        # Of an active group it has this norm, unless the squares of the values underflow.
+        wrong = (norms != 0) & ((norms - threshold).abs() > threshold / 20)
+        if wrong.any():
+            raise ValueError(
+                f"{name}: {int(wrong.sum())} of {wrong.numel()} groups are not zero, but too small "
+                f"for a norm in {str(values.dtype).removeprefix('torch.')}; set them to zero first"
+            )
 
 
 def _owner(network: nn.Module, name: str) -> nn.Module:

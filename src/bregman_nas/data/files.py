@@ -13,7 +13,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import import_module
@@ -100,10 +100,11 @@ def load(dataset: str, source: Source, project: Path) -> ImageSet:
 
     The full files are looked for in ``<project>/data/raw`` (for the copy in which DVC runs an
     experiment also in that of the repository itself), then in each folder that the environment
-    variable `DATA_VARIABLE` names, as ``<dataset>/<file>`` or ``<file>``, plain or gzipped. What is
-    not found is downloaded to ``<project>/data/raw/<dataset>``. The two data sets name their files
-    alike, so a ``<file>`` directly in a folder that is the other data set's is passed over. The
-    sample is in ``<project>/data/sample/<dataset>``.
+    variable `DATA_VARIABLE` names (a relative one starts from ``<project>``), as
+    ``<dataset>/<file>`` or ``<file>``, plain or gzipped. What is not found is downloaded to
+    ``<project>/data/raw/<dataset>``. The two data sets name their files alike, so a ``<file>``
+    directly in a folder that is the other data set's is passed over. The sample is in
+    ``<project>/data/sample/<dataset>``.
 
     Args:
         dataset: A key of `DATA_SETS`.
@@ -214,7 +215,8 @@ def _find(dataset: str, file: str, project: Path) -> tuple[bytes | None, list[st
     looked_at: list[str] = []
     for path, either_data_set in _candidates(dataset, file, project):
         if not os.path.isfile(path):  # unlike Path.is_file, False in a forbidden folder
-            looked_at.append(f"{path} (no such file)")
+            is_folder = os.path.isdir(path)
+            looked_at.append(f"{path} ({'a folder, not a file' if is_folder else 'no such file'})")
             continue
         try:
             content = _read(path)
@@ -238,11 +240,13 @@ def _find(dataset: str, file: str, project: Path) -> tuple[bytes | None, list[st
 
 def _candidates(dataset: str, file: str, project: Path) -> Iterator[tuple[Path, bool]]:
     """Yields the paths that a file can have, and whether it may be any data set's file there."""
-    folders = [project / "data" / "raw"]
     # DVC runs an experiment (`dvc exp run --temp`) in a copy of the repository below its `.dvc`.
-    folders += [p.parent / "data" / "raw" for p in project.parents if p.name == ".dvc"]
-    names = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
-    folders += [Path(name).expanduser() for name in names if name]
+    repositories = [project, *(p.parent for p in project.parents if p.name == ".dvc")]
+    names = [name for name in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if name]
+    folders = [repository / "data" / "raw" for repository in repositories]
+    # Joined to an absolute path, the first one goes.
+    found = [r / Path(name).expanduser() for name in names for r in repositories]
+    folders += dict.fromkeys(found)
     for folder in folders:
         for parent, either_data_set in ((folder / dataset, False), (folder, True)):
             yield parent / file, either_data_set
@@ -283,6 +287,8 @@ def _download(dataset: str, file: str, project: Path, looked_at: list[str]) -> b
                 failures.append(f"{mirror}{archive}: wrong content, {_describe(content)}")
     except OSError as error:
         failures.append(f"{target.parent} cannot be written: {error}")
+    with suppress(OSError):  # only an empty folder goes
+        target.parent.rmdir()
     problem = "there is no such file, and it could not be downloaded"
     found = "\n  ".join(["no file; the download failed:", *failures])
     raise _full_error(dataset, file, project, problem, found, looked_at)

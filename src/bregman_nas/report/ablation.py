@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report.claims.widths import LINEAR_R2, coding_layers, rises_linearly
-from bregman_nas.report.read import depth, rows_by_layer, skip_names, skips
+from bregman_nas.report.read import depth, read_table, rows_by_layer, skip_names, skips
 from bregman_nas.report.statistics import Summary, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT, NOT_RUN, UNDEFINED
 from bregman_nas.settings import ABLATION, Ablation, Variant
@@ -273,7 +273,7 @@ def write(project: Path, ablation: Ablation) -> None:
 def _at_epoch(folder: Path, epoch: int) -> pd.DataFrame:
     """The numbers of the seeds of a run that came to an epoch; empty if it has not been made."""
     path = folder / "history.csv"
-    history = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    history = read_table(path, "seed", "epoch") if path.exists() else pd.DataFrame()
     if "epoch" in history:
         history = history[history["epoch"] == epoch]
     return pd.DataFrame() if history.empty else measure(history)

@@ -24,6 +24,10 @@ PIXELS = 784
 DIGIT_ROWS = 28
 
 
+class ResultsError(Exception):
+    """A file of results that cannot be used, in words for the user."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The results of one run.
@@ -60,7 +64,7 @@ class Run:
 
         Columns `seed`, `epoch`, `width_l`, `living_l` and, for residual runs, `skip_l_i`.
         """
-        history = pd.read_csv(self.folder / "history.csv")
+        history = read_table(self.folder / "history.csv", "seed", "epoch")
         return history[history["seed"].isin(self.converged["seed"])]
 
     def picture(self, seed: int) -> Array | None:
@@ -97,8 +101,40 @@ def read_run(project: Path, protocol: str, experiment: str) -> Run | None:
     folder = project / "results" / f"{protocol}-{experiment}"
     if not (folder / "seeds.csv").exists():
         return None
-    seeds = pd.read_csv(folder / "seeds.csv").sort_values("seed", ignore_index=True)
+    loss = "test_loss" if experiment == DENSENET else "test_mse"
+    seeds = read_table(folder / "seeds.csv", "seed", loss).sort_values("seed", ignore_index=True)
     return None if seeds.empty else Run(folder, seeds)
+
+
+def read_table(path: Path, *columns: str) -> pd.DataFrame:
+    """Read a table of numbers.
+
+    Args:
+        path: a CSV file.
+        columns: that it must have, if it has any row.
+
+    Raises:
+        ResultsError: if it is no such table.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise _unusable(path, str(error)) from error
+    if not table.empty:
+        for column in columns:
+            if column not in table:
+                raise _unusable(path, f"it has no column {column!r}")
+        words = table.select_dtypes(exclude="number").columns
+        if len(words):
+            raise _unusable(path, f"the column {words[0]!r} has values that are not numbers")
+    return table
+
+
+def _unusable(path: Path, reason: str) -> ResultsError:
+    return ResultsError(
+        f"{path} cannot be used: {reason}; `git restore` brings the committed file back, "
+        f"`bregman-nas search {path.parent.name}` writes it again from the records"
+    )
 
 
 def why_empty(run: Run | None) -> str | None:

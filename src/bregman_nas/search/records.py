@@ -68,7 +68,10 @@ def reusable_record(
         tell(f"{path.name} cannot be read as a record; the seed runs again")
         return None
     if then.get("all") == digests["all"]:
-        return record
+        if all(record.get(part) for part in ("result", "history")):
+            return record
+        tell(f"{path.name} is not whole; the seed runs again")
+        return None
     changed = [name for part, name in _NAMES.items() if then.get(part) != digests[part]]
     reason = " and ".join(changed) or "the seed's number"
     tell(f"{path.name} is stale: {reason} changed since; the seed runs again")
