@@ -134,7 +134,8 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def instead(job: Job, images: Any, current: dict[str, str], progress: Any) -> Record:
         seeds.append(job.seed)
         history = [{"epoch": 1, "train_loss": 0.5, "active_rows": [1, 2]}]
-        record = {"seed": job.seed, "digests": current, "history": history}
+        result = {"test_mse": 0.5}
+        record = {"seed": job.seed, "digests": current, "result": result, "history": history}
         write_record(record_path(job.project, job.run.name, job.seed), record)
         return record
 
@@ -297,7 +298,8 @@ def replace_history(job: Job) -> Record:
     """Do in short what the first process would: leave a record that holds."""
     images = files.load(job.run.experiment.dataset, job.run.source, job.project)
     history = [{"epoch": 8, "train_loss": 0.5, "active_rows": [1, 2]}]
-    record: Record = {"digests": digests(job.run, job.seed, images.sha256), "history": history}
+    current = digests(job.run, job.seed, images.sha256)
+    record: Record = {"digests": current, "result": {"test_mse": 0.5}, "history": history}
     write_record(record_path(job.project, job.run.name, job.seed), record)
     return record
 
