@@ -314,7 +314,7 @@ def prose(source: str) -> str:
         r'"[^"\n]*\.(bib|typ)"',
         r"@\w+",
         r"<[\w-]+>",
-        r"#?(outcome|measured|values|ranges|by-verdict|drawn|set-to|get|cite)\([^()\[\]]*[,)]?",
+        r"#?(outcome|measured|values|parts|ranges|by-verdict|drawn|set-to|get|cite)\([^()\[\]]*[,)]?",
         r"by-verdict\(\s*\d+,",
         r"\(\s*\d+,\s*supported:|^\s*\d+,\s*$",
         r"\.len\(\) *(==|>) *\d|columns: \d|if n == 1",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, HALF, Verdict, share_of_seeds
+from bregman_nas.report.claims.training import ALL_LIVING
 from bregman_nas.report.paper.ablation import ablation
 from bregman_nas.report.paper.choices import read_choices
 from bregman_nas.report.paper.cost import cost
@@ -69,7 +70,11 @@ def collect(project: Path) -> dict[str, Any]:
         "article": _article(project),
         "claims": claims,
         "verdicts": {p: _verdicts(claims, p) for p in PROTOCOLS},
-        "rules": {"enough_seeds": str(ENOUGH_SEEDS), "seeds_for_a_share": str(_share_needs())},
+        "rules": {
+            "enough_seeds": str(ENOUGH_SEEDS),
+            "seeds_for_a_share": str(_share_needs()),
+            "nearly_all": f"{ALL_LIVING:.0%}",
+        },
         "widths": [_widths(name, run) for name, run in restoration.items()],
         "dead": {"range": _range_of(restoration, _dead_share)},
         "effective": {
