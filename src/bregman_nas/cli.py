@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument(
         "--seed",
-        type=int,
+        type=_seed,
         default=0,
         metavar="K",
         help="of the search in which the trainers are compared (default: 0)",
