@@ -1,5 +1,6 @@
 """A search that is killed, at whatever moment, ends with the record it would have had."""
 
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from bregman_nas.search import checkpoint, seed
+from bregman_nas.search import checkpoint
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.records import picture_path, record_path
 from bregman_nas.search.seed import Job, search_seed
@@ -114,22 +115,24 @@ def test_stopped_between_the_last_epoch_and_the_record(
 ) -> None:
     job = job_in(new_project("stopped"), seconds_between_checkpoints=0)
     record = record_path(job.project, job.run.name, job.seed)
-    write = checkpoint.write_atomically
+    left_in_this_order = [job.network, picture_path(job.project, job.run.name, job.seed), record]
+    replace = os.replace
 
-    for files_written in range(3):  # the network, the picture and the record, in this order
+    for files_written in range(3):
         written: list[Path] = []
 
-        def write_until_the_power_goes(
-            path: Path, content: bytes, written: list[Path] = written, limit: int = files_written
+        def replace_until_the_power_goes(
+            temporary: str, path: Path, written: list[Path] = written, limit: int = files_written
         ) -> None:
-            if len(written) == limit:
-                raise PowerCut
-            write(path, content)
-            written.append(path)
+            if path in left_in_this_order:
+                assert path == left_in_this_order[len(written)]
+                if len(written) == limit:
+                    raise PowerCut
+                written.append(path)
+            replace(temporary, path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(seed, "write_atomically", write_until_the_power_goes)
-            patch.setattr("bregman_nas.search.records.write_atomically", write_until_the_power_goes)
+            patch.setattr("os.replace", replace_until_the_power_goes)
             with pytest.raises(PowerCut):
                 search_seed(job)
         assert len(written) == files_written
@@ -199,15 +202,26 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
 
 
 def test_a_damaged_checkpoint_does_not_push_out_the_good_one(
-    checkpoints: Checkpoints, told: list[str]
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each moment at least one checkpoint is whole, also if the next save is cut short."""
     checkpoints.save(state(1))
     checkpoints.save(state(2))
     damage(checkpoints.last, "one bit")
     assert loaded_number(checkpoints) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", cut_short)
+        with pytest.raises(PowerCut):
+            checkpoints.save(state(3))
+    assert loaded_number(checkpoints) == 1
     checkpoints.save(state(3))
+    checkpoints.save(state(4))
+    damage(checkpoints.last, "one bit")
     assert loaded_number(checkpoints) == 3
+
+
+def cut_short(*_: object) -> None:
+    raise PowerCut
 
 
 def test_a_checkpoint_of_something_else_is_told_and_not_used(
@@ -217,7 +231,10 @@ def test_a_checkpoint_of_something_else_is_told_and_not_used(
     told: list[str] = []
     others = Checkpoints(tmp_path, "another digest", told.append)
     assert others.load() is None
-    assert told == [f"{checkpoints.last} was made by other settings, data or code and is not used"]
+    assert told == [
+        f"{checkpoints.last} was made with other settings, data, code, engine or device "
+        "and is not used"
+    ]
     others.save(state(2))
     assert loaded_number(others) == 2
 
@@ -265,6 +282,50 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
             checkpoint.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+class FullDisk:
+    """A file that takes no more after its first bytes."""
+
+    def __init__(self, handle: int, mode: str) -> None:
+        self._file = open(handle, mode)  # noqa: SIM115  closed below
+        self._left = 200
+
+    def write(self, piece: bytes) -> None:
+        self._left -= len(piece)
+        if self._left < 0:
+            failing()
+        self._file.write(piece)
+
+    def __enter__(self) -> "FullDisk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def test_a_full_disk_is_named_with_the_file(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.save(state(1))
+    monkeypatch.setattr("os.fdopen", FullDisk)
+    with pytest.raises(OSError, match=r"No space left on device: .*last\.ckpt") as caught:
+        checkpoints.save(state(2))
+    assert caught.value.errno == 28
+    with pytest.raises(OSError, match=r"No space left on device: .*network\.pt"):
+        checkpoint.save_atomically(checkpoints.last.with_name("network.pt"), state(2))
+    assert loaded_number(checkpoints) == 1
+    assert sorted(path.name for path in checkpoints.last.parent.iterdir()) == [
+        "before.ckpt",
+        "last.ckpt",
+    ]
+
+
+def test_what_is_saved_as_a_stream_is_what_torch_saves(tmp_path: Path) -> None:
+    checkpoint.save_atomically(tmp_path / "file", state(3))
+    buffer = io.BytesIO()
+    torch.save(state(3), buffer)
+    assert (tmp_path / "file").read_bytes() == buffer.getvalue()
 
 
 @pytest.mark.parametrize("what", ["os.fsync", "os.replace", "os.link"])

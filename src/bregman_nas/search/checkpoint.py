@@ -6,31 +6,89 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+
+_SIZE = hashlib.sha256().digest_size
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file as a whole or not at all, also if the process or the machine dies.
 
     Raises:
-        OSError: if the folder cannot be written to or the disk is full; nothing is left behind.
+        OSError: if the folder cannot be written to or the disk is full; it names the file, and
+            nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _replace(path, lambda file: file.write(content))
+
+
+def save_atomically(path: Path, value: Any) -> None:
+    """Replace a file by what `torch.save` writes of a value; see `write_atomically`."""
+    _replace(path, lambda file: _save(value, file.write))
+
+
+def check_writable(folder: Path) -> None:
+    """Find out now, and not after hours of work, whether files can be written there.
+
+    Raises:
+        OSError: if they cannot.
+    """
+    path = folder / "writable"
+    write_atomically(path, b"")
+    path.unlink()
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if error.filename is None:  # as where the disk is full
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+class _Stream:
+    """What `torch.save` writes to: passes each piece on, so that there is no second copy.
+
+    Torch calls `write` from C++, where an exception would come out as another or end the process.
+    It is kept, and raised afterwards.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self.error: OSError | None = None
+
+    def write(self, piece: bytes) -> int:
+        if self.error is None:
+            try:
+                self._write(piece)
+            except OSError as error:
+                self.error = error
+        return len(piece)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+
+def _save(value: Any, write: Callable[[bytes], object]) -> None:
+    stream = _Stream(write)
+    torch.save(value, stream)  # type: ignore[arg-type]  # of a file it needs no more
+    if stream.error is not None:
+        raise stream.error
 
 
 def remove_leftovers(path: Path) -> None:
@@ -45,19 +103,26 @@ def remove_leftovers(path: Path) -> None:
 class Checkpoints:
     """The last two checkpoints of one search.
 
-    Each file starts with the SHA-256 of the rest, so that damage is noticed.
+    A file is the SHA-256 of the rest, so that damage is noticed; that of the key; and what
+    `torch.save` writes of the state.
 
     Args:
         folder: where they are kept.
-        digest: of all that decides the numbers; a checkpoint with another one is not used.
+        key: all that decides what the state is: digest, engine, device; a checkpoint with another
+            one is not used.
         tell: is told, in words for the user, why a checkpoint is not used.
+        device: where tensors are loaded to that were not on the CPU.
     """
 
-    def __init__(self, folder: Path, digest: str, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, key: str, tell: Callable[[str], None], device: str = "cpu"
+    ) -> None:
         self.last = self.path(folder)
         self.before = self.path_before(folder)
-        self._digest = digest
+        self._key = hashlib.sha256(key.encode()).digest()
         self._tell = tell
+        self._device = device
+        self._damaged = False
 
     @staticmethod
     def path(folder: Path) -> Path:
@@ -75,33 +140,57 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written; the older ones are left as they were.
         """
-        buffer = io.BytesIO()
-        torch.save({"digest": self._digest, "state": state}, buffer)
-        content = buffer.getvalue()
-        if self.last.exists():
+        # A damaged last one must not push out the whole one before it.
+        if self.last.exists() and not self._damaged:
             # A hard link, not a move: at no moment is there no checkpoint.
             spare = self.before.with_name(f".{self.before.name}.link")
             spare.unlink(missing_ok=True)
             os.link(self.last, spare)
             os.replace(spare, self.before)
-        write_atomically(self.last, hashlib.sha256(content).digest() + content)
+        _replace(self.last, lambda file: self._write(state, file))
+        self._damaged = False
 
     def load(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole and has the right digest, or None."""
+        """The newest checkpoint that is whole and has the right key, or None."""
         for path in (self.last, self.before):
             if not path.exists():
                 continue
-            content = path.read_bytes()
-            if hashlib.sha256(content[32:]).digest() != content[:32]:
+            with path.open("rb") as file:
+                digest, key, content = file.read(_SIZE), file.read(_SIZE), file.read()
+            found = hashlib.sha256(key)
+            found.update(content)
+            if found.digest() != digest:
+                self._damaged = self._damaged or path == self.last
                 self._tell(f"{path} is damaged and is not used")
                 continue
-            found = torch.load(io.BytesIO(content[32:]), weights_only=True)
-            if found["digest"] != self._digest:
-                self._tell(f"{path} was made by other settings, data or code and is not used")
+            if key != self._key:
+                self._tell(
+                    f"{path} was made with other settings, data, code, engine or device "
+                    "and is not used"
+                )
                 continue
-            state: dict[str, Any] = found["state"]
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(content), map_location=self._restored, weights_only=True
+            )
             return state
         return None
+
+    def _restored(self, storage: Any, location: str) -> Any:
+        # To this search's device, whatever number the device had where it was saved.
+        where = location if location == "cpu" else self._device
+        return torch.serialization.default_restore_location(storage, where)
+
+    def _write(self, state: dict[str, Any], file: BinaryIO) -> None:
+        digest = hashlib.sha256(self._key)
+
+        def write(piece: bytes) -> None:
+            digest.update(piece)
+            file.write(piece)
+
+        file.write(bytes(_SIZE) + self._key)
+        _save(state, write)
+        file.seek(0)
+        file.write(digest.digest())
 
     def remove(self) -> None:
         """Delete them: the search is finished."""

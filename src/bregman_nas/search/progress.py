@@ -36,7 +36,9 @@ class Progress:
         self._note = {"run": run, "seed": seed, "epochs": epochs, "epoch": 0, "messages": []}
 
     def tell(self, message: str) -> None:
-        """A message for the user."""
+        """A message for the user, once."""
+        if message in self._messages():
+            return
         self._note["messages"] = [*self._messages(), message]
         self._write()
 

@@ -6,9 +6,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,20 @@ import filelock
 import torch
 
 from bregman_nas.data import files
-from bregman_nas.search.checkpoint import Checkpoints, remove_leftovers, write_atomically
+from bregman_nas.data.degradation import Examples
+from bregman_nas.search.checkpoint import (
+    Checkpoints,
+    check_writable,
+    remove_leftovers,
+    save_atomically,
+    write_atomically,
+)
 from bregman_nas.search.digest import digests
 from bregman_nas.search.loop import Position, train
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
+    device_of,
     picture_path,
     record_path,
     reusable_record,
@@ -46,7 +55,8 @@ class Job:
         device: a torch device.
         tf32: whether an NVIDIA GPU may round the factors of matrix products and convolutions to
             TF32, 10 bits after the point instead of 23.
-        seconds_between_checkpoints: at least that much time passes between two.
+        seconds_between_checkpoints: that much time passes between two, or up to twice as much
+            where writing one takes long.
     """
 
     run: Run
@@ -61,6 +71,11 @@ class Job:
     def workspace(self) -> Path:
         """The folder, ignored by git, of its checkpoints, lock and progress."""
         return self.project / "checkpoints" / self.run.name / f"seed-{self.seed:02d}"
+
+    @property
+    def stop(self) -> Path:
+        """Where this file appears in the workspace, the search stops with a checkpoint."""
+        return self.workspace / "stop"
 
     @property
     def network(self) -> Path:
@@ -78,6 +93,10 @@ class Job:
         )
 
 
+class StoppedError(Exception):
+    """A search was told to stop."""
+
+
 def search_seed(job: Job) -> Record:
     """Search one seed, or return its record where that still holds.
 
@@ -87,6 +106,7 @@ def search_seed(job: Job) -> Record:
     Raises:
         DataError: if the data cannot be used.
         OSError: if results or checkpoints cannot be written.
+        StoppedError: if the file `job.stop` appears.
     """
     torch.set_num_threads(1)
     set_arithmetic(job.tf32)
@@ -95,13 +115,29 @@ def search_seed(job: Job) -> Record:
     with only_process_on(job, progress):
         for path in job.files():
             remove_leftovers(path)
-        current = digests(job.run, job.seed, images.sha256)
+        current = partial(digests, job.run, job.seed, images.sha256)
         path = record_path(job.project, job.run.name, job.seed)
         record = reusable_record(path, current, progress.tell)
         if record is not None:
             progress.finish(record["history"][-1], reused=True)
             return record
-        return _search(job, images, current, progress)
+        return _search(job, images, current(), progress)
+
+
+def devices(jobs: Sequence[Job]) -> dict[int, str]:
+    """What each seed of a run was, or is to be, searched on."""
+    first = jobs[0]
+    images = files.load(first.run.experiment.dataset, first.run.source, first.project)
+    here = host(first.device, first.tf32)["device"]
+    found = {}
+    for job in jobs:
+        record = reusable_record(
+            record_path(job.project, job.run.name, job.seed),
+            partial(digests, job.run, job.seed, images.sha256),
+            lambda _: None,  # the search will tell
+        )
+        found[job.seed] = here if record is None else device_of(record)
+    return found
 
 
 def _search(
@@ -112,7 +148,9 @@ def _search(
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     position = Position()
     clock = Clock()
-    checkpoints = Checkpoints(job.workspace, current["all"], progress.tell)
+    check_writable(record_path(job.project, run.name, job.seed).parent)
+    key = f"{current['all']} {job.engine} {host(job.device, job.tf32)['device']}"
+    checkpoints = Checkpoints(job.workspace, key, progress.tell, job.device)
     saved = checkpoints.load()
     if saved is not None:
         search.load_state_dict(saved["searcher"])
@@ -122,16 +160,19 @@ def _search(
         progress.tell(f"continues in epoch {position.epoch + 1}")
 
     def checkpoint_if_due() -> None:
-        if clock.since_checkpoint() >= job.seconds_between_checkpoints:
-            checkpoints.save(
-                {
-                    "searcher": search.state_dict(),
-                    "learning_rate": rate.state_dict(),
-                    "position": vars(position),
-                    "clock": clock.state_dict(),
-                }
-            )
-            clock.note_checkpoint()
+        stop = job.stop.exists()
+        if stop or clock.checkpoint_is_due(job.seconds_between_checkpoints):
+            with clock.checkpoint():
+                checkpoints.save(
+                    {
+                        "searcher": search.state_dict(),
+                        "learning_rate": rate.state_dict(),
+                        "position": vars(position),
+                        "clock": clock.state_dict(),
+                    }
+                )
+        if stop:
+            raise StoppedError(f"{run.name} seed {job.seed} was told to stop")
 
     train(
         search,
@@ -143,6 +184,9 @@ def _search(
         after_stretch=checkpoint_if_due,
         after_epoch=lambda entry: progress.epoch(entry, clock.seconds()),
     )
+    # What it was trained on is needed no more; judging it takes as much memory again.
+    targets = search.problem.train.targets
+    search.problem = replace(search.problem, train=Examples(targets, targets))
     record = finish(job, search, images, current, position.history, clock)
     checkpoints.remove()
     progress.finish(position.history[-1], reused=False)
@@ -192,11 +236,9 @@ def finish(
         },
         "history": history,
     }
-    buffer = io.BytesIO()
     # Cloned, for a view would be saved with all that it is a view of.
     network = {name: x.cpu().clone() for name, x in search.full_network().state_dict().items()}
-    torch.save(network, buffer)
-    write_atomically(job.network, buffer.getvalue())
+    save_atomically(job.network, network)
     picture = search.picture()
     if picture is not None:
         path = picture_path(job.project, run.name, job.seed)
@@ -265,18 +307,28 @@ class Clock:
         self._start = time.monotonic()
         # After an interruption one is due at once: the next may come before it is noted.
         self._checkpoint = -math.inf if resumed else self._start
+        self._cost = 0.0
 
     def seconds(self) -> float:
         """Of work so far."""
         return self._before + time.monotonic() - self._start
 
-    def since_checkpoint(self) -> float:
-        """Seconds since the last checkpoint; infinite where one is due at once."""
-        return time.monotonic() - self._checkpoint
+    def checkpoint_is_due(self, seconds: float) -> bool:
+        """Whether it is time for the next checkpoint.
 
-    def note_checkpoint(self) -> None:
-        """A checkpoint has been written."""
+        Args:
+            seconds: between two; up to twice as many where the last one took over 1% of them.
+        """
+        between = min(max(seconds, 100 * self._cost), 2 * seconds)
+        return time.monotonic() - self._checkpoint >= between
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[None]:
+        """A checkpoint is written in the body."""
+        begin = time.monotonic()
+        yield
         self._checkpoint = time.monotonic()
+        self._cost = self._checkpoint - begin
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values from which a clock continues after an interruption."""
