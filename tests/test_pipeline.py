@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from bregman_nas.search.digest import SOURCES
+from bregman_nas.search.digest import LOCKSTEP, SOURCES
 from bregman_nas.settings import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -41,7 +41,7 @@ def runs(stage: dict[str, Any]) -> list[tuple[str, str]]:
 def test_a_search_depends_on_the_modules_of_its_digest(
     stages: dict[str, Any], stage: str, network: str
 ) -> None:
-    modules = {f"src/bregman_nas/{source}" for source in SOURCES[network]}
+    modules = {f"src/bregman_nas/{source}" for source in (*SOURCES[network], LOCKSTEP)}
     others = {"data/manifest.json", "src/bregman_nas/search/results.py"}
     assert sorted(stages[stage]["deps"]) == sorted(modules | others)
 

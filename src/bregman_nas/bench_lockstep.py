@@ -39,7 +39,8 @@ def measure(run: Run, project: Path, device: str, seeds: int = SEEDS) -> dict[st
         seeds: how many side by side.
 
     Returns:
-        Among others `seconds` for all epochs of all seeds; `ratio`, how many times as long the
+        Among others `seconds` for all epochs of all seeds, with what comes before and after them;
+        `ratio`, how many times as long the
         steps of one seed after the other take; `floor_share`, the time of the memory traffic over
         that of a step; `peak_memory_mib`, on a CPU that of this process so far.
     """
@@ -47,20 +48,29 @@ def measure(run: Run, project: Path, device: str, seeds: int = SEEDS) -> dict[st
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
+    begin = time.perf_counter()
     images = load(run.experiment.dataset, run.source, project)
     search = LockstepSearch(run, images, range(seeds), device)
+    made = time.perf_counter()
     rate = run.optimizer.learning_rate
     batches = search.batches(0, run.batch_size)
     measured = batches if on_gpu else batches[:CPU_STEPS]
     for epoch in range(2):  # a GPU's steps are made as they are, then recorded
-        search.train_epoch(epoch, measured, [rate] * seeds)
+        search.begin_epoch(epoch)
+        search.train_batches(measured, [rate] * seeds)
     start = time.perf_counter()
-    search.train_epoch(2, measured, [rate] * seeds)
+    search.begin_epoch(2)
+    begun = time.perf_counter()
+    search.train_batches(measured, [rate] * seeds)
     trained = time.perf_counter()
     for one in search.searches:
         one.observe(rate)
     observed = time.perf_counter()
-    step = (trained - start) / len(measured)
+    for one in search.searches:
+        one.result()
+    judged = time.perf_counter()
+    step = (trained - begun) / len(measured)
+    between = begun - start + observed - trained
     epochs = run.experiment.epochs
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else peak_memory_mib()
     traffic = traffic_bytes(search.searches[0].network, seeds)
@@ -81,7 +91,7 @@ def measure(run: Run, project: Path, device: str, seeds: int = SEEDS) -> dict[st
         "steps_measured": len(measured),
         "seconds_per_step": step,
         "seconds_per_step_alone": step_alone,
-        "seconds": epochs * (len(batches) * step + observed - trained),
+        "seconds": made - begin + epochs * (len(batches) * step + between) + judged - observed,
         "ratio": seeds * step_alone / step,
         "traffic_bytes_per_step": traffic,
         "copy_bytes_per_second": bandwidth,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bregman_nas.search.digest import PACKAGE, SOURCES, code_digest
+from bregman_nas.search.digest import LOCKSTEP, PACKAGE, SOURCES, code_digest
 
 CODE = '''
 """A module."""
@@ -162,3 +162,9 @@ def test_every_module_that_a_search_imports_is_in_its_digest(network: str) -> No
     assert everything - set(DECIDE_NOTHING) == set(SOURCES[network])
     assert set(DECIDE_NOTHING) <= everything
     assert len(SOURCES[network]) == len(set(SOURCES[network]))
+
+
+def test_lockstep_adds_one_module_to_what_decides_the_numbers() -> None:
+    covered = {LOCKSTEP, *DECIDE_NOTHING, *SOURCES["mlp"], *SOURCES["densenet"]}
+    # Of `seed.py` it takes the function that makes one seed's search, and nothing that computes.
+    assert imported(LOCKSTEP) - covered == {"search/seed.py"}

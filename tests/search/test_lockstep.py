@@ -206,7 +206,8 @@ def test_a_search_takes_the_same_images_in_the_same_order(
     for epoch in range(2):
         batches = together.batches(epoch, 300)
         assert [batch.shape[1] for batch in batches] == [300, 300, 300, 100]
-        losses = together.train_epoch(epoch, batches, RATES)
+        together.begin_epoch(epoch)
+        losses = together.train_batches(batches, RATES)
         for s, (seed, search) in enumerate(zip(SEEDS, alone, strict=True)):
             examples = search.train_examples(epoch)
             order = torch.randperm(1_000, generator=generator(seed, "order", epoch))
@@ -241,5 +242,7 @@ def test_a_cuda_device_gives_the_numbers_of_the_cpu(project: Path, job_in: JobIn
     data = load(settings.experiment.dataset, "sample", PROJECT)
     both = [LockstepSearch(settings, data, SEEDS, device) for device in ("cpu", "cuda")]
     for epoch in range(4):  # made as they are, recorded, replayed
-        cpu, cuda = (one.train_epoch(epoch, one.batches(epoch, 300), RATES) for one in both)
+        for one in both:
+            one.begin_epoch(epoch)
+        cpu, cuda = (one.train_batches(one.batches(epoch, 300), RATES) for one in both)
         assert cuda == pytest.approx(cpu, rel=1e-3)

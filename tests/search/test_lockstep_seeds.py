@@ -2,6 +2,8 @@
 
 import json
 import math
+import multiprocessing
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from bregman_nas.search import lockstep_seeds, seed
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.lockstep import LockstepSearch
-from bregman_nas.search.lockstep_seeds import search_in_lockstep
+from bregman_nas.search.lockstep_seeds import is_out_of_memory, search_in_lockstep
+from bregman_nas.search.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.records import (
     MixedDevicesError,
     Record,
@@ -78,6 +81,9 @@ def test_the_records_are_those_of_single_searches(
         assert read_record(record_path(job.project, run, job.seed)) == record
         alone = search_seed(job_in(single, run, job.seed, engine="textbook"))
         made, made_alone = record.pop("provenance"), alone.pop("provenance")
+        theirs, ours = alone.pop("digests"), record.pop("digests")
+        assert ours.keys() - theirs.keys() == {"lockstep"}
+        assert ours["code"] == theirs["code"]
         assert_close(record, alone, f"seed {job.seed}")
         assert made["engine"] == "lockstep"
         assert made.pop("in_lockstep") == [0, 1, 2]
@@ -117,16 +123,35 @@ def stop_after_each_checkpoint(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Checkpoints, "save", save_and_stop)
 
 
+def searched_whole(jobs: list[Job]) -> list[Any]:
+    search_in_lockstep(jobs)
+    assert list(jobs[0].workspace.parent.glob("lockstep-*")) == []
+    return outcome(jobs)
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_stopped_at_every_checkpoint_and_record_and_continued(
     new_project: NewProject, job_in: JobIn, monkeypatch: pytest.MonkeyPatch, run: str
 ) -> None:
-    jobs = jobs_of(job_in, new_project("stopped", QUICK), run, seconds_between_checkpoints=0)
+    # More batches in an epoch than in a stretch.
+    few = {"batch_size": 20, "experiments.autoencoder.epochs": 2, "experiments.residual.epochs": 2}
+    jobs = jobs_of(job_in, new_project("stopped", few), run, seconds_between_checkpoints=0)
+    positions: list[tuple[int, int]] = []
+    save = Checkpoints.save
+
+    def save_and_stop(checkpoints: Checkpoints, state: dict[str, Any]) -> None:
+        save(checkpoints, state)
+        positions.append((state["epoch"], state["batch"]))
+        raise PowerCut
+
+    epochs = jobs[0].run.experiment.epochs
     with monkeypatch.context() as patch:
-        stop_after_each_checkpoint(patch)
-        for _ in range(3):  # after each epoch
+        patch.setattr(Checkpoints, "save", save_and_stop)
+        while positions[-1:] != [(epochs, 0)]:
             with pytest.raises(PowerCut):
                 search_in_lockstep(jobs)
+    inside = BATCHES_PER_STRETCH
+    assert positions == [at for e in range(epochs) for at in ((e, inside), (e + 1, 0))]
     # The locks are free, and a seed without a record does not lose the checkpoint of all.
     write = write_record
     for finished in range(3):
@@ -141,19 +166,33 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
 
         with monkeypatch.context() as patch:
             patch.setattr(seed, "write_record", write_one)
-            patch.setattr(LockstepSearch, "train_epoch", lambda *_: pytest.fail("trained again"))
+            patch.setattr(LockstepSearch, "train_batches", lambda *_: pytest.fail("trained again"))
             if finished < 2:
                 with pytest.raises(PowerCut):
                     search_in_lockstep(jobs)
             else:
                 records = search_in_lockstep(jobs)
     # Those after which no checkpoint was written are forgotten.
-    assert {record["provenance"]["interruptions"] for record in records} == {3}
-    whole = jobs_of(job_in, new_project("whole", QUICK), run)
-    search_in_lockstep(whole)
-    assert outcome(jobs) == outcome(whole)
-    folder = jobs[0].workspace.parent / "lockstep-00-02"
-    assert list(folder.iterdir()) == []
+    assert {record["provenance"]["interruptions"] for record in records} == {len(positions)}
+    assert outcome(jobs) == searched_whole(jobs_of(job_in, new_project("whole", few), run))
+
+
+def test_killed_and_continued(
+    new_project: NewProject, job_in: JobIn, wait_until: Callable[..., None]
+) -> None:
+    short = {"batch_size": 100, "experiments.autoencoder.epochs": 2}
+    jobs = jobs_of(job_in, new_project("killed", short), seconds_between_checkpoints=0)
+    last = Checkpoints.path(jobs[0].workspace.with_name("lockstep-00-02"))
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=search_in_lockstep, args=(jobs,))
+    process.start()
+    wait_until(last.exists, "there was a checkpoint")
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "it had ended before"
+    records = search_in_lockstep(jobs)
+    assert {record["provenance"]["interruptions"] for record in records} == {1}
+    assert outcome(jobs) == searched_whole(jobs_of(job_in, new_project("whole", short)))
 
 
 def test_finished_seeds_are_reused_and_only_the_missing_searched(
@@ -213,19 +252,89 @@ def test_no_more_seeds_at_once_than_asked_for(
     assert begun == [[0], [1], [2]]
 
 
-def test_a_checkpoint_of_other_seeds_is_told_and_not_used(
+def stop_at_the_first_checkpoint(monkeypatch: pytest.MonkeyPatch, jobs: list[Job], n: int) -> None:
+    with monkeypatch.context() as patch:
+        stop_after_each_checkpoint(patch)
+        with pytest.raises(PowerCut):
+            search_in_lockstep(jobs, n)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "groups", "continued"),
+    [
+        (3, 2, [[0, 1], [2]], [0, 2]),
+        (3, 1, [[0], [1], [2]], [0, 1, 2]),
+        (1, 3, [[0], [1, 2]], [0]),
+        (2, 3, [[0, 1], [2]], [0]),
+    ],
+)
+def test_seeds_saved_together_are_continued_in_another_division(
+    project: Path,
+    job_in: JobIn,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    now: int,
+    groups: list[list[int]],
+    continued: list[int],
+) -> None:
+    jobs = jobs_of(job_in, project, seconds_between_checkpoints=0)
+    stop_at_the_first_checkpoint(monkeypatch, jobs, before)
+    begun = spy(monkeypatch)
+    search_in_lockstep(jobs, now)
+    assert begun == groups
+    told = {job.seed: messages_of([job]) for job in jobs}
+    assert {number for number in told if told[number]} == set(continued)
+    assert {message for messages in told.values() for message in messages} == {
+        "continues in epoch 2"
+    }
+    assert list(jobs[0].workspace.parent.glob("lockstep-*")) == []
+
+
+def test_memory_that_runs_short_after_a_checkpoint_costs_no_epoch(
     project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = jobs_of(job_in, project, seconds_between_checkpoints=0)
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "remove", lambda _: None)
-        search_in_lockstep([jobs[0], jobs[1]])  # seeds 2 and 0
-    for path in record_path(project, RUNS[0], 0).parent.glob("*.json"):
-        path.unlink()
-    search_in_lockstep(jobs)
-    told = messages_of([jobs[1]])
-    assert len(told) == 1
-    assert told[0].endswith("lockstep-00-02/last.ckpt is of other seeds and is not used")
+    trained: list[int] = []
+    train = LockstepSearch.train_batches
+
+    def train_until_memory_is_short(
+        search: LockstepSearch, batches: list[torch.Tensor], rates: list[float]
+    ) -> list[float]:
+        if trained and len(search.seeds) > 2:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
+        trained.append(len(search.seeds))
+        return train(search, batches, rates)
+
+    monkeypatch.setattr(LockstepSearch, "train_batches", train_until_memory_is_short)
+    records = search_in_lockstep(jobs)
+    assert trained == [3, 2, 1], "two epochs of one stretch each"
+    assert [record["provenance"]["in_lockstep"] for record in records] == [[2], [0, 1], [0, 1]]
+    assert messages_of(jobs)[1:] == [
+        "the memory of cpu does not hold 3 seeds side by side; now 2 at a time",
+        "continues in epoch 2",
+    ]
+
+
+def test_how_short_memory_is_said() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert is_out_of_memory(RuntimeError("[enforce fail] not enough memory: you tried to allocate"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+    recording = RuntimeError("the recording of the graph failed")
+    recording.__context__ = torch.OutOfMemoryError("CUDA out of memory.")
+    assert is_out_of_memory(recording)
+
+
+def test_another_error_is_not_taken_for_it(
+    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(LockstepSearch, "train_batches", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        search_in_lockstep(jobs_of(job_in, project))
 
 
 def test_records_of_two_devices_are_one_clear_error() -> None:
@@ -259,8 +368,7 @@ def test_no_results_are_written_from_records_of_two_devices(
     assert cli.main(["--project", str(project), "search", RUNS[0], "--workers", "1"]) == 1
     assert "(on A GPU: 0; on cpu: 1)" in capfd.readouterr().err
     assert not (project / "results" / RUNS[0] / "metrics.json").exists()
-    if engine == "lockstep":
-        assert not record_path(project, RUNS[0], 1).exists(), "an hour of work in vain"
+    assert not record_path(project, RUNS[0], 1).exists(), "an hour of work in vain"
 
 
 @pytest.mark.parametrize(

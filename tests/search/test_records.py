@@ -57,6 +57,11 @@ def messages_of(job: Job) -> list[str]:
     return messages
 
 
+def now(*, lockstep: bool = False) -> dict[str, str]:
+    """What the digests are now."""
+    return {**NOW, "lockstep": "l", "all": "al"} if lockstep else NOW
+
+
 def test_a_record_is_json_with_one_line_for_each_epoch(tmp_path: Path) -> None:
     path = tmp_path / "records" / "seed-03.json"
     write_record(path, RECORD)
@@ -78,6 +83,8 @@ def test_a_record_is_json_with_one_line_for_each_epoch(tmp_path: Path) -> None:
         ({"code": "x", "all": "b"}, "the code"),
         ({"settings": "t", "code": "x", "all": "b"}, "the settings and the code"),
         ({"all": "b"}, "the seed's number"),
+        ({"lockstep": "m", "all": "b"}, "the code for lockstep"),
+        ({"lockstep": "l", "code": "x", "all": "b"}, "the code"),
     ],
 )
 def test_a_stale_record_is_not_used_and_the_user_told_why(
@@ -86,16 +93,16 @@ def test_a_stale_record_is_not_used_and_the_user_told_why(
     path = tmp_path / "seed-03.json"
     write_record(path, {**RECORD, "digests": {**NOW, **then}})
     told: list[str] = []
-    assert reusable_record(path, NOW, told.append) is None
+    assert reusable_record(path, now, told.append) is None
     assert told == [f"seed-03.json is stale: {reason} changed since; the seed runs again"]
 
 
 def test_a_record_that_holds_is_used_in_silence(tmp_path: Path) -> None:
     path = tmp_path / "seed-03.json"
     told: list[str] = []
-    assert reusable_record(path, NOW, told.append) is None
+    assert reusable_record(path, now, told.append) is None
     write_record(path, RECORD)
-    assert reusable_record(path, NOW, told.append) == RECORD
+    assert reusable_record(path, now, told.append) == RECORD
     assert told == []
 
 
@@ -120,7 +127,7 @@ def test_what_is_no_record_is_told_and_not_used(tmp_path: Path, content: bytes) 
     path = tmp_path / "seed-03.json"
     path.write_bytes(content)
     told: list[str] = []
-    assert reusable_record(path, NOW, told.append) is None
+    assert reusable_record(path, now, told.append) is None
     assert len(told) == 1
     assert "seed-03.json" in told[0]
     assert "the seed runs again" in told[0]
@@ -229,11 +236,26 @@ def test_the_record_of_another_seed_under_this_name_is_stale(
     assert "the seed's number changed" in messages_of(job_in(project))[0]
 
 
-def test_where_it_is_computed_decides_nothing(job_in: JobIn, project: Path) -> None:
-    job = job_in(project)
-    assert digests(job.run, 0, {"a": "b"}) == digests(job.run, 0, {"a": "b"})
-    assert digests(job.run, 0, {"a": "b"})["all"] != digests(job.run, 1, {"a": "b"})["all"]
-    assert digests(job.run, 0, {"a": "b"})["all"] != digests(job.run, 0, {"a": "c"})["all"]
+def test_a_record_holds_whatever_engine_made_it(
+    job_in: JobIn, project: Path, searches: list[int]
+) -> None:
+    record = search_seed(job_in(project))
+    assert searches == [0]
+    assert search_seed(job_in(project, engine="textbook", device="cpu")) == record
+    assert searches == [0]
+
+
+def test_a_digest_is_of_one_seed_and_of_the_data(job_in: JobIn, project: Path) -> None:
+    run = job_in(project).run
+    same, seed, data, lockstep = (
+        digests(run, 0, {"a": "b"}),
+        digests(run, 1, {"a": "b"}),
+        digests(run, 0, {"a": "c"}),
+        digests(run, 0, {"a": "b"}, lockstep=True),
+    )
+    assert same == digests(run, 0, {"a": "b"})
+    assert len({one["all"] for one in (same, seed, data, lockstep)}) == 4
+    assert lockstep["code"] == same["code"]
 
 
 @pytest.mark.parametrize("damage", ["conflict", "no result", "no history"])

@@ -37,6 +37,9 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+#: What decides the numbers of seeds in lockstep, and of no others.
+LOCKSTEP = "search/lockstep.py"
+
 
 def code_digest(source: str) -> str:
     """SHA-256 of what a module computes: its syntax tree, less what cannot change a number.
@@ -71,22 +74,26 @@ def _essence(node: object) -> object:
 # Read once, when the process starts: that is the code that it will run, whatever comes later.
 _CODE = {
     source: code_digest((PACKAGE / source).read_text("utf-8"))
-    for sources in SOURCES.values()
+    for sources in (*SOURCES.values(), (LOCKSTEP,))
     for source in sources
 }
 
 
-def digests(run: Run, seed: int, data: Mapping[str, str]) -> dict[str, str]:
+def digests(
+    run: Run, seed: int, data: Mapping[str, str], *, lockstep: bool = False
+) -> dict[str, str]:
     """The digest of a seed and of its parts.
 
     Args:
         run: its settings.
         seed: its number.
         data: SHA-256 of each file of the data set.
+        lockstep: whether the seed was, or is to be, searched in lockstep.
 
     Returns:
-        `settings`, `data` and `code`, which tell what changed where the digest differs, and
-        `all`, which covers them and the seed.
+        `settings`, `data` and `code`, which tell what changed where the digest differs; in
+        lockstep also `lockstep`, of the code for it alone; and `all`, which covers them and the
+        seed.
     """
     sources = SOURCES[run.experiment.network]
     parts = {
@@ -94,6 +101,8 @@ def digests(run: Run, seed: int, data: Mapping[str, str]) -> dict[str, str]:
         "data": _digest(dict(data)),
         "code": _digest({source: _CODE[source] for source in sources}),
     }
+    if lockstep:
+        parts["lockstep"] = _CODE[LOCKSTEP]
     return {**parts, "all": _digest({**parts, "seed": seed})}
 
 

@@ -88,6 +88,9 @@ class LockstepTrainer:
         ]
         self._warm: set[int] = set()
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        # One for all graphs: they are replayed one after the other, and what a step leaves lies
+        # in tensors that were made before.
+        self._memory: Any = None
 
     def train_batches(
         self, batches: Sequence[Tensor], learning_rates: Sequence[float]
@@ -161,9 +164,9 @@ class LockstepTrainer:
             return
         if size not in self._graphs:
             graph, indices = torch.cuda.CUDAGraph(), batch.clone()
-            with torch.cuda.graph(graph):  # records, and does not compute
+            with torch.cuda.graph(graph, pool=self._memory):  # records, and does not compute
                 self._step(indices)
-            self._graphs[size] = graph, indices
+            self._graphs[size], self._memory = (graph, indices), graph.pool()
         graph, indices = self._graphs[size]
         indices.copy_(batch)
         graph.replay()
@@ -269,20 +272,22 @@ class LockstepSearch:
         ]
         return list(torch.stack(orders).to(self._inputs[0].device).split(batch_size, dim=1))
 
-    def train_epoch(
-        self, epoch: int, batches: Sequence[Tensor], learning_rates: Sequence[float]
-    ) -> list[float]:
-        """Make one step for each batch of an epoch; return each seed's sum of their losses.
-
-        Args:
-            epoch: its number, from 0.
-            batches: see `batches`.
-            learning_rates: eta of each seed.
-        """
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the inputs be those of an epoch, which is counted from 0."""
         for search, inputs in zip(self.searches, self._inputs, strict=True):
             examples = search.train_examples(epoch)
             if examples.inputs is not inputs:  # noise of this epoch alone
                 inputs.copy_(examples.inputs)
+
+    def train_batches(
+        self, batches: Sequence[Tensor], learning_rates: Sequence[float]
+    ) -> list[float]:
+        """Make one step for each batch; return each seed's sum of their losses.
+
+        Args:
+            batches: some of `batches` of the epoch that was begun.
+            learning_rates: eta of each seed.
+        """
         return self._trainer.train_batches(batches, learning_rates)
 
 

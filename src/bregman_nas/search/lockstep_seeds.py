@@ -1,8 +1,11 @@
 """All seeds of a run in lockstep, from start or checkpoint to their records."""
 
 import gc
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,10 @@ import torch
 from torch import Tensor
 
 from bregman_nas.data import files
-from bregman_nas.search.checkpoint import Checkpoints, remove_leftovers
+from bregman_nas.search.checkpoint import Checkpoints, check_writable, remove_leftovers
 from bregman_nas.search.digest import digests
 from bregman_nas.search.lockstep import LockstepSearch
+from bregman_nas.search.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
@@ -30,7 +34,8 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
     """Search seeds of one run as one batch, or return the records that still hold.
 
     Where the device's memory does not hold all of them, half as many are tried at a time, and so
-    on. There is one checkpoint for all, between two epochs.
+    on. Seeds side by side share their checkpoints; seeds that were saved together, also in another
+    division, are continued together.
 
     Args:
         jobs: seeds of one run, on one device.
@@ -53,8 +58,6 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
         # Always from the lowest to the highest: two such commands never wait for each other.
         for seed in seeds.values():
             locks.enter_context(only_process_on(seed.job, seed.progress))
-        # The locks on the lowest and the highest make this folder ours.
-        folder = first.workspace.with_name(f"lockstep-{min(seeds):02d}-{max(seeds):02d}")
         records = {}
         for number, seed in seeds.items():
             record = seed.reusable_record()
@@ -64,7 +67,10 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
         found = {number: device_of(record) for number, record in records.items()}
         missing = [seed for number, seed in seeds.items() if number not in records]
         check_one_device(first.run.name, found | {seed.job.seed: device for seed in missing})
-        records |= _search_in_groups(missing, images, folder, at_once or len(missing))
+        records |= _search_in_groups(missing, images, at_once or len(missing))
+        for folder in _folders(first):
+            if set(_span(folder)) <= seeds.keys():  # else it may be another process's
+                shutil.rmtree(folder)
     return [records[job.seed] for job in jobs]
 
 
@@ -73,7 +79,8 @@ class _Seed:
 
     def __init__(self, job: Job, images: files.ImageSet) -> None:
         self.job = job
-        self.current = digests(job.run, job.seed, images.sha256)
+        self.digests = partial(digests, job.run, job.seed, images.sha256)
+        self.current = self.digests(lockstep=True)
         epochs = job.run.experiment.epochs
         self.progress = Progress(job.workspace, job.run.name, job.seed, epochs)
         self.begin(None)
@@ -83,21 +90,23 @@ class _Seed:
         run = self.job.run
         self.rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
         self.history: list[dict[str, Any]] = []
+        self.summed_loss = 0.0  # of the epoch's batches so far
         if saved is not None:
             self.rate.load_state_dict(saved["learning_rate"])
-            self.history = saved["history"]
+            self.history, self.summed_loss = saved["history"], saved["summed_loss"]
 
-    def end_epoch(self, search: Any, summed_loss: float, batches: int, clock: Clock) -> None:
-        """Note an epoch, of so many batches, whose losses have this sum."""
+    def end_epoch(self, search: Any, batches: int, clock: Clock) -> None:
+        """Note an epoch of so many batches."""
         used = self.rate.value
         entry = {
             "epoch": len(self.history) + 1,
             "learning_rate": used,
-            "train_loss": summed_loss / batches,
+            "train_loss": self.summed_loss / batches,
             **search.observe(used),
         }
-        self.rate.end_epoch(summed_loss)
+        self.rate.end_epoch(self.summed_loss)
         self.history.append(entry)
+        self.summed_loss = 0.0
         self.progress.epoch(entry, clock.seconds())
 
     def state_dict(self, search: Any) -> dict[str, Any]:
@@ -106,6 +115,7 @@ class _Seed:
             "searcher": _on_cpu(search.state_dict()),
             "learning_rate": self.rate.state_dict(),
             "history": self.history,
+            "summed_loss": self.summed_loss,
         }
 
     def reusable_record(self) -> Record | None:
@@ -114,23 +124,80 @@ class _Seed:
         for path in job.files():
             remove_leftovers(path)
         path = record_path(job.project, job.run.name, job.seed)
-        record = reusable_record(path, self.current, self.progress.tell)
+        record = reusable_record(path, self.digests, self.progress.tell)
         if record is not None:
             self.progress.finish(record["history"][-1], reused=True)
         return record
 
 
-def _search_in_groups(
-    missing: list[_Seed], images: files.ImageSet, folder: Path, size: int
-) -> dict[int, Record]:
+@dataclass(frozen=True)
+class _Saved:
+    """What a checkpoint of some seeds side by side holds.
+
+    Attributes:
+        epoch: the current one, from 0.
+        batch: the next batch of the epoch.
+        clock: of the search.
+        seeds: by number, what `_Seed.state_dict` returned.
+    """
+
+    epoch: int
+    batch: int
+    clock: dict[str, Any]
+    seeds: dict[int, dict[str, Any]]
+
+
+def _folders(job: Job) -> list[Path]:
+    """The checkpoints of seeds side by side, in whatever division."""
+    return sorted(job.workspace.parent.glob("lockstep-*"))
+
+
+def _folder(seeds: Iterable[int], job: Job) -> Path:
+    """Where seeds side by side are saved; the locks on all of them make it ours to write to."""
+    seeds = sorted(seeds)
+    return job.workspace.with_name(f"lockstep-{seeds[0]:02d}-{seeds[-1]:02d}")
+
+
+def _span(folder: Path) -> range:
+    """The lowest seed that may be saved there, to the highest."""
+    low, high = folder.name.split("-")[1:]
+    return range(int(low), int(high) + 1)
+
+
+def _checkpoints(folder: Path, seed: _Seed) -> Checkpoints:
+    job = seed.job
+    device = host(job.device, job.tf32)["device"]
+    parts = (*(seed.current[part] for part in ("settings", "data", "code", "lockstep")), device)
+    return Checkpoints(folder, " ".join(parts), seed.progress.tell)
+
+
+def _furthest(missing: Sequence[_Seed]) -> _Saved | None:
+    """The checkpoint that holds some of these seeds and has come furthest, if there is one."""
+    best = None
+    for folder in _folders(missing[0].job):
+        found = _checkpoints(folder, missing[0]).load()
+        if found is None:
+            continue
+        saved = _Saved(**found)
+        ours = any(seed.job.seed in saved.seeds for seed in missing)
+        if ours and (best is None or (saved.epoch, saved.batch) > (best.epoch, best.batch)):
+            best = saved
+    return best
+
+
+def _search_in_groups(missing: list[_Seed], images: files.ImageSet, size: int) -> dict[int, Record]:
     records: dict[int, Record] = {}
     while missing:
-        group = missing[:size]
+        saved = _furthest(missing)
+        together = missing if saved is None else [s for s in missing if s.job.seed in saved.seeds]
+        group = together[:size]
         try:
-            records |= _search(group, images, folder)
-            missing = missing[size:]
+            records |= _search(group, images, saved)
+            missing = [seed for seed in missing if seed not in group]
             continue
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             job = group[0].job
             if len(group) == 1:
                 raise SettingsError(
@@ -148,43 +215,66 @@ def _search_in_groups(
     return records
 
 
-def _search(group: list[_Seed], images: files.ImageSet, folder: Path) -> dict[int, Record]:
+_SAID_WHERE_MEMORY_IS_SHORT = ("out of memory", "ALLOC_FAILED", "not enough memory")
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, is that the device's memory is full.
+
+    Torch has its own class for it, but libraries, the CPU, and a CUDA graph that cannot be
+    recorded say it in other ways.
+    """
+    while error is not None:
+        said = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or (
+            isinstance(error, RuntimeError)
+            and any(words in said for words in _SAID_WHERE_MEMORY_IS_SHORT)
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _search(group: list[_Seed], images: files.ImageSet, saved: _Saved | None) -> dict[int, Record]:
     job, numbers = group[0].job, [seed.job.seed for seed in group]
     run, experiment = job.run, job.run.experiment
-    device = host(job.device, job.tf32)["device"]
-    parts = (*(group[0].current[part] for part in ("settings", "data", "code")), device)
-    checkpoints = Checkpoints(folder, " ".join(parts), group[0].progress.tell)
+    check_writable(record_path(job.project, run.name, job.seed).parent)
+    checkpoints = _checkpoints(_folder(numbers, job), group[0])
     for path in (checkpoints.last, checkpoints.before):
         remove_leftovers(path)
-    saved = checkpoints.load()
-    if saved is not None and not set(numbers) <= saved["seeds"].keys():
-        group[0].progress.tell(f"{checkpoints.last} is of other seeds and is not used")
-        saved = None
-    begin, clock, states = 0, Clock(), None
+    begin, batch, clock, states = 0, 0, Clock(), None
     if saved is not None:
-        begin, clock = saved["epoch"], Clock(**saved["clock"], resumed=True)
-        states = {number: saved["seeds"][number]["searcher"] for number in numbers}
+        begin, batch, clock = saved.epoch, saved.batch, Clock(**saved.clock, resumed=True)
+        states = {number: saved.seeds[number]["searcher"] for number in numbers}
         group[0].progress.tell(f"continues in epoch {begin + 1}")
     for seed in group:
-        seed.begin(None if saved is None else saved["seeds"][seed.job.seed])
+        seed.begin(None if saved is None else saved.seeds[seed.job.seed])
     search = LockstepSearch(run, images, numbers, job.device, states)
+
+    def checkpoint_if_due(epoch: int, batch: int) -> None:
+        if clock.checkpoint_is_due(job.seconds_between_checkpoints):
+            pairs = zip(group, search.searches, strict=True)
+            states = {seed.job.seed: seed.state_dict(one) for seed, one in pairs}
+            with clock.checkpoint():
+                checkpoints.save(vars(_Saved(epoch, batch, clock.state_dict(), states)))
+
     for epoch in range(begin, experiment.epochs):
         batches = search.batches(epoch, run.batch_size)
-        losses = search.train_epoch(epoch, batches, [seed.rate.value for seed in group])
-        for seed, one, loss in zip(group, search.searches, losses, strict=True):
-            seed.end_epoch(one, loss, len(batches), clock)
-        if clock.since_checkpoint() >= job.seconds_between_checkpoints:
-            checkpoints.save(
-                {
-                    "epoch": epoch + 1,
-                    "clock": clock.state_dict(),
-                    "seeds": {
-                        seed.job.seed: seed.state_dict(one)
-                        for seed, one in zip(group, search.searches, strict=True)
-                    },
-                }
-            )
-            clock.note_checkpoint()
+        search.begin_epoch(epoch)
+        # The host waits for the device after each stretch. A CPU needs minutes for an epoch.
+        length = BATCHES_PER_STRETCH if job.device == "cpu" else len(batches)
+        while batch < len(batches):
+            stretch = batches[batch : batch + length]
+            losses = search.train_batches(stretch, [seed.rate.value for seed in group])
+            for seed, loss in zip(group, losses, strict=True):
+                seed.summed_loss += loss
+            batch += len(stretch)
+            if batch < len(batches):
+                checkpoint_if_due(epoch, batch)
+        for seed, one in zip(group, search.searches, strict=True):
+            seed.end_epoch(one, len(batches), clock)
+        batch = 0
+        checkpoint_if_due(epoch + 1, batch)
     records = {}
     for seed, one in zip(group, search.searches, strict=True):
         record = finish(

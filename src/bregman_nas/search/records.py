@@ -9,7 +9,12 @@ from bregman_nas.search.checkpoint import write_atomically
 
 Record = dict[str, Any]
 
-_NAMES = {"settings": "the settings", "data": "the data", "code": "the code"}
+_NAMES = {
+    "settings": "the settings",
+    "data": "the data",
+    "code": "the code",
+    "lockstep": "the code for lockstep",
+}
 
 
 class MixedDevicesError(Exception):
@@ -50,13 +55,14 @@ def read_record(path: Path) -> Record:
 
 
 def reusable_record(
-    path: Path, digests: Mapping[str, str], tell: Callable[[str], None]
+    path: Path, digests: Callable[..., Mapping[str, str]], tell: Callable[[str], None]
 ) -> Record | None:
     """The record of a finished seed if it still holds, else None, and why is told.
 
     Args:
         path: of the record.
-        digests: what they are now, see `digest.digests`.
+        digests: gives what they are now; called with `lockstep`, which is whether the record is
+            of a seed in lockstep, see `digest.digests`.
         tell: is told, in words for the user, why a record that exists is not used.
     """
     if not path.exists():
@@ -67,12 +73,13 @@ def reusable_record(
     except (ValueError, KeyError, TypeError):
         tell(f"{path.name} cannot be read as a record; the seed runs again")
         return None
-    if then.get("all") == digests["all"]:
+    now = digests(lockstep="lockstep" in then)
+    if then.get("all") == now["all"]:
         if all(record.get(part) for part in ("result", "history")):
             return record
         tell(f"{path.name} is not whole; the seed runs again")
         return None
-    changed = [name for part, name in _NAMES.items() if then.get(part) != digests[part]]
+    changed = [_NAMES[part] for part in now if part != "all" and then.get(part) != now[part]]
     reason = " and ".join(changed) or "the seed's number"
     tell(f"{path.name} is stale: {reason} changed since; the seed runs again")
     return None
