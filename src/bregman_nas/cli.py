@@ -239,7 +239,8 @@ def _search(options: argparse.Namespace) -> None:
     from bregman_nas.settings import SettingsError, load_settings
 
     try:
-        torch.zeros(1, device=options.device).item()
+        if options.scheduler is None:  # else it is the workers that must have it
+            torch.zeros(1, device=options.device).item()
     except (RuntimeError, AssertionError) as error:
         # torch says on its first line what is wrong, then how it was compiled.
         reason = str(error).splitlines()[0]

@@ -1,15 +1,18 @@
 """Many seeds: by local processes, and on a Dask cluster of which one worker is killed."""
 
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 from distributed import Client
 
@@ -86,6 +89,60 @@ def dask(tmp_path: Path, wait_until: WaitUntil) -> Iterator[Client]:
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+LONG = {"experiments.autoencoder.epochs": 1_000}
+
+
+def is_free(job: Job) -> bool:
+    """Whether no process works on the seed."""
+    try:
+        filelock.FileLock(job.workspace / "lock").acquire(blocking=False).lock.release()
+    except filelock.Timeout:
+        return False
+    return True
+
+
+def begin(jobs: list[Job], wait_until: WaitUntil, **how: Any) -> BaseProcess:
+    """Starts a command that searches them; returns once both seeds are at work."""
+    context = multiprocessing.get_context("spawn")
+    command = context.Process(target=search_seeds, args=(jobs,), kwargs=how)
+    command.start()
+    saved = [job.workspace / "last.ckpt" for job in jobs]
+    wait_until(lambda: all(path.exists() for path in saved), "both seeds were at work")
+    return command
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_workers_end_with_the_command(
+    new_project: NewProject, job_in: JobIn, wait_until: WaitUntil, how: signal.Signals
+) -> None:
+    project = new_project("ended", LONG)
+    jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
+    command = begin(jobs, wait_until, workers=2)
+    os.kill(command.pid or 0, how)
+    command.join(30)
+    assert command.exitcode not in (0, None)
+    wait_until(lambda: all(is_free(job) for job in jobs), "the workers ended", 30)
+
+
+def test_the_workers_of_a_cluster_stop_with_the_command(
+    new_project: NewProject, job_in: JobIn, dask: Client, wait_until: WaitUntil
+) -> None:
+    project = new_project("stopped", LONG)
+    jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
+    command = begin(jobs, wait_until, scheduler=dask.scheduler_info()["address"])
+    os.kill(command.pid or 0, signal.SIGINT)
+    command.join(30)
+    assert command.exitcode not in (0, None)
+    wait_until(lambda: all(is_free(job) for job in jobs), "the workers stopped", 30)
+    assert len(dask.scheduler_info()["workers"]) == 2
+    # The same command begins where it stopped.
+    assert all((job.workspace / "last.ckpt").exists() for job in jobs)
+    again = begin(jobs, wait_until, scheduler=dask.scheduler_info()["address"])
+    wait_until(lambda: not any(is_free(job) for job in jobs), "both seeds were at work again")
+    assert not any(job.stop.exists() for job in jobs)
+    again.kill()
 
 
 def test_on_a_cluster_a_killed_worker_costs_no_seed(
