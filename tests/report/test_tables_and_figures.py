@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +16,12 @@ from matplotlib.text import Text
 from PIL import Image
 
 from bregman_nas.report import figure1, figure3, figure4, figure5, figure6
-from bregman_nas.report.figures import draw
+from bregman_nas.report.figures import MODULES, draw
 from bregman_nas.report.read import read_run, skips
+from bregman_nas.report.style import FULL_WIDTH, study_style
 from bregman_nas.report.tables import aggregate
 
+PROJECT = Path(__file__).resolve().parents[2]
 LAYERS = 6
 EPOCHS = 4
 GROWTH = 2
@@ -97,8 +100,12 @@ def write_densenet_run(project: Path, run: str, accuracies: Sequence[float]) -> 
         (folder / "records" / f"seed-{seed:02d}.json").write_text(text, "utf-8")
 
 
+def texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
 def words(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+    return [text.get_text() for text in texts(figure)]
 
 
 def files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -155,6 +162,22 @@ def test_numbers_of_table_1(complete: Path) -> None:
     assert baseline["mse"]["mean"] == pytest.approx(0.02)
     assert baseline["welch"] is None
     assert table["article"]["residual"]["deblurring"] == {"mean": 0.112, "std": 0.006, "seeds": 10}
+
+
+def test_figures_are_drawn_at_the_size_at_which_they_are_printed(
+    complete: Path, partial: Path
+) -> None:
+    layout = (PROJECT / "paper" / "layout.typ").read_text("utf-8")
+    margin = re.search(r"\"a4\",\s*margin: \(x: (\d+)mm", layout)
+    assert margin is not None
+    assert (210 - 2 * int(margin[1])) / 25.4 == pytest.approx(FULL_WIDTH)
+    for project in (complete, partial):
+        for module in MODULES.values():
+            with study_style():
+                figure = module.draw(project)
+            assert figure.get_figwidth() == FULL_WIDTH
+            sizes = [float(text.get_fontsize()) for text in texts(figure) if text.get_text()]
+            assert min(sizes) >= 6.5
 
 
 def test_one_figure_alone(complete: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def draw(project: Path) -> Figure:
     Shown is the lowest seed that both networks have (of the one network, if only one has run):
     with the seed the noise is the same.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 3.7))
+    figure = Figure(figsize=(FULL_WIDTH, 3.2))
     axes = figure.subplots(len(PROTOCOLS), len(TASKS))
     for row, protocol in enumerate(PROTOCOLS):
         for column, task in enumerate(TASKS):

@@ -13,7 +13,7 @@ ARTICLE_OUTPUT = 0.65  # the article's share of rows in the output layer
 
 def draw(project: Path) -> Figure:
     """Box plots of the widths, over the seeds, for both protocols and tasks."""
-    figure = Figure(figsize=(FULL_WIDTH, 3.5))
+    figure = Figure(figsize=(FULL_WIDTH, 3.1))
     panels = figure.subplots(len(PROTOCOLS), len(TASKS)).flat
     runs = by_protocol_and_task(project, "autoencoder")
     for axes, (protocol, task, run) in zip(panels, runs, strict=True):
@@ -26,7 +26,7 @@ def draw(project: Path) -> Figure:
                 0.5,
                 height,
                 f"{ARTICLE_OUTPUT:.0%} of {PIXELS}, the article's output layer",
-                fontsize=6.5,
+                fontsize=7,
                 ha="left",
                 va="bottom",
             )

@@ -24,7 +24,7 @@ def draw(project: Path) -> Figure:
 
     Rows: into layer l + 1. Columns: from x(i). All matrices share one scale.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 6.9))
+    figure = Figure(figsize=(FULL_WIDTH, 6.2))
     grid = figure.subplots(
         2 * len(PROTOCOLS), len(TASKS), gridspec_kw={"height_ratios": [1, 1.15] * len(PROTOCOLS)}
     )

@@ -41,7 +41,7 @@ def draw(project: Path) -> Figure:
         figure = Figure(figsize=(FULL_WIDTH, 0.6))
         leave_empty(figure.subplots(), f"DenseNet, {absent}")
         return figure
-    figure = Figure(figsize=(FULL_WIDTH, 0.4 + 3.4 * len(shown)))
+    figure = Figure(figsize=(FULL_WIDTH, 0.3 + 3.1 * len(shown)))
     figure.suptitle(absent)
     grid = figure.subplots(len(shown), 2, squeeze=False)
     norms = {protocol: _mean_norms(run) for protocol, run in shown.items()}

@@ -20,7 +20,7 @@ def draw(project: Path) -> Figure:
     A tick marks the median over the seeds of the first epoch at whose end the skip is not zero;
     beside the row stand that median and its range, over those seeds in which there is one.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 5.6))
+    figure = Figure(figsize=(FULL_WIDTH, 6.0))
     grid = figure.subplots(len(PROTOCOLS), len(TASKS))
     runs = list(by_protocol_and_task(project, "residual"))
     medians = [None if why_empty(run) or run is None else _median_skips(run) for _, _, run in runs]
@@ -83,7 +83,7 @@ def _draw_skips(axes: Axes, run: Run, median: pd.DataFrame, scale: ScalarMappabl
             axes.plot([epoch, epoch], [row - 0.42, row + 0.42], color="black", linewidth=1.2)
         words = first_active_in_words(first)
         axes.annotate(
-            words, (1.015, row), xycoords=("axes fraction", "data"), va="center", fontsize=6
+            words, (1.015, row), xycoords=("axes fraction", "data"), va="center", fontsize=6.5
         )
     for l in range(1, layers):
         axes.axhline(l * (l + 1) / 2 - 0.5, color="0.6", linewidth=0.5)
@@ -92,9 +92,9 @@ def _draw_skips(axes: Axes, run: Run, median: pd.DataFrame, scale: ScalarMappabl
         (1.015, len(names) + 0.9),
         xycoords=("axes fraction", "data"),
         va="top",
-        fontsize=6,
+        fontsize=6.5,
     )
-    axes.set_yticks(range(len(names)), [f"{i} \u2192 {l + 1}" for l, i in names], fontsize=6)
+    axes.set_yticks(range(len(names)), [f"{i} \u2192 {l + 1}" for l, i in names], fontsize=6.5)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("epoch")

@@ -68,10 +68,10 @@ def draw_widths(axes: Axes, run: Run | None, protocol: str) -> None:
     for place, widths in zip(_spread(len(found)), found, strict=True):
         axes.plot(layers + place, widths, ".", color="black", markersize=3, mew=0, zorder=4)
     axes.plot([-0.31, 0.31], [PIXELS, PIXELS], color="0.55", linewidth=1.6)
-    names = [str(layer) for layer in layers]
-    names[-1] += "\n(output)"
+    names = ["0 (input)", *(str(layer) for layer in layers)]
+    names[-1] += " (output)"
     axes.set(ylim=(0, 1.04 * PIXELS), yticks=range(0, PIXELS + 1, 196))
-    axes.set_xticks([0, *layers], ["0\n(input)", *names])
+    axes.set_xticks([0, *layers], names)
     axes.set(xlim=(-0.5, len(layers) + 0.5), xlabel="layer", ylabel="width (active rows)")
     axes.grid(axis="y")
 

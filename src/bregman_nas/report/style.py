@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bregman_nas.report.read import Array
 
-FULL_WIDTH = 7.0  # inches
+FULL_WIDTH = 178 / 25.4  # inches: the text block of the article, A4 less two margins of 16 mm
 # Blue and vermilion of Okabe and Ito, apart for all kinds of colour vision and in grey.
 COLOURS = {"paper": "#0072B2", "authors": "#D55E00"}
 SKIPS_CLIPPED = 95
