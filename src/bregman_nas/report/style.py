@@ -1,5 +1,6 @@
 """What all figures share: the style file, the colours, the diverging scale, empty panels."""
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,7 +9,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -17,7 +18,6 @@ from bregman_nas.report.read import Array
 FULL_WIDTH = 178 / 25.4  # inches: the text block of the article, A4 less two margins of 16 mm
 # Blue and vermilion of Okabe and Ito, apart for all kinds of colour vision and in grey.
 COLOURS = {"paper": "#0072B2", "authors": "#D55E00"}
-SKIPS_CLIPPED = 95
 
 
 def study_style() -> AbstractContextManager[None]:
@@ -41,7 +41,8 @@ def add_skip_scale(
 ) -> ScalarMappable:
     """One diverging scale, centred at 0, for the skips of all panels, and its bar under them.
 
-    A few large values would leave the others without colour: the scale is clipped, and says so.
+    A few large values would leave the others without colour on a linear scale: it is the inverse
+    hyperbolic sine, linear up to about the median of all sizes, and beyond it logarithmic.
 
     Args:
         figure: gets the bar.
@@ -49,19 +50,34 @@ def add_skip_scale(
         values: all that is to be coloured; NaN is passed over.
         what: the bar's label.
     """
-    limit = largest_colour(values, SKIPS_CLIPPED)
-    scale = ScalarMappable(Normalize(-limit, limit), "RdBu")  # negative red, positive blue
-    figure.colorbar(
+    arrays = list(values)
+    limit, middle = largest_colour(arrays, 100), largest_colour(arrays, 50)
+    norm = AsinhNorm(middle, -limit, limit)
+    scale = ScalarMappable(norm, "RdBu")  # negative red, positive blue
+    bar = figure.colorbar(
         scale,
         ax=axes,
         location="bottom",
         aspect=60,
         shrink=0.7,
         pad=0.02,
-        extend="both",
-        label=f"{what} (colours end at the {SKIPS_CLIPPED}th percentile of their sizes)",
+        label=f"{what} (inverse hyperbolic sine scale)",
     )
+    ticks = _ticks(limit, norm)
+    bar.set_ticks(ticks, labels=[f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
     return scale
+
+
+def _ticks(limit: float, norm: AsinhNorm) -> list[float]:
+    """0, and on both sides 1, 2 or 5 times powers of ten, not closer than their labels allow."""
+    ticks: list[float] = []
+    place = 1.0
+    for exponent in range(math.ceil(math.log10(limit)), -12, -1):
+        for tick in (5 * 10.0**exponent, 2 * 10.0**exponent, 10.0**exponent):
+            found = float(norm(np.array([tick]))[0])
+            if tick <= limit and place - found >= 0.06 and found - 0.5 >= 0.06:
+                ticks, place = [tick, *ticks], found
+    return [*(-tick for tick in reversed(ticks)), 0.0, *ticks]
 
 
 def show_matrix(
@@ -71,8 +87,8 @@ def show_matrix(
     extent: tuple[float, float, float, float] | None = None,
 ) -> None:
     """Show values [rows, columns] in the colours of a scale; NaN is left blank."""
-    low, high = scale.get_clim()
-    axes.imshow(values, cmap=scale.cmap, vmin=low, vmax=high, aspect="auto", extent=extent)
+    image = axes.imshow(values, cmap=scale.cmap, aspect="auto", extent=extent)
+    image.norm = scale.norm
 
 
 def text_colour(scale: ScalarMappable, value: float) -> str:
@@ -90,5 +106,5 @@ def leave_empty(axes: Axes, reason: str) -> None:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A number for a matrix cell: exact zeros as a bare 0, a true minus sign."""
-    return "0" if value == 0 else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """A number for a matrix cell: exact zeros as a bare 0, a true minus sign, and none at 0.00."""
+    return "0" if value == 0 else f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
