@@ -18,7 +18,7 @@ from PIL import Image
 from bregman_nas.report import figure1, figure3, figure4, figure5, figure6
 from bregman_nas.report.figures import MODULES, draw
 from bregman_nas.report.read import read_run, skips
-from bregman_nas.report.style import FULL_WIDTH, study_style
+from bregman_nas.report.style import FULL_WIDTH, add_skip_scale, study_style
 from bregman_nas.report.tables import aggregate
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -362,6 +362,27 @@ def test_kernel_norms_of_all_seeds(complete: Path) -> None:
     first, *_, last = run.kernel_norms
     assert first.shape == (2, GROWTH, 1)
     assert last[1].tolist() == [[0, 2, 4, 6, 8, 10]]
+
+
+def test_cells_of_the_skips() -> None:
+    minus = "\N{MINUS SIGN}"
+    # Deviations of 0.1 from the mean: sqrt(0.02 / 1).
+    assert figure3.cell(np.array([-0.2, -0.4])) == f"{minus}0.30\n(0.14)"
+    assert figure3.cell(np.array([-0.2])) == f"{minus}0.20"
+    assert figure3.cell(np.array([-0.001, 0.0])) == "0.00\n(0.00)"
+    assert figure3.cell(np.zeros(2)) == "0"
+
+
+def test_the_scale_of_the_skips_saturates_nowhere() -> None:
+    figure = Figure()
+    panels = figure.subplots(1, 2)
+    scale = add_skip_scale(figure, panels, [np.array([0.0, 0.01, 0.02, -0.4, np.nan])], "skip")
+    levels = np.asarray(scale.norm(np.array([-0.4, -0.2, 0.0, 0.01, 0.02, 0.4])))
+    assert levels[[0, 2, 5]] == pytest.approx([0, 0.5, 1])
+    assert (np.diff(levels) > 0.05).all()
+    ticks = [text.get_text() for text in figure.axes[-1].get_xticklabels()]
+    assert ticks[len(ticks) // 2] == "0"
+    assert {"0.2", "\N{MINUS SIGN}0.2", "0.02"} <= set(ticks)
 
 
 def test_first_active_epochs() -> None:

@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from bregman_nas.report.panels import by_protocol_and_task, draw_widths, title
-from bregman_nas.report.read import PROTOCOLS, TASKS, Array, Run, skip_names, skips, why_empty
+from bregman_nas.report.read import PROTOCOLS, TASKS, Array, skip_names, skips, why_empty
 from bregman_nas.report.style import (
     FULL_WIDTH,
     add_skip_scale,
@@ -22,47 +22,58 @@ from bregman_nas.report.style import (
 def draw(project: Path) -> Figure:
     """Under the box plots of each run the mean over the seeds of each skip tau(l, i).
 
-    Rows: into layer l + 1. Columns: from x(i). All matrices share one scale.
+    In brackets stands the standard deviation (n - 1), if there is more than one seed, and unless
+    the skip is zero in all of them. Rows: into layer l + 1. Columns: from x(i). All matrices share
+    one scale.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 6.2))
+    figure = Figure(figsize=(FULL_WIDTH, 6.9))
     grid = figure.subplots(
-        2 * len(PROTOCOLS), len(TASKS), gridspec_kw={"height_ratios": [1, 1.15] * len(PROTOCOLS)}
+        2 * len(PROTOCOLS), len(TASKS), gridspec_kw={"height_ratios": [1, 1.5] * len(PROTOCOLS)}
     )
     runs = list(by_protocol_and_task(project, "residual"))
-    means = [_mean_skips(run) for _, _, run in runs]
+    found = [None if run is None or why_empty(run) else skips(run.converged) for _, _, run in runs]
     scale = add_skip_scale(
         figure,
         grid,
-        (mean for mean in means if mean is not None),
+        (tau.mean(0) for tau in found if tau is not None),
         r"mean over the seeds of the skip $\tau^{(l,i)}$",
     )
     box_panels, matrix_panels = grid[0::2].flat, grid[1::2].flat
-    for boxes, matrix, (protocol, task, run), mean in zip(
-        box_panels, matrix_panels, runs, means, strict=True
+    for boxes, matrix, (protocol, task, run), tau in zip(
+        box_panels, matrix_panels, runs, found, strict=True
     ):
         boxes.set_title(title(protocol, task, run))
         draw_widths(boxes, run, protocol)
-        if mean is None:
+        if tau is None:
             leave_empty(matrix, why_empty(run) or "")
         else:
-            _draw_matrix(matrix, mean, scale)
+            _draw_matrix(matrix, tau, scale)
     return figure
 
 
-def _mean_skips(run: Run | None) -> Array | None:
-    if run is None or run.converged.empty:
-        return None
-    mean: Array = skips(run.converged).mean(0)
-    return mean
+def cell(of_seeds: Array) -> str:
+    """Mean and, on a second line, standard deviation of a skip over the seeds."""
+    mean = signed(float(of_seeds.mean()))
+    if len(of_seeds) == 1 or not of_seeds.any():
+        return mean
+    return f"{mean}\n({of_seeds.std(ddof=1):.2f})"
 
 
-def _draw_matrix(axes: Axes, mean: Array, scale: ScalarMappable) -> None:
+def _draw_matrix(axes: Axes, tau: Array, scale: ScalarMappable) -> None:
+    mean = tau.mean(0)
     layers = len(mean)
     show_matrix(axes, mean, scale)
     for l, i in skip_names(layers):
-        value = float(mean[l, i])
-        colour = text_colour(scale, value)
-        axes.text(i, l, signed(value), ha="center", va="center", color=colour, fontsize=7)
+        axes.text(
+            i,
+            l,
+            cell(tau[:, l, i]),
+            ha="center",
+            va="center",
+            color=text_colour(scale, mean[l, i]),
+            fontsize=6.5,
+            linespacing=1,
+        )
         edges = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) - 0.5 + (i, l)
         axes.plot(*edges.T, color="0.7", linewidth=0.5)
     sources = ["0 (input)", *(str(i) for i in range(1, layers))]
