@@ -23,7 +23,7 @@ from bregman_nas.report.read import (
 from bregman_nas.report.style import COLOURS, FULL_WIDTH, leave_empty
 
 KINDS = {"width": ("active rows", "-"), "living": ("living rows", "--")}
-GRID = {"left": 0.06, "right": 0.985, "bottom": 0.065, "top": 0.885, "wspace": 0.13, "hspace": 0.85}
+GRID = {"left": 0.06, "right": 0.985, "bottom": 0.075, "top": 0.865, "wspace": 0.1, "hspace": 0.33}
 NAMES = {"autoencoder": "Autoencoder", "residual": "Residual autoencoder"}
 
 
@@ -40,13 +40,26 @@ def draw(project: Path) -> Figure:
     }
     found = [run for of_task in runs.values() for run in of_task.values() if run is not None]
     layers = max((depth(run.seeds) for run in found), default=1)
-    figure = Figure(figsize=(FULL_WIDTH, 5.6))
+    figure = Figure(figsize=(FULL_WIDTH, 4.7))
     figure.set_layout_engine("none")  # the grid is regular, and leaves place for what is written
     grid = figure.subplots(len(experiments), layers, sharey="row", squeeze=False, gridspec_kw=GRID)
     for panels, (network, task) in zip(grid, experiments, strict=True):
         _draw_strip(panels, f"{NAMES[network]}, {task}", runs[network, task])
-    for axes in grid[-1]:
-        if axes.has_data():
+    for layer, column in enumerate(grid.T, start=1):
+        column[0].annotate(
+            f"layer {layer}" if layer < layers else f"layer {layer} (output)",
+            (0.5, 1),
+            xytext=(0, 18),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            annotation_clip=False,
+        )
+        drawn = [axes for axes in column if axes.has_data()]
+        for axes in drawn[:-1]:
+            axes.tick_params(labelbottom=False)
+        for axes in drawn[-1:]:
             axes.set_xlabel("epoch")
     figure.legend(handles=_legend(), ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.0))
     return figure
@@ -61,7 +74,7 @@ def _draw_strip(panels: Sequence[Axes], name: str, runs: dict[str, Run | None]) 
     panels[0].annotate(
         f"{name} ({'; '.join(seeds)})",
         (0, 1),
-        xytext=(0, 16),
+        xytext=(0, 5),
         xycoords="axes fraction",
         textcoords="offset points",
         fontsize=8,
@@ -74,7 +87,6 @@ def _draw_strip(panels: Sequence[Axes], name: str, runs: dict[str, Run | None]) 
         if not axes.has_data():
             leave_empty(axes, "" if shown else why_empty(next(iter(runs.values()))) or "")
             continue
-        axes.set_title(f"layer {layer}" if layer < len(panels) else f"layer {layer} (output)")
         axes.set(ylim=(0, 1.02 * PIXELS), yticks=range(0, PIXELS + 1, 196))
         axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10], integer=True))
         axes.grid(axis="y")
