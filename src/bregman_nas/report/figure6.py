@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from bregman_nas.report.panels import by_protocol_and_task, title
@@ -20,7 +21,7 @@ def draw(project: Path) -> Figure:
     A tick marks the median over the seeds of the first epoch at whose end the skip is not zero;
     beside the row stand that median and its range, over those seeds in which there is one.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 6.0))
+    figure = Figure(figsize=(FULL_WIDTH, 5.8))
     grid = figure.subplots(len(PROTOCOLS), len(TASKS))
     runs = list(by_protocol_and_task(project, "residual"))
     medians = [None if why_empty(run) or run is None else _median_skips(run) for _, _, run in runs]
@@ -80,7 +81,14 @@ def _draw_skips(axes: Axes, run: Run, median: pd.DataFrame, scale: ScalarMappabl
         first = first_active_epochs(run.history, column)
         epoch = first.median()
         if np.isfinite(epoch):
-            axes.plot([epoch, epoch], [row - 0.42, row + 0.42], color="black", linewidth=1.2)
+            mark = [withStroke(linewidth=2.4, foreground="white")]
+            axes.plot(
+                [epoch, epoch],
+                [row - 0.42, row + 0.42],
+                color="black",
+                linewidth=1.2,
+                path_effects=mark,
+            )
         words = first_active_in_words(first)
         axes.annotate(
             words, (1.015, row), xycoords=("axes fraction", "data"), va="center", fontsize=6.5
@@ -89,9 +97,9 @@ def _draw_skips(axes: Axes, run: Run, median: pd.DataFrame, scale: ScalarMappabl
         axes.axhline(l * (l + 1) / 2 - 0.5, color="0.6", linewidth=0.5)
     axes.annotate(
         "first active epoch,\nmedian (range)",
-        (1.015, len(names) + 0.9),
+        (1.015, -0.9),
         xycoords=("axes fraction", "data"),
-        va="top",
+        va="bottom",
         fontsize=6.5,
     )
     axes.set_yticks(range(len(names)), [f"{i} \u2192 {l + 1}" for l, i in names], fontsize=6.5)
