@@ -32,7 +32,7 @@ def draw(project: Path) -> Figure:
     with the seed the noise is the same.
     """
     figure = Figure(figsize=(FULL_WIDTH, 3.2))
-    axes = figure.subplots(len(PROTOCOLS), len(TASKS))
+    axes = figure.subplots(len(PROTOCOLS), len(TASKS), gridspec_kw={"hspace": 0.1})
     for row, protocol in enumerate(PROTOCOLS):
         for column, task in enumerate(TASKS):
             runs = {n: read_run(project, protocol, f"{n}-{task}") for n in NETWORKS}
