@@ -356,6 +356,15 @@ def test_block_sum_matrix_by_hand() -> None:
     np.testing.assert_array_equal(figure4.block_sum_matrix(kernel_norms(0)), expected)
 
 
+def test_kernels_that_are_zero_are_grey(complete: Path) -> None:
+    images = [image for axes in figure4.draw(complete).axes for image in axes.images]
+    assert len(images) == 4
+    for image in images:
+        for precision in (np.float32, np.float64):
+            shown = image.cmap(np.asarray(image.norm(np.zeros(1, precision))))
+            assert shown == pytest.approx(np.array([[0.85, 0.85, 0.85, 1]]))
+
+
 def test_kernel_norms_of_all_seeds(complete: Path) -> None:
     run = read_run(complete, "paper", "densenet-fashion")
     assert run is not None

@@ -13,12 +13,12 @@ from matplotlib.patches import Rectangle
 
 from bregman_nas.report.panels import quoted
 from bregman_nas.report.read import DENSENET, PROTOCOLS, Array, Run, read_run, why_empty
-from bregman_nas.report.statistics import summarize
 from bregman_nas.report.style import (
     FULL_WIDTH,
     largest_colour,
     leave_empty,
     show_matrix,
+    signed,
     text_colour,
 )
 
@@ -30,9 +30,9 @@ def draw(project: Path) -> Figure:
     """Left the mean over the seeds of the norm of each kernel, right their block sums.
 
     Rows: the first convolution (from the image to k channels), the layers of the dense block
-    (to k channels each), the last convolution (to one channel). Columns: the image, then the
-    channels that the first convolution and the layers put out. Only protocols that have been run
-    have panels.
+    (to k channels each), the last convolution (to one channel), which is no layer of the block.
+    Columns: the image, then the channels that the first convolution and the layers put out. Only
+    protocols that have been run have panels.
     """
     runs = {protocol: read_run(project, protocol, DENSENET) for protocol in PROTOCOLS}
     shown = {p: run for p, run in runs.items() if run is not None and not why_empty(run)}
@@ -56,7 +56,7 @@ def draw(project: Path) -> Figure:
     label += f"colours end at the {CLIPPED}th percentile)"
     for column, scale, words, extend in (
         (0, single, label, "max"),
-        (1, summed, r"sum of the norms, $\tau^{(l,r)}$", "neither"),
+        (1, summed, r"sum of the norms, $\tau^{(l,r)}$ (grey: zero)", "neither"),
     ):
         figure.colorbar(
             scale,
@@ -110,19 +110,18 @@ def _mean_norms(run: Run) -> list[Array]:
 
 def _title(protocol: str, run: Run) -> str:
     words = f"Kernels, {quoted(protocol)}"
-    accuracy = summarize(100 * run.converged["test_accuracy"])
-    words += f" ({run.seeds_in_words}"
-    if accuracy.mean is not None:
-        words += f", mean test accuracy {accuracy.mean:.1f}%"
-    return f"{words})"
+    accuracy = 100 * run.converged["test_accuracy"]
+    low, high = f"{accuracy.min():.1f}", f"{accuracy.max():.1f}"
+    spread = low if low == high else f"{low} to {high}"
+    return f"{words} ({run.seeds_in_words}, test accuracy {spread}%)"
 
 
 def _scale(values: Sequence[Array], percentile: int) -> ScalarMappable:
     colours = matplotlib.colormaps["YlGnBu"].with_extremes(under="0.85")
-    # Zero lies just below the scale, so that what never switched on stands out.
-    return ScalarMappable(
-        Normalize(np.nextafter(0, 1), largest_colour(values, percentile)), colours
-    )
+    # Zero lies just below the scale, so that what never switched on stands out; not closer, for in
+    # single precision, in which pictures are scaled, it would be on it.
+    limit = largest_colour(values, percentile)
+    return ScalarMappable(Normalize(1e-6 * limit, limit), colours)
 
 
 def _draw_channels(axes: Axes, convolutions: Sequence[Array], scale: ScalarMappable) -> None:
@@ -136,9 +135,7 @@ def _draw_channels(axes: Axes, convolutions: Sequence[Array], scale: ScalarMappa
         picture[l * growth : (l + 1) * growth, STRIP : STRIP + l * growth] = norms
     picture[-STRIP:, STRIP:] = last
     _draw_blocks(axes, picture, scale, heights, widths)
-    axes.set(
-        xlabel="input channels, by where they come from", ylabel="output channels, by convolution"
-    )
+    axes.set(xlabel="input channels, by what puts them out", ylabel="output channels of")
 
 
 def _draw_sums(axes: Axes, sums: Array, scale: ScalarMappable) -> None:
@@ -147,8 +144,8 @@ def _draw_sums(axes: Axes, sums: Array, scale: ScalarMappable) -> None:
     for row, column in _connections(count):
         value = float(sums[row, column])
         colour = text_colour(scale, value)
-        axes.text(column, row, f"{value:.3g}", ha="center", va="center", color=colour, fontsize=7)
-    axes.set(xlabel="from", ylabel="into convolution")
+        axes.text(column, row, signed(value), ha="center", va="center", color=colour, fontsize=7)
+    axes.set(xlabel="from", ylabel="into")
 
 
 def _draw_blocks(
@@ -170,9 +167,10 @@ def _draw_blocks(
                 clip_on=False,
             )
         )
-    layers = [str(l) for l in range(1, len(heights) - 1)]
-    axes.set_yticks(tops + np.array(heights) / 2, ["first", *layers, "last"])
-    axes.set_xticks(lefts + np.array(widths) / 2, ["image", "first\nconv.", *layers])
+    layers = [f"layer {l}" for l in range(1, len(heights) - 1)]
+    names = ["first conv.", *layers]
+    axes.set_yticks(tops + np.array(heights) / 2, [*names, "last conv."])
+    axes.set_xticks(lefts + np.array(widths) / 2, ["image", *(n.replace(" ", "\n") for n in names)])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
