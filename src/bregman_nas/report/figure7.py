@@ -32,7 +32,8 @@ def draw(project: Path) -> Figure:
             leave_empty(axes, "not run")
         return figure
     figure.suptitle(
-        f"{content['experiment']} at epoch {content['epoch']}; grey: mean of the protocol's own run"
+        f"{content['experiment']} at epoch {content['epoch']}; "
+        "grey: the protocol's own run, mean over its seeds"
     )
     for panels, (own, line) in zip(grid, lines, strict=True):
         for axes, run in zip(panels, line, strict=True):
@@ -40,6 +41,10 @@ def draw(project: Path) -> Figure:
                 axes.set_axis_off()
             else:
                 _draw_run(axes, run, own)
+        first, *others = [axes for axes in panels if axes.has_data()] or [panels[0]]
+        first.set_ylabel("active rows")
+        for axes in others:
+            axes.tick_params(labelleft=False)
     return figure
 
 
@@ -72,22 +77,23 @@ def _draw_run(axes: Axes, run: Any, own: Any) -> None:
     colour = COLOURS.get(run["protocol"], "black")
     for widths in found:
         axes.plot(layers, widths, color=colour, linewidth=0.7, marker=".", markersize=3.5)
-    axes.text(0.03, 0.97, _in_words(run), transform=axes.transAxes, va="top", fontsize=6.5)
-    axes.set(ylim=(0, 1.16 * PIXELS), yticks=range(0, PIXELS + 1, 196), xticks=layers)
-    axes.set(xlabel="layer", ylabel="active rows" if is_own else "")
+    axes.text(0.03, 1, _in_words(run), transform=axes.transAxes, va="top", fontsize=7)
+    axes.set(ylim=(0, 1.35 * PIXELS), yticks=range(0, PIXELS + 1, 196), xticks=layers)
+    axes.set(xlabel="layer")
     axes.grid(axis="y")
 
 
 def _in_words(run: Any) -> str:
     seeds = len(_widths(run))
-    words = [f"{seeds} {'seed' if seeds == 1 else 'seeds'}"]
+    words = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
     diverged = len(run["by_seed"]) - seeds
     if diverged:
-        words.append(f"{diverged} diverged")
+        words += f" + {diverged} diverged"
     skips = run["measures"].get("skips_on")
     if skips is not None:
-        words.append(f"{skips['mean']:.1f} skips on")
-    return ", ".join(words)
+        mean = skips["mean"]
+        words += f"\n{mean:.0f} skips on" if seeds == 1 else f"\n{mean:.1f} skips on, mean"
+    return words
 
 
 def _widths(run: Any) -> Array:
