@@ -133,6 +133,17 @@ def test_a_mean_by_hand() -> None:
     assert (found.value, found.std, found.seeds, found.verdict) == (2.0, 1.0, 3, UNDECIDED)
 
 
+def test_the_interval_of_a_share_is_told_within_0_and_1() -> None:
+    # Mean 0.9, standard deviation 0.1: 0.9 -+ 4.30265 * 0.1 / sqrt 3, up to 1.148.
+    shares = summarize([0.8, 0.9, 1.0])
+    found = mean("", shares, within(0, 1), share=True)
+    assert found.low == pytest.approx(0.9 - 4.30265 * 0.1 / math.sqrt(3), rel=1e-5)
+    assert found.high == 1
+    assert found.verdict is UNDECIDED  # the rule sees what lies above 1
+    assert mean("", summarize([0.0, 0.1, 0.2]), share=True).low == 0
+    assert mean("", shares).high == pytest.approx(1.1484, abs=1e-4)
+
+
 def test_a_share_of_seeds_by_hand() -> None:
     # If all of n agree, the lower end is 0.025 ** (1 / n): 0.4782 for 5 and 0.5407 for 6.
     assert share_of_seeds("", [True] * 5, 0).verdict is UNDECIDED

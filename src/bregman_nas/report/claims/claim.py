@@ -141,13 +141,17 @@ def at_least(enough: float, too_little: float) -> Rule:
     return rule
 
 
-def mean(name: str, summary: Summary | None, rule: Rule | None = None) -> Finding:
+def mean(
+    name: str, summary: Summary | None, rule: Rule | None = None, share: bool = False
+) -> Finding:
     """The mean over the seeds.
 
     Args:
         name: of the finding.
         summary: of one number per seed, NaN if it diverged; None if not run.
         rule: decides by the interval of the mean; without one, it is told beside.
+        share: the number is a share. Its interval is told as far as it lies in [0, 1]; the rule
+            sees all of it.
     """
     if summary is None:
         return _missing(name, rule)
@@ -156,6 +160,8 @@ def mean(name: str, summary: Summary | None, rule: Rule | None = None) -> Findin
         verdict = Verdict.UNDECIDED
         if low is not None and high is not None and _enough(summary):
             verdict = rule(low, high)
+    if share and low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)
     return Finding(
         name, summary.mean, summary.std, low, high, summary.seeds, summary.nan_seeds, verdict
     )

@@ -101,12 +101,11 @@ def _others(results: Results) -> list[Finding]:
     deciding, beside = [], []
     for task in TASKS:
         run = results.restoration("residual", task)
-        deciding.append(
-            mean(f"{task}, among the active ones", summary(run, _negative_share), above(HALF))
-        )
+        name = f"{task}, among the active ones"
+        deciding.append(mean(name, summary(run, _negative_share), above(HALF), share=True))
         if run is not None:
             share = summary(run, _negative_share_of_all)
-            beside.append(mean(f"{task}, among active and inactive ones", share))
+            beside.append(mean(f"{task}, among active and inactive ones", share, share=True))
     return [*deciding, *beside]
 
 
@@ -115,7 +114,8 @@ def _unet(results: Results) -> list[Finding]:
     for task in TASKS:
         run = results.restoration("residual", task)
         share = summary(run, _counterdiagonal_share)
-        deciding.append(mean(f"{task}, share of the counterdiagonal", share, at_most(HALF)))
+        name = f"{task}, share of the counterdiagonal"
+        deciding.append(mean(name, share, at_most(HALF), share=True))
         if run is not None:
             for on, where in ((True, "on"), (False, "off")):
                 name = f"{task}, mean |tau| {where} the counterdiagonal"

@@ -101,12 +101,12 @@ def _additions(results: Results) -> list[Finding]:
     for network in NETWORKS:
         for task in TASKS:
             share, switches = _share_of_additions(results.restoration(network, task))
-            deciding.append(mean(f"{network}, {task}", share, above(HALF)))
+            deciding.append(mean(f"{network}, {task}", share, above(HALF), share=True))
             if switches is not None:
                 beside.append(mean(f"{network}, {task}, switches in a seed", switches))
     share, switches = _share_of_additions(results.densenet)
     if share is not None:
-        beside.append(mean("DenseNet, kernels", share))
+        beside.append(mean("DenseNet, kernels", share, share=True))
         beside.append(mean("DenseNet, switches in a seed", switches))
     return [*deciding, *beside]
 
@@ -147,13 +147,14 @@ def _living(results: Results) -> list[Finding]:
             run = results.restoration(network, task)
             name = f"{network}, {task}"
             rule = at_least(ALL_LIVING, NOT_ALL_LIVING)
-            deciding.append(mean(name, summary(run, _active_share), rule))
+            deciding.append(mean(name, summary(run, _active_share), rule, share=True))
             if run is None:
                 continue
             for layer in range(1, LAYERS + 1):
                 share = summary(run, partial(_active_share_of_layer, layer=layer))
-                beside.append(mean(f"{name}, layer {layer}", share))
-            beside.append(mean(f"{name}, dead rows among all", summary(run, _dead_share)))
+                beside.append(mean(f"{name}, layer {layer}", share, share=True))
+            dead = summary(run, _dead_share)
+            beside.append(mean(f"{name}, dead rows among all", dead, share=True))
     return [*deciding, *beside]
 
 

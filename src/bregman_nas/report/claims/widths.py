@@ -166,7 +166,7 @@ def _spread(results: Results) -> list[Finding]:
 def _output(results: Results) -> list[Finding]:
     rule = within(NONZERO_SHARE - SHARE_MARGIN, NONZERO_SHARE + SHARE_MARGIN)
     runs = {task: results.restoration("autoencoder", task) for task in TASKS}
-    return [mean(task, summary(run, _output_share), rule) for task, run in runs.items()]
+    return [mean(task, summary(run, _output_share), rule, share=True) for task, run in runs.items()]
 
 
 def _pixels(results: Results) -> list[Finding]:
