@@ -31,6 +31,7 @@ SUPPORTED, CONTRADICTED = Verdict.SUPPORTED, Verdict.CONTRADICTED
 UNDECIDED, NOT_RUN = Verdict.UNDECIDED, Verdict.NOT_RUN
 LAYERS = 6
 NAN = math.nan
+MARK = table.COLLAPSED_MARK
 Row = dict[str, float]
 Widths = Sequence[float]
 
@@ -595,7 +596,9 @@ def dense(folder: Path, of_seeds: Sequence[Sequence[Any]], diverged: int = 0) ->
     """A DenseNet from its kernel norms, from first to last convolution; then diverged seeds."""
     (folder / "records").mkdir(parents=True, exist_ok=True)
     losses = [0.3] * len(of_seeds) + [NAN] * diverged
-    seeds = [{"seed": seed, "test_loss": loss} for seed, loss in enumerate(losses)]
+    seeds = [
+        {"seed": seed, "test_loss": loss, "test_accuracy": 0.9} for seed, loss in enumerate(losses)
+    ]
     for seed, norms in enumerate(of_seeds):
         text = json.dumps({"result": {"kernel_norms": norms}})
         (folder / "records" / f"seed-{seed:02d}.json").write_text(text, "utf-8")
@@ -721,6 +724,27 @@ def test_claims_for_readers(project: Path) -> None:
     assert "denoising: 0, interval 0 to 0.975, 1 seed, 1 diverged: undecided" in text
     assert "beside it, residual, denoising: layer 1 1 (0); layer 2 1 (0); " in text
     assert text.endswith("\n")
+
+
+def test_verdicts_on_collapsed_networks_are_marked(tmp_path: Path) -> None:
+    def of(*accuracies: float) -> tuple[str, dict[str, bool]]:
+        run = tmp_path / "results" / "authors-densenet-fashion"
+        dense(run, [[[[9]], [[1]], [[1, 0]], [[9, 0, 0]]]] * 3)
+        seeds = {"seed": [0, 1, 2], "test_loss": 2.3, "test_accuracy": accuracies}
+        pd.DataFrame(seeds).to_csv(run / "seeds.csv", index=False)
+        decisions = table.rows(tmp_path)
+        claims = json.loads(table.as_json(decisions))["claims"]
+        marked = {number: claim["authors"]["collapsed"] for number, claim in claims.items()}
+        return table.as_markdown(decisions), marked
+
+    text, marked = of(0.1, 0.1, 0.1)
+    assert [number for number, mark in marked.items() if mark] == ["13", "14"]
+    assert f"| not run | **contradicted**{MARK}: 0 (n = 3) |" in text  # layers 1 and 1: no lead
+    assert text.count(f"*Authors:* contradicted{MARK}") == 1
+    assert f"{MARK} All networks behind this verdict collapsed" in text
+    text, marked = of(0.1, 0.1, 0.2)
+    assert not any(marked.values())
+    assert MARK not in text
 
 
 def outputs(project: Path) -> Iterator[bytes]:

@@ -13,11 +13,12 @@ from bregman_nas.report.statistics import Reference, Summary, Welch, summarize, 
 
 # The article's losses are sums over ten test batches of their mean squared error per pixel.
 ARTICLE_UNIT = 10
+ARTICLE_SEEDS = 10
 ARTICLE = {
-    ("autoencoder", "denoising"): Reference(0.081, 0.012, 10),
-    ("autoencoder", "deblurring"): Reference(0.147, 0.021, 10),
-    ("residual", "denoising"): Reference(0.005, 0.000, 10),
-    ("residual", "deblurring"): Reference(0.112, 0.006, 10),
+    ("autoencoder", "denoising"): Reference(0.081, 0.012, ARTICLE_SEEDS),
+    ("autoencoder", "deblurring"): Reference(0.147, 0.021, ARTICLE_SEEDS),
+    ("residual", "denoising"): Reference(0.005, 0.000, ARTICLE_SEEDS),
+    ("residual", "deblurring"): Reference(0.112, 0.006, ARTICLE_SEEDS),
 }
 BASELINES = ("input_unchanged", "mean_image", "zero")
 ANSWERS = {
@@ -287,7 +288,7 @@ def _compact_cell(ten_mse: Summary | None) -> str:
     cell = _mean_std(ten_mse.mean, ten_mse.std, 4)
     if ten_mse.nan_seeds:
         return f"{cell}, {ten_mse.nan_seeds} of {ten_mse.seeds} seeds NaN"
-    return cell if ten_mse.seeds == 10 else f"{cell}, n = {ten_mse.seeds}"
+    return cell if ten_mse.seeds == ARTICLE_SEEDS else f"{cell}, n = {ten_mse.seeds}"
 
 
 def _mean_std(mean: float | None, std: float | None, digits: int) -> str:

@@ -8,6 +8,15 @@ from bregman_nas.report.claims.claim import Claim, Finding, above, mean, share_o
 from bregman_nas.report.claims.results import Flags, Results, diverged, seeds_that, summary
 from bregman_nas.report.read import Array, Run
 
+# The share of right answers that one answer to all images gives: ten classes of equal size.
+CHANCE = 0.1
+
+
+def collapsed(run: Run) -> Flags:
+    """Whether a network is no better than one answer to all images, [seeds]."""
+    flags: Flags = run.seeds["test_accuracy"].to_numpy(float) <= CHANCE
+    return flags
+
 
 def lead_of_the_last(connections: Array) -> Array:
     """What the last layer receives, less what the best of the others does, [seeds].

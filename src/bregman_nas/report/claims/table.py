@@ -17,9 +17,9 @@ from bregman_nas.report.claims.claim import (
     Verdict,
     verdict_of,
 )
-from bregman_nas.report.claims.results import read_results
+from bregman_nas.report.claims.results import Results, read_results
 from bregman_nas.report.read import PROTOCOLS
-from bregman_nas.report.table1 import UNDEFINED
+from bregman_nas.report.table1 import ARTICLE_SEEDS, UNDEFINED
 
 CLAIMS = sorted(
     [*widths.CLAIMS, *skips.CLAIMS, *training.CLAIMS, *densenet.CLAIMS],
@@ -27,8 +27,9 @@ CLAIMS = sorted(
 )
 
 NOTES = f"""\
-The claims of the article, and one of this study (17). The rules were fixed before there were
-results. "Paper" follows the article, "authors" the released code; each is decided apart.
+The claims of the article, and one of this study (17), whose idea came from exploratory runs under
+"authors". The rules were fixed before there were results. "Paper" follows the article, "authors"
+the released code; each is decided apart.
 
 "Interval" is the 95% interval: over the seeds by Student's t, of a difference of two networks by
 Welch, of a share of seeds the exact one of Clopper and Pearson. A claim is *supported* if all of
@@ -38,7 +39,15 @@ its intervals lie where it puts them, *contradicted* if one of them lies entirel
 seeds; means leave it out, but for the loss, where it counts as the answer zero. Layers are numbered
 from 1, without the input. Beside a verdict stand the numbers that decide it, denoising first, if
 they are not more than two, and the number of seeds; all of them follow below, means with the
-standard deviation over the seeds in brackets.
+standard deviation over the seeds in brackets. Intervals of shares are told within 0 and 1. None is
+widened for the number of claims and findings.
+
+More seeds may decide what is undecided with fewer than {ARTICLE_SEEDS}, the article's number. What
+is undecided with that many is left open by this study.
+"""
+COLLAPSED_MARK = "\N{DAGGER}"
+COLLAPSED_NOTE = f"""\
+{COLLAPSED_MARK} All networks behind this verdict collapsed: each has one answer for all images.
 """
 
 # With more numbers than one for each task, the cell has the verdict alone.
@@ -53,11 +62,13 @@ class Decision:
         claim: the claim.
         protocol: one of `PROTOCOLS`.
         findings: the numbers that decide it, and those that are told beside.
+        collapsed: all networks behind them give the same answer for every image.
     """
 
     claim: Claim
     protocol: str
     findings: list[Finding]
+    collapsed: bool = False
 
     @property
     def deciding(self) -> list[Finding]:
@@ -84,10 +95,20 @@ def rows(project: Path) -> list[Decision]:
     """
     results = {protocol: read_results(project, protocol) for protocol in PROTOCOLS}
     return [
-        Decision(claim, protocol, claim.decide(results[protocol]))
+        Decision(
+            claim,
+            protocol,
+            claim.decide(results[protocol]),
+            _on_collapsed_networks(claim, results[protocol]),
+        )
         for claim in CLAIMS
         for protocol in PROTOCOLS
     ]
+
+
+def _on_collapsed_networks(claim: Claim, results: Results) -> bool:
+    run = results.densenet
+    return claim in densenet.CLAIMS and run is not None and bool(densenet.collapsed(run).all())
 
 
 def as_csv(table: Sequence[Decision]) -> str:
@@ -143,6 +164,7 @@ def as_json(table: Sequence[Decision]) -> str:
         entry[decision.protocol] = {
             "verdict": decision.verdict,
             "seeds": decision.seeds,
+            "collapsed": decision.collapsed,
             "findings": [asdict(finding) for finding in decision.findings],
         }
     content = {
@@ -158,6 +180,7 @@ def as_markdown(table: Sequence[Decision]) -> str:
         "# Claims",
         "",
         NOTES,
+        *([COLLAPSED_NOTE] if any(decision.collapsed for decision in table) else []),
         f"| # | Claim | Supported if | {' | '.join(p.capitalize() for p in PROTOCOLS)} |",
         f"|---|---|---|{'---|' * len(PROTOCOLS)}",
     ]
@@ -175,11 +198,15 @@ def as_markdown(table: Sequence[Decision]) -> str:
 def _cell(decision: Decision) -> str:
     if decision.verdict is Verdict.NOT_RUN:
         return str(decision.verdict)
-    words = f"**{decision.verdict}**"
+    words = f"**{decision.verdict}**{_mark(decision)}"
     values = [finding.value for finding in decision.deciding if finding.value is not None]
     if values and len(decision.deciding) <= VALUES_IN_A_CELL:
         words += f": {'; '.join(map(_number, values))}"
     return f"{words} (n = {decision.seeds})" if decision.seeds is not None else words
+
+
+def _mark(decision: Decision) -> str:
+    return COLLAPSED_MARK if decision.collapsed else ""
 
 
 def _in_a_table(cell: str) -> str:
@@ -197,7 +224,7 @@ def _details(decisions: Sequence[Decision]) -> list[str]:
         f"- *Rule:* {claim.rule}",
     ]
     for decision in decisions:
-        lines.append(f"- *{decision.protocol.capitalize()}:* {decision.verdict}")
+        lines.append(f"- *{decision.protocol.capitalize()}:* {decision.verdict}{_mark(decision)}")
         if decision.verdict is Verdict.NOT_RUN and not any(
             finding.value is not None for finding in decision.findings
         ):
