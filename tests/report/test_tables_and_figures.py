@@ -210,6 +210,26 @@ def test_table_1_for_readers(complete: Path) -> None:
     assert lines[4].startswith("Input unchanged & -- & 0.1000 (0.0000), n = 2 &")
 
 
+def test_the_detailed_table_in_latex(complete: Path, partial: Path) -> None:
+    def lines(project: Path) -> list[str]:
+        text = (project / "results" / "table1-detailed.tex").read_text("utf-8")
+        return [line for line in text.splitlines() if line.endswith(r"\\")]
+
+    found = lines(complete)
+    # A head; for each task its name, and five answers on two kinds of images under two protocols,
+    # the networks behind the article.
+    assert len(found) == 1 + 2 * (1 + 5 * 2 * 2 + 2)
+    assert {line.count("&") for line in found if "multicolumn" not in line} == {7}
+    assert r"Autoencoders &  & article & 10 &  & 0.081 (0.012) &  &  \\" in found
+    # Of 0.008 +- 0.012706; Welch's t is -0.0935 (see above), with few degrees of freedom.
+    ours = "0.008000 (0.001414) & 0.08000 (0.01414) & -0.04706 to 0.20706 & 0.9"
+    assert any(
+        line.startswith(f"Autoencoders & official test & paper & 2 & {ours}") for line in found
+    )
+    assert r"Zero & official test & paper &  & 0.030000 & 0.30000 &  &  \\" in found
+    assert r"Zero & held out & authors &  & not run &  &  &  \\" in lines(partial)
+
+
 def test_table_1_says_what_is_missing(partial: Path) -> None:
     results = partial / "results"
     table = json.loads((results / "table1.json").read_text("utf-8"))

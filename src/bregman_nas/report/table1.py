@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,48 @@ def as_latex(table: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_detailed_latex(table: Sequence[Row]) -> str:
+    """All losses with intervals and tests as a `tabular` for booktabs, without caption.
+
+    The answers that need no training have a mean alone: it hardly depends on the seed.
+    """
+    heads = ["", "images", "protocol", "$n$", "MSE per pixel", r"10 $\times$ MSE"]
+    heads += [r"95\% interval", "$p$"]
+    lines = [rf"\begin{{tabular}}{{lll{'c' * 5}}}", r"\toprule", _latex(heads)]
+    for task in TASKS:
+        of_task = [row for row in table if row.task == task]
+        lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{task.capitalize()}}}}} \\"]
+        for answer, images in product(ANSWERS, IMAGES):
+            reference = ARTICLE.get((answer, task))
+            if reference is not None and images == "test":
+                moments = _mean_std(reference.mean, reference.std, 3)
+                cells = [ANSWERS[answer], "", "article", str(reference.seeds), "", moments, "", ""]
+                lines.append(_latex(cells))
+            lines += [
+                _latex(_detailed_latex_cells(row))
+                for row in of_task
+                if (row.answer, row.images) == (answer, images)
+            ]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _detailed_latex_cells(row: Row) -> list[str]:
+    cells = [ANSWERS[row.answer], IMAGES[row.images], row.protocol]
+    if row.mse is None or row.ten_mse is None:
+        return [*cells, "", NOT_RUN, "", "", ""]
+    if row.article is None:
+        means = _decimal(row.mse.mean, 6), _decimal(row.ten_mse.mean, 5)
+        return [*cells, "", *means, "", ""]
+    return [
+        *cells,
+        str(row.mse.used),
+        _mean_std(row.mse.mean, row.mse.std, 6),
+        _mean_std(row.ten_mse.mean, row.ten_mse.std, 5),
+        _interval(row.ten_mse, 5),
+        UNDEFINED if row.welch is None else _probability(row.welch.p).replace("< ", "$<$ "),
+    ]
+
+
 def _rows_of_task(protocol: str, task: str, runs: dict[str, Run | None]) -> list[Row]:
     first = next((run for run in runs.values() if run is not None), None)
     found = []
@@ -311,6 +354,10 @@ def _probability(p: float) -> str:
 
 def _latex_line(table: Sequence[Row], answer: str) -> str:
     cells = [ANSWERS[answer], *_compact_cells(table, answer)]
+    return _latex(cells)
+
+
+def _latex(cells: Sequence[str]) -> str:
     return rf"{' & '.join(cell.replace(UNDEFINED, '--') for cell in cells)} \\"
 
 

@@ -9,8 +9,8 @@ from bregman_nas.report.claims import table as claims
 def aggregate(project: Path) -> None:
     """Write all tables under `results/`.
 
-    Table 1 (CSV, Markdown, LaTeX, JSON, and in short for `dvc metrics`), the claims (CSV, Markdown,
-    JSON), the widths and the small networks (CSV, Markdown).
+    Table 1 (CSV, Markdown, LaTeX in short and in full, JSON, and in short for `dvc metrics`), the
+    claims (CSV, Markdown, JSON), the widths and the small networks (CSV, Markdown).
 
     The same results give the same bytes. Runs that have not been made are left out or said to be
     missing.
@@ -28,6 +28,7 @@ def aggregate(project: Path) -> None:
         "table1.csv": table1.as_csv(rows),
         "table1.md": table1.as_markdown(rows),
         "table1.tex": table1.as_latex(rows),
+        "table1-detailed.tex": table1.as_detailed_latex(rows),
         "table1.json": table1.as_json(rows),
         "metrics.json": table1.as_metrics(rows),
         "claims.csv": claims.as_csv(decisions),
