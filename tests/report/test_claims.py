@@ -301,7 +301,7 @@ def test_claim_4_reads_what_was_counted(tmp_path: Path) -> None:
     assert verdict_on({}) is NOT_RUN
     assert verdict_on({"datasets": {"mnist": {"files": []}}}) is NOT_RUN
     assert verdict_on({"datasets": {"mnist": {"pixels": counts}}}) is CONTRADICTED
-    name = "pixels that are not zero in 0.1% of the images"
+    name = "pixels that are not zero in at least 0.1% of the images"
     found = finding(4, read_results(tmp_path, "authors"), name)
     assert (found.value, found.verdict, found.seeds) == (0.75, None, None)
 

@@ -13,8 +13,9 @@ CHANCE = 0.1
 
 
 def collapsed(run: Run) -> Flags:
-    """Whether a network is no better than one answer to all images, [seeds]."""
-    flags: Flags = run.seeds["test_accuracy"].to_numpy(float) <= CHANCE
+    """Whether a network converged, and is no better than one answer to all images, [seeds]."""
+    constant = run.seeds["test_accuracy"].to_numpy(float) <= CHANCE
+    flags: Flags = constant & np.isfinite(run.seeds["test_loss"].to_numpy(float))
     return flags
 
 

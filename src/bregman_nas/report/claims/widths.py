@@ -181,8 +181,8 @@ def _pixels(results: Results) -> list[Finding]:
     else:
         verdict = Verdict.UNDECIDED if matches[1] else Verdict.CONTRADICTED
     beside = {
-        "pixels that are not zero in 0.1% of the images": "nonzero_in_one_per_thousand",
-        "pixels that are not zero in 1% of the images": "nonzero_in_one_per_hundred",
+        "pixels that are not zero in at least 0.1% of the images": "nonzero_in_one_per_thousand",
+        "pixels that are not zero in at least 1% of the images": "nonzero_in_one_per_hundred",
     }
     return [
         Finding(literal, values[0], verdict=verdict),
