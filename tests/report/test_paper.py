@@ -1,22 +1,27 @@
 import datetime
 import json
+import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bregman_nas.cli import main
+from bregman_nas.report.paper.architectures import architectures
 from bregman_nas.report.paper.build import build, render
 from bregman_nas.report.paper.choices import read_choices
 from bregman_nas.report.paper.cost import cost
+from bregman_nas.report.paper.densenet import reaches_the_end
+from bregman_nas.report.paper.losses import Comparison, directions, holm
 from bregman_nas.report.paper.missing import PaperError
 from bregman_nas.report.paper.numbers import collect
-from bregman_nas.report.paper.words import number
-from bregman_nas.report.read import read_run
+from bregman_nas.report.paper.words import interval, number
+from bregman_nas.report.read import TASKS, Run, read_run, skip_names
 
 PROJECT = Path(__file__).resolve().parents[2]
 VERDICTS = ("supported", "contradicted", "undecided", "not run")
@@ -77,7 +82,7 @@ def test_a_changed_loss_changes_the_article(project: Path) -> None:
 
     change(project / "results" / "table1.json", how)
     assert build(project).read_bytes() != before
-    rows = json.loads((project / "paper" / "numbers.json").read_text("utf-8"))["table1"]["rows"]
+    rows = json.loads((project / "paper" / "numbers.json").read_text("utf-8"))["losses"]["rows"]
     assert rows[0]["paper"]["mean"].startswith("0.5000 (")
 
 
@@ -96,6 +101,23 @@ def test_verdicts_are_counted_without_the_claim_that_is_ours(project: Path) -> N
     verdicts = collect(project)["verdicts"]
     assert verdicts["paper"]["supported"] == [str(claim) for claim in range(1, 17)]
     assert len(verdicts["authors"]["not run"]) == 16
+    build(project)
+
+
+def test_undecided_claims_are_told_apart_by_their_seeds(project: Path) -> None:
+    def how(content: Any) -> None:
+        seeds = {"1": 10, "2": 9, "3": 12, "13": 3}
+        for key, claim in content["claims"].items():
+            decision = claim["authors"]
+            decision["verdict"] = "undecided" if key in seeds else "supported"
+            decision["seeds"] = seeds.get(key)
+            decision["collapsed"] = key == "13"
+
+    change(project / "results" / "claims.json", how)
+    verdicts = collect(project)["verdicts"]["authors"]
+    assert verdicts["undecided"] == ["1", "2", "3", "13\N{DAGGER}"]
+    assert verdicts["full"] == ["1", "3"]
+    assert verdicts["few"] == ["2", "13\N{DAGGER}"]
     build(project)
 
 
@@ -144,11 +166,20 @@ def test_without_any_run_there_is_no_article(project: Path) -> None:
 
 def give_seeds_to_the_densenet(project: Path) -> None:
     run = project / "results" / "authors-densenet-fashion"
-    (run / "seeds.csv").write_text("seed,test_loss,test_accuracy\n0,0.3,0.9\n1,2.3,0.1\n", "utf-8")
+    # Seed 0 learns: from the image to channel 1, layer 1, and the last convolution. In seed 1 that
+    # reads nothing of the image, and from epoch 2 on the loss is ln 10.
+    seeds = f"seed,test_loss,test_accuracy\n0,0.3,0.9\n1,{math.log(10)},0.1\n"
+    (run / "seeds.csv").write_text(seeds, "utf-8")
+    history = "seed,epoch,held_out_loss,switched_on_1,switched_off_1\n0,1,0.5,2,1\n0,2,0.3,0,0\n"
+    history += "".join(f"1,{e},{loss},0,0\n" for e, loss in ((1, 2.31), (2, math.log(10))))
+    (run / "history.csv").write_text(history, "utf-8")
     (run / "records").mkdir(exist_ok=True)
-    record = next(project.glob("results/paper-*/records/seed-00.json"))
-    for seed in range(2):
-        shutil.copy(record, run / "records" / f"seed-{seed:02d}.json")
+    other = next(project.glob("results/paper-*/records/seed-00.json"))
+    record = json.loads(other.read_text("utf-8"))
+    for seed, last in enumerate(([0, 0, 1], [1, 0, 0])):
+        record["result"]["kernel_norms"] = [[[0], [2]], [[0, 3]], [last]]
+        path = run / "records" / f"seed-{seed:02d}.json"
+        path.write_text(json.dumps(record), "utf-8")
 
 
 def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
@@ -161,12 +192,106 @@ def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
     (project / "results" / "authors-densenet-fashion").mkdir()
     give_seeds_to_the_densenet(project)
     with_densenet = collect(project)
-    found = {"seeds": "2", "collapsed": "1", "any_collapsed": True, "accuracy": "10.0% to 90.0%"}
-    assert with_densenet["densenet"] == {"authors": found}
+    assert with_densenet["densenet"] == {
+        "authors": {
+            "seeds": "2",
+            "collapsed": "1",
+            "any_collapsed": True,
+            "all_collapsed": False,
+            "accuracy": "10.0% to 90.0%",
+            "chance": "10%",
+            "cut": "1",
+            "equal": "1",
+            "any_equal": True,
+            "all_equal": True,
+            "since": "2",
+        }
+    }
     runs = [len(numbers["cost"]["runs"]) for numbers in (without, with_densenet)]
     assert runs[1] == runs[0] + 1
     with pytest.raises(PaperError, match=r"figure4\.pdf"):
         build(project)
+
+
+def test_a_chain_of_kernels_by_hand() -> None:
+    # Growth 2, two layers. The image feeds channel 0 alone; layer 1 makes channels 2 and 3 of it.
+    first = np.array([[[1.0], [0.0]]])
+    one = np.array([[[1.0, 0.0], [0.0, 1.0]]])  # channel 2 reads 0, channel 3 reads 1
+    two = np.array([[[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]])  # 4 reads 2, 5 reads 3
+
+    def reached(channel: int) -> bool:
+        last = np.zeros((1, 1, 6))
+        last[0, 0, channel] = 0.5
+        (found,) = reaches_the_end([first, one, two, last])
+        return bool(found)
+
+    assert [reached(channel) for channel in range(6)] == [True, False, True, False, True, False]
+
+
+def test_how_losses_compare_by_hand() -> None:
+    higher = Comparison("autoencoders", "denoising", "paper", 0.1, 0.08, 0.00204)
+    assert higher.told == {
+        "name": "autoencoders, denoising",
+        "protocol": "paper",
+        "change": "25% higher",
+        "p": "= 0.0020",
+        "rounding": False,
+    }
+    lower = Comparison("residual autoencoders", "denoising", "authors", 0.0046, 0.005, 1e-9)
+    assert (lower.told["change"], lower.told["p"]) == ("8% lower", "< 0.0001")
+    assert lower.told["rounding"]  # 0.0046 is printed as 0.005
+    assert not Comparison("", "", "", 1, 1, 0.05).significant
+    assert directions([higher, lower]) == "1 higher (by 25%), 1 lower (by 8%)"
+    assert directions([higher, Comparison("", "", "", 1.1, 1, 0)]) == "all higher (by 10% to 25%)"
+    assert directions([]) == ""
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 < 0.05 / 4; 0.02 > 0.05 / 3, and what comes after it fails with it.
+    assert holm([0.04, 0.01, 0.02, 0.03]) == [0.01]
+    assert holm([0.04, 0.001, 0.012, 0.02]) == [0.001, 0.012, 0.02, 0.04]
+    assert holm([]) == []
+
+
+def residual(total: int, narrow: Sequence[int], zeros: int, losses: Sequence[float]) -> Run:
+    """A run whose second hidden layer of two is the narrowest."""
+    lines = [
+        {"seed": seed, "test_mse": loss, "width_1": 100, "width_2": width}
+        | {"width_3": total - 100 - width, "skip_0_0": 0.0 if zeros else 1.0}
+        | {f"skip_{l}_{i}": 1.0 for l, i in skip_names(3)[1:]}
+        for seed, (width, loss) in enumerate(zip(narrow, losses, strict=True))
+    ]
+    return Run(Path(), pd.DataFrame(lines))
+
+
+def test_architectures_by_hand() -> None:
+    paper = residual(600, (50, 60, 70), 1, (0.001, 0.002, 0.003))
+    authors = residual(500, (10, 20, 30), 0, (0.001, 0.002, 0.003))
+    both = {
+        f"{p}-residual-{t}": run
+        for p, run in (("paper", paper), ("authors", authors))
+        for t in TASKS
+    }
+    found = architectures(both)
+    measures = found["tasks"]["denoising"]["measures"]
+    assert measures["loss"]["paper"] == "0.0200 (0.0100)"  # ten times
+    # 60 and 20, standard error sqrt(100 / 3 + 100 / 3), 4 degrees of freedom: 2.77645.
+    narrow = measures["narrowest hidden layer"]
+    assert (narrow["difference"], narrow["interval"]) == (
+        "\N{MINUS SIGN}40",
+        "\N{MINUS SIGN}63 to \N{MINUS SIGN}17",
+    )
+    assert measures["zero skips"]["authors_mean"] == "0.0"
+    assert found["apart"] == ["active rows", "zero skips", "narrowest hidden layer"]
+    assert found["tasks"]["deblurring"]["narrowest"] == {"paper": "2 (3)", "authors": "2 (3)"}
+
+    two = residual(500, (10, 20), 0, (1, 2))
+    fewer = architectures({**both, "authors-residual-denoising": two})
+    assert fewer["apart"] == []  # two seeds are too few
+    assert fewer["tasks"]["denoising"]["measures"]["loss"]["interval"] == "\N{EN DASH}"
+    del both["authors-residual-denoising"]
+    missing = architectures(both)["tasks"]["denoising"]
+    assert missing["seeds"] == {"paper": "3", "authors": None}
 
 
 def moments(mean: float, std: float | None = None) -> dict[str, float | None]:
@@ -198,13 +323,41 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
     assert collect(project)["ablation"] is None
     without = build(project).read_bytes()
 
-    variant["measures"] = measures(0.3, moments(0.2, 0.02))
-    table.write_text(json.dumps(content), "utf-8")
-    shown = collect(project)["ablation"]
-    assert shown["epoch"] == "50"
+    def shown(pairs: int, nan_pairs: int = 0) -> dict[str, Any]:
+        counts = {"pairs": pairs, "nan_pairs": nan_pairs}
+        variant["measures"] = measures(0.3, counts | moments(0.2, 0.02))
+        table.write_text(json.dumps(content), "utf-8")
+        found = collect(project)["ablation"]
+        assert isinstance(found, dict)
+        return found
+
+    found = shown(3)
+    assert (found["epoch"], found["pairs"], found["enough"]) == ("50", "3", True)
     line = "0.3000 (0.0100)", "0.2000 (0.0200); 0.1800 to 0.2200", "3 (0)", "3.0 (0.5)"
-    assert shown["rows"][1][:7] == ["paper", "initial_scale 5", "2", *line]
-    assert build(project).read_bytes() != without
+    assert found["rows"][1][:7] == ["paper", "initial_scale 5", "2", *line]
+    loss, width = found["told"]
+    assert loss == {
+        "name": "the loss",
+        "intervals": "1",
+        "apart": [
+            {
+                "protocol": "paper",
+                "words": "initial_scale 5",
+                "by": "+0.20000",
+                "interval": "0.18000 to 0.22000",
+            }
+        ],
+    }
+    assert (width["intervals"], width["apart"]) == ("0", [])
+    enough = build(project).read_bytes()
+    assert enough != without
+
+    for pairs, diverged in ((2, 0), (3, 1)):  # two pairs have no interval worth the name
+        found = shown(pairs, diverged)
+        assert not found["enough"]
+        assert found["rows"][1][4] == "0.2000 (0.0200); \N{EN DASH}"
+        assert found["told"][0]["intervals"] == "0"
+    assert build(project).read_bytes() not in (enough, without)
 
 
 def test_cost_by_hand(tmp_path: Path) -> None:
@@ -277,6 +430,8 @@ def test_skips_that_are_zero_are_counted(project: Path) -> None:
 def test_numbers_as_text() -> None:
     texts = [number(value) for value in (0.12345, 123.4, -0.5, None)]
     assert texts == ["0.123", "123", "\N{MINUS SIGN}0.5", "\N{EN DASH}"]
+    assert interval({"low": -1.0, "high": 2.0}, 1, 3) == "\N{MINUS SIGN}1.0 to 2.0"
+    assert interval({"low": -1.0, "high": 2.0}, 1, 2) == "\N{EN DASH}"
     # Six seeds of six: (0.05 / 2) ** (1 / 6) > 1/2; five of five are not enough.
     assert collect(PROJECT)["rules"]["seeds_for_a_share"] == "6"
 
@@ -298,7 +453,7 @@ def test_choices_in_which_article_and_code_agree_are_left_out(tmp_path: Path) ->
 # What the text may say in figures: names, and what the article says in words quoted here.
 NAMES = r"""
     \bTable\ 1\b | \bFigure\ [1-6]\b | \bFigures\ [1-6]\b | Claims\ 13\ and\ 14 | row\ 14
-  | 65% | 95% | about\ 200\ neurons | Algorithm\ 1 | 0\.000 | numbered\ from\ 1
+  | 65% | 95% | about\ 200\ neurons | Algorithm\ 1 | row\ 2[12] | 0\.000 | numbered\ from\ 1
   | n\ \N{MINUS SIGN}\ 1
   | bare\ 0 | puts\ out\s+0
 """
@@ -314,7 +469,7 @@ def prose(source: str) -> str:
         r'"[^"\n]*\.(bib|typ)"',
         r"@\w+",
         r"<[\w-]+>",
-        r"#?(outcome|measured|values|parts|ranges|by-verdict|drawn|set-to|get|cite)\([^()\[\]]*[,)]?",
+        r"#?(outcome|measured|values|parts|ranges|beside|times-mu|by-verdict|drawn|set-to|get|cite)\([^()\[\]]*[,)]?",
         r"by-verdict\(\s*\d+,",
         r"\(\s*\d+,\s*supported:|^\s*\d+,\s*$",
         r"\.len\(\) *(==|>) *\d|columns: \d|if n == 1",

@@ -1,14 +1,17 @@
-"""The ablation's table, from `results/ablation.json`."""
+"""The ablation's table and what can be said of it, from `results/ablation.json`."""
 
 from pathlib import Path
 from typing import Any
 
+from bregman_nas.report.claims.claim import ENOUGH_SEEDS
 from bregman_nas.report.paper.missing import entry, read_json
-from bregman_nas.report.paper.words import DASH, interval, mean_std
+from bregman_nas.report.paper.words import DASH, interval, mean_std, signed
 
 MADE_BY = "bregman-nas ablation"
 # What the table shows of each run beside the loss, and with how many digits.
 SHAPE = {"coding_width": 0, "coding_layer": 1, "skips_on": 1, "largest_skip": 2}
+# What the text says of the changes.
+TOLD = {"ten_mse": ("the loss", 5), "coding_width": ("the width of the narrowest hidden layer", 1)}
 
 
 def ablation(path: Path) -> dict[str, Any] | None:
@@ -17,6 +20,11 @@ def ablation(path: Path) -> dict[str, Any] | None:
     Args:
         path: of results/ablation.json, which need not be there.
 
+    Returns:
+        `pairs`: the fewest and the most pairs of seeds that a difference rests on, as text, and
+        `enough`, whether any has the `ENOUGH_SEEDS` of an interval. `told`: for each of `TOLD` its
+        name, how many differences have an interval, and those whose interval excludes zero.
+
     Raises:
         PaperError: if it is there and an entry is missing.
     """
@@ -24,12 +32,50 @@ def ablation(path: Path) -> dict[str, Any] | None:
         return None
     content = read_json(path, MADE_BY)
     runs = entry(content, path, MADE_BY, "runs")
-    if all(run["change"] is None or run["measures"] is None for run in runs.values()):
+    changed = [
+        run for run in runs.values() if run["change"] is not None and run["measures"] is not None
+    ]
+    if not changed:
         return None
+    pairs = [_pairs(run["measures"]["ten_mse"]["difference"]) for run in changed]
+    least, most = min(pairs), max(pairs)
     return {
         "experiment": entry(content, path, MADE_BY, "experiment"),
         "epoch": str(entry(content, path, MADE_BY, "epoch")),
         "rows": [_row(run, path) for run in runs.values()],
+        "pairs": str(least) if least == most else f"{least} to {most}",
+        "one": most == 1,
+        "enough": most >= ENOUGH_SEEDS,
+        "told": [_told(changed, path, measure) for measure in TOLD],
+    }
+
+
+def _pairs(difference: dict[str, Any] | None) -> int:
+    """How many pairs of seeds, both converged, a difference rests on."""
+    return 0 if difference is None else int(difference["pairs"] - difference["nan_pairs"])
+
+
+def _told(changed: list[dict[str, Any]], path: Path, measure: str) -> dict[str, Any]:
+    name, digits = TOLD[measure]
+    found = [(run, entry(run, path, MADE_BY, "measures", measure, "difference")) for run in changed]
+    with_interval = [
+        (run, apart)
+        for run, apart in found
+        if _pairs(apart) >= ENOUGH_SEEDS and apart["low"] is not None
+    ]
+    return {
+        "name": name,
+        "intervals": str(len(with_interval)),
+        "apart": [
+            {
+                "protocol": run["protocol"],
+                "words": run["words"],
+                "by": signed(apart["mean"], digits),
+                "interval": interval(apart, digits, _pairs(apart)),
+            }
+            for run, apart in with_interval
+            if apart["low"] * apart["high"] > 0
+        ],
     }
 
 
@@ -40,7 +86,9 @@ def _row(run: dict[str, Any], path: Path) -> list[str]:
     measures = {key: entry(run, path, MADE_BY, "measures", key) for key in ("ten_mse", *SHAPE)}
     loss = measures["ten_mse"]
     apart = loss["difference"]
-    difference = "" if apart is None else f"{mean_std(apart, 4)}; {interval(apart, 4)}"
+    difference = (
+        "" if apart is None else f"{mean_std(apart, 4)}; {interval(apart, 4, _pairs(apart))}"
+    )
     return [
         *cells,
         str(loss["seeds"]),

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, HALF, Verdict, share_of_seeds
+from bregman_nas.report.claims.table import COLLAPSED_MARK
 from bregman_nas.report.claims.training import ALL_LIVING
 from bregman_nas.report.paper.ablation import ablation
+from bregman_nas.report.paper.architectures import architectures, zero_skips
 from bregman_nas.report.paper.choices import read_choices
 from bregman_nas.report.paper.cost import cost
+from bregman_nas.report.paper.densenet import densenet
+from bregman_nas.report.paper.losses import losses
 from bregman_nas.report.paper.missing import PaperError, entry, read_json
-from bregman_nas.report.paper.words import DASH, interval, mean_std, number
+from bregman_nas.report.paper.words import DASH, number
 from bregman_nas.report.read import (
     DENSENET,
     NETWORKS,
@@ -28,17 +32,13 @@ from bregman_nas.report.read import (
     skip_names,
 )
 from bregman_nas.report.statistics import summarize
-from bregman_nas.report.table1 import ANSWERS, BASELINES
+from bregman_nas.report.table1 import ARTICLE_SEEDS
 from bregman_nas.settings import DenseNetExperiment, MLPExperiment, Settings, load_settings
 
 MADE_BY = "bregman-nas aggregate"
 OURS = 17  # the claim that is not the article's
-# Welch's test tells two means apart.
-LEVEL = 0.05
 # A row that dies early has died within this share of the epochs.
 EARLY = 0.1
-# The share of right answers that is given by the same answer to all: ten classes of equal size.
-CHANCE = 0.1
 
 
 def collect(project: Path) -> dict[str, Any]:
@@ -64,14 +64,15 @@ def collect(project: Path) -> dict[str, Any]:
         "settings": _settings(settings),
         "seeds": _seeds(runs),
         "densenet": {
-            p: _densenet(runs[name]) for p in PROTOCOLS if (name := f"{p}-{DENSENET}") in runs
+            p: densenet(runs[name]) for p in PROTOCOLS if (name := f"{p}-{DENSENET}") in runs
         },
-        "table1": _table1(project),
-        "article": _article(project),
+        "losses": losses(project),
+        "architectures": architectures(runs),
         "claims": claims,
         "verdicts": {p: _verdicts(claims, p) for p in PROTOCOLS},
         "rules": {
             "enough_seeds": str(ENOUGH_SEEDS),
+            "article_seeds": str(ARTICLE_SEEDS),
             "seeds_for_a_share": str(_share_needs()),
             "nearly_all": f"{ALL_LIVING:.0%}",
         },
@@ -122,8 +123,10 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "blur_std": _all_of(blur.std for blur in blurs),
         "epochs": _all_of(e.epochs for e in perceptrons),
         "densenet_mu": _all_of(e.mu for e in densenets),
+        "densenet_density": _all_of(100 * e.density for e in densenets),
         "densenet_growth": _all_of(e.growth for e in densenets),
         "skip_threshold": {p: f"{settings.protocols[p].skip_threshold:g}" for p in PROTOCOLS},
+        "relu_logits": {p: settings.protocols[p].logits == "relu" for p in PROTOCOLS},
         "rows": str(PIXELS),
     }
 
@@ -143,80 +146,8 @@ def _seeds(runs: dict[str, Run]) -> dict[str, Any]:
         "diverged": str(sum(len(run.seeds) - len(run.converged) for run in runs.values())),
         "each": each,
         "words": f"{each} seed" if most == 1 else f"{each} seeds",
-        "few": least < ENOUGH_SEEDS,
+        "few": least < ARTICLE_SEEDS,
     }
-
-
-def _table1(project: Path) -> dict[str, Any]:
-    path = project / "results" / "table1.json"
-    content = read_json(path, MADE_BY)
-    rows, tested, apart = [], 0, []
-    for task in TASKS:
-        for answer, name in ANSWERS.items():
-            article = None
-            if answer not in BASELINES:
-                article = entry(content, path, MADE_BY, "article", answer, task)
-            cells = {}
-            for protocol in PROTOCOLS:
-                cell = entry(content, path, MADE_BY, protocol, answer, task, "test")
-                cells[protocol] = None if cell is None else _loss(cell)
-                if cell is not None and cell["welch"] is not None:
-                    tested += 1
-                    if cell["welch"]["p"] < LEVEL:
-                        apart.append(f"{name.lower()}, {task}, {protocol}")
-            row = {"task": task, "answer": answer, "name": name, "article": None, **cells}
-            if article is not None:
-                row["article"] = f"{article['mean']:.3f} ({article['std']:.3f})"
-            rows.append(row)
-    networks = len(NETWORKS) * len(TASKS) * len(PROTOCOLS)
-    return {
-        "rows": rows,
-        "means": str(networks),
-        "tested": str(tested),
-        "level": f"{LEVEL:.0%}",
-        "apart": apart,
-        "unit": {
-            "noisy": _baseline(rows, "input_unchanged", "denoising"),
-            "mean_image": _baseline(rows, "mean_image", "denoising"),
-        },
-    }
-
-
-def _article(project: Path) -> dict[str, str]:
-    """The article's mean losses, in its unit, by network and task."""
-    path = project / "results" / "table1.json"
-    content = read_json(path, MADE_BY)
-    return {
-        f"{n}_{t}": f"{entry(content, path, MADE_BY, 'article', n, t, 'mean'):.3f}"
-        for n in NETWORKS
-        for t in TASKS
-    }
-
-
-def _loss(cell: dict[str, Any]) -> dict[str, str]:
-    ten, test = cell["ten_mse"], cell["welch"]
-    used = cell["seeds"] - cell["nan_seeds"]
-    return {
-        "mean": mean_std(ten, 4),
-        "interval": interval(ten, 4),
-        "seeds": str(used) + (f" of {cell['seeds']}" if cell["nan_seeds"] else ""),
-        "t": DASH if test is None else f"{test['t']:.2f}".replace("-", "\N{MINUS SIGN}"),
-        "p": DASH if test is None else _probability(test["p"]),
-        "per_pixel": DASH if cell["mse"]["mean"] is None else f"{cell['mse']['mean']:.4f}",
-    }
-
-
-def _probability(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def _baseline(rows: list[dict[str, Any]], answer: str, task: str) -> str:
-    """The loss per pixel of an answer that needs no training, of the first protocol that has it."""
-    for row in rows:
-        for protocol in PROTOCOLS:
-            if (row["answer"], row["task"]) == (answer, task) and row[protocol] is not None:
-                return str(row[protocol]["per_pixel"])
-    return "not run"
 
 
 def _claims(project: Path) -> list[dict[str, Any]]:
@@ -241,6 +172,8 @@ def _decision(decision: dict[str, Any], path: Path) -> dict[str, Any]:
     return {
         "verdict": decision["verdict"],
         "seeds": None if seeds is None else str(seeds),
+        "few": decision["verdict"] == Verdict.UNDECIDED and (seeds or 0) < ARTICLE_SEEDS,
+        "collapsed": entry(decision, path, MADE_BY, "collapsed"),
         "range": _span(values),
         "counts": {str(verdict): str(counts[verdict]) for verdict in Verdict},
         "findings": [_finding(finding) for finding in findings],
@@ -248,12 +181,13 @@ def _decision(decision: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _finding(finding: dict[str, Any]) -> dict[str, Any]:
-    low, high, value = finding["low"], finding["high"], finding["value"]
+    low, high, value, seeds = (finding[key] for key in ("low", "high", "value", "seeds"))
+    shown = low is not None and (seeds is None or seeds >= ENOUGH_SEEDS)
     return {
         "name": finding["name"],
         "value": number(value),
         "percent": DASH if value is None else f"{100 * value:.1f}%",
-        "interval": None if low is None else f"{number(low)} to {number(high)}",
+        "interval": f"{number(low)} to {number(high)}" if shown else None,
         "verdict": finding["verdict"],
     }
 
@@ -266,15 +200,28 @@ def _span(values: list[float]) -> str:
 
 
 def _verdicts(claims: list[dict[str, Any]], protocol: str) -> dict[str, list[str]]:
-    """The numbers of the article's claims by verdict."""
-    return {
-        str(verdict): [
-            str(claim["number"])
-            for claim in claims
-            if claim["number"] != OURS and claim[protocol]["verdict"] == verdict
+    """The numbers of the article's claims by verdict, and which of the undecided have few seeds.
+
+    Marked are those on networks that all collapsed.
+    """
+    articles = [(claim["number"], claim[protocol]) for claim in claims if claim["number"] != OURS]
+
+    def those(which: Callable[[dict[str, Any]], bool]) -> list[str]:
+        return [
+            f"{number}{COLLAPSED_MARK if decision['collapsed'] else ''}"
+            for number, decision in articles
+            if which(decision)
         ]
-        for verdict in Verdict
+
+    return {
+        **{str(verdict): those(_has(verdict)) for verdict in Verdict},
+        "full": those(lambda one: one["verdict"] == Verdict.UNDECIDED and not one["few"]),
+        "few": those(lambda one: one["few"]),
     }
+
+
+def _has(verdict: Verdict) -> Callable[[dict[str, Any]], bool]:
+    return lambda decision: bool(decision["verdict"] == verdict)
 
 
 def _share_needs() -> int:
@@ -327,18 +274,6 @@ def _dead_share(run: Run) -> Array:
     return 1 - _rows(run, "living") / (depth(run.seeds) * PIXELS)
 
 
-def _densenet(run: Run) -> dict[str, Any]:
-    """Seeds, their accuracy on the test images, and how many are no better than a constant."""
-    accuracy = run.seeds["test_accuracy"].to_numpy(float)
-    low, high = f"{100 * accuracy.min():.1f}%", f"{100 * accuracy.max():.1f}%"
-    return {
-        "seeds": str(len(accuracy)),
-        "collapsed": str(int((accuracy <= CHANCE).sum())),
-        "any_collapsed": bool((accuracy <= CHANCE).any()),
-        "accuracy": low if low == high else f"{low} to {high}",
-    }
-
-
 def _range_of(runs: dict[str, Run], share: Callable[[Run], Array]) -> str:
     """From the lowest to the highest seed of all runs, in percent."""
     return _percents(np.concatenate([share(run) for run in runs.values()]))
@@ -364,9 +299,8 @@ def _zero_skips(runs: dict[str, Run]) -> dict[str, str]:
         for task in TASKS:
             run = runs.get(f"{protocol}-residual-{task}")
             if run is not None:
-                columns = [f"skip_{l}_{i}" for l, i in skip_names(depth(run.seeds))]
-                found["all"] = str(len(columns))
-                counts += (run.converged[columns] == 0).sum(axis=1).tolist()
+                found["all"] = str(len(skip_names(depth(run.seeds))))
+                counts += zero_skips(run).astype(int).tolist()
         if counts:
             low, high = min(counts), max(counts)
             found[protocol] = str(low) if low == high else f"{low} to {high}"

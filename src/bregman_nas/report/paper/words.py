@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from bregman_nas.report.claims.claim import ENOUGH_SEEDS
+
 DASH = "\N{EN DASH}"
 
 
@@ -21,9 +23,19 @@ def mean_std(moments: dict[str, Any], digits: int) -> str:
     return f"{mean} ({std})".replace("-", "\N{MINUS SIGN}")
 
 
-def interval(moments: dict[str, Any], digits: int) -> str:
-    """The ends of an interval; a dash if there is none."""
-    if moments["low"] is None:
+def signed(value: float, digits: int) -> str:
+    """A difference, with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def probability(p: float) -> str:
+    """Four decimals: what lies near a level can be told from it."""
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+
+
+def interval(moments: dict[str, Any], digits: int, seeds: int | None) -> str:
+    """The ends of an interval; a dash if there is none, or too few seeds for one to mean much."""
+    if moments["low"] is None or (seeds or 0) < ENOUGH_SEEDS:
         return DASH
     text = f"{moments['low']:.{digits}f} to {moments['high']:.{digits}f}"
     return text.replace("-", "\N{MINUS SIGN}")
