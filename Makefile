@@ -33,7 +33,7 @@ test: install lint  ## Check the style and the types, and run all tests (a few m
 bench: install  ## Measure the fast trainers, on an idle machine; on a GPU, seeds in lockstep too
 	bregman-nas bench
 
-readme: install  ## Put the current Table 1 into the README
+readme: install  ## Put the current Table 1 and outcome into the README
 	bregman-nas readme
 
 lint: install  ## Check style and types

@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     paper.set_defaults(command=_paper)
 
-    readme = commands.add_parser("readme", help="put the current Table 1 into README.md")
+    readme = commands.add_parser("readme", help="put Table 1 and outcome into README.md")
     readme.set_defaults(command=_readme)
 
     bench = commands.add_parser(

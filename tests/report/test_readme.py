@@ -1,16 +1,26 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bregman_nas.report.readme import END, START, with_table
+from bregman_nas.report.paper.numbers import collect
+from bregman_nas.report.readme import (
+    END,
+    OUTCOME_END,
+    OUTCOME_START,
+    START,
+    with_outcome,
+    with_table,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_the_table_in_the_readme_is_that_of_the_results() -> None:
+def test_table_and_outcome_in_the_readme_are_those_of_the_results() -> None:
     readme = (PROJECT / "README.md").read_text("utf-8")
     table1 = (PROJECT / "results" / "table1.md").read_text("utf-8")
     assert readme == with_table(readme, table1), "say `make readme`"
+    assert readme == with_outcome(readme, collect(PROJECT)), "say `make readme`"
 
 
 def test_the_first_table_takes_the_place_of_the_old_one() -> None:
@@ -28,3 +38,61 @@ def test_the_first_table_takes_the_place_of_the_old_one() -> None:
 def test_a_readme_without_marks_is_refused(readme: str) -> None:
     with pytest.raises(ValueError, match="marks"):
         with_table(readme, "| a |\n")
+
+
+def numbers() -> dict[str, Any]:
+    """Those of the article that the README tells."""
+    kinds = ("supported", "contradicted", "full", "few", "not run")
+    verdicts: dict[str, dict[str, list[str]]] = {
+        p: {kind: [] for kind in kinds} for p in ("paper", "authors")
+    }
+    verdicts["authors"]["few"] = ["2", "13\N{DAGGER}"]
+    one = {"name": "autoencoders, denoising", "protocol": "paper", "change": "25% higher"}
+    narrowest = {"narrowest hidden layer": {"paper_mean": "200", "authors_mean": "60"}}
+    return {
+        "verdicts": verdicts,
+        "losses": {
+            "tested": "8",
+            "level": "5%",
+            "corrected": "0",
+            "apart": [one | {"p": "= 0.0200", "rounding": True}],
+        },
+        "architectures": {"apart": ["loss"], "tasks": {"denoising": {"measures": narrowest}}},
+        "densenet": {
+            "authors": {
+                "seeds": "3",
+                "collapsed": "3",
+                "any_collapsed": True,
+                "all_collapsed": True,
+                "chance": "10%",
+                "all_equal": True,
+            }
+        },
+    }
+
+
+def test_the_outcome_says_what_came_out() -> None:
+    marks = f"{OUTCOME_START}old\n{OUTCOME_END}\n"
+    found = numbers()
+    text = " ".join(with_outcome(marks, found).split())
+    assert "| `authors` | none | none | none | 2, 13\N{DAGGER} | none |" in text
+    assert (
+        "of 8 means, 1 differ significantly from the article's (Welch's test at 5%; 0 with Holm's "
+        "correction): autoencoders, denoising, `paper`: 25% higher, p = 0.0200, within the "
+        "rounding of the article's number." in text
+    )
+    assert "on both tasks, in loss. " in text
+    assert "200 (`paper`) and 60 (`authors`) for denoising." in text
+    assert "3 of 3 seeds collapsed to one answer for all images (accuracy 10%, loss ln 10)." in text
+    assert "Figure 4 is not reproduced" in text
+    assert "old" not in text
+
+    found["losses"]["apart"] = []
+    found["densenet"]["authors"] |= {"collapsed": "0", "any_collapsed": False}
+    found["densenet"]["authors"]["all_collapsed"] = False
+    text = " ".join(with_outcome(marks, found).split())
+    assert "0 differ significantly from the article's (Welch's test at 5%)." in text
+    assert "0 of 3 seeds collapsed to one answer for all images." in text
+    assert "Figure 4" not in text
+    with pytest.raises(ValueError, match="marks"):
+        with_outcome("no marks", found)

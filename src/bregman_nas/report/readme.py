@@ -1,14 +1,31 @@
-"""The table in the README: the first of `results/table1.md`, between two marks."""
+"""What the README says of the results, between marks: Table 1, and what was reproduced."""
 
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from bregman_nas.report.claims.table import COLLAPSED_MARK
+from bregman_nas.report.paper.numbers import collect
+from bregman_nas.report.read import PROTOCOLS
+from bregman_nas.report.table1 import ARTICLE_SEEDS
 
 START = "<!-- table 1: made by `make readme` -->\n"
 END = "<!-- end of table 1 -->"
+OUTCOME_START = "<!-- outcome: made by `make readme` -->\n"
+OUTCOME_END = "<!-- end of outcome -->"
 NOTE = (
     "\nTen times the mean squared error per pixel on the 10,000 official test images, which is the"
     "\nunit of the article's Table 1: mean (standard deviation) over the seeds, ten where no n is"
     "\ngiven. The last three rows need no training.\n"
 )
+VERDICTS = {
+    "supported": "supported",
+    "contradicted": "contradicted",
+    "full": f"undecided with {ARTICLE_SEEDS} seeds",
+    "few": "undecided with fewer seeds",
+    "not run": "not run",
+}
 
 
 def with_table(readme: str, table1: str) -> str:
@@ -21,21 +38,96 @@ def with_table(readme: str, table1: str) -> str:
     Raises:
         ValueError: if the marks are not in the README, or there is no table in `table1`.
     """
-    before, start, rest = readme.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise ValueError(f"README.md must have the marks {START.strip()!r} and {END!r}")
     lines = table1.splitlines(keepends=True)
     first = next((n for n, line in enumerate(lines) if line.startswith("|")), None)
     if first is None:
         raise ValueError("results/table1.md has no table")
     count = next((n for n, line in enumerate(lines[first:]) if not line.startswith("|")), None)
     table = "".join(lines[first:][:count])
-    return f"{before}{START}{table}{NOTE}{END}{after}"
+    return _between(readme, START, f"{table}{NOTE}", END)
+
+
+def with_outcome(readme: str, numbers: dict[str, Any]) -> str:
+    """The README with what was reproduced in place: verdicts, losses, architectures, DenseNet.
+
+    Args:
+        readme: the README's text.
+        numbers: those of the article, from `paper.numbers.collect`.
+
+    Raises:
+        ValueError: if the marks are not in the README.
+    """
+    verdicts = numbers["verdicts"]
+    lines = [["The article's claims", *VERDICTS.values()], ["---"] * (1 + len(VERDICTS))]
+    for protocol in PROTOCOLS:
+        found = [", ".join(verdicts[protocol][key]) or "none" for key in VERDICTS]
+        lines.append([f"`{protocol}`", *found])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    points = [_losses(numbers["losses"]), *_architectures(numbers), *_densenets(numbers)]
+    listed = "\n".join(
+        textwrap.fill(f"- {point}", 100, subsequent_indent="  ", break_on_hyphens=False)
+        for point in points
+    )
+    return _between(readme, OUTCOME_START, f"{table}\n\n{listed}\n", OUTCOME_END)
 
 
 def update(project: Path) -> None:
-    """Put the current table into README.md."""
+    """Put table and outcome, as they are now, into README.md."""
     readme = project / "README.md"
     table1 = (project / "results" / "table1.md").read_text("utf-8")
-    readme.write_text(with_table(readme.read_text("utf-8"), table1), encoding="utf-8")
+    text = with_outcome(with_table(readme.read_text("utf-8"), table1), collect(project))
+    readme.write_text(text, encoding="utf-8")
+
+
+def _between(readme: str, start: str, text: str, end: str) -> str:
+    before, found_start, rest = readme.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not (found_start and found_end):
+        raise ValueError(f"README.md must have the marks {start.strip()!r} and {end!r}")
+    return f"{before}{start}{text}{end}{after}"
+
+
+def _losses(losses: dict[str, Any]) -> str:
+    apart = losses["apart"]
+    beginning = (
+        f"**Losses:** of {losses['tested']} means, {len(apart)} differ significantly from the "
+        f"article's (Welch's test at {losses['level']}"
+    )
+    if not apart:
+        return f"{beginning})."
+    each = "; ".join(
+        f"{one['name']}, `{one['protocol']}`: {one['change']}, p {one['p']}"
+        + (", within the rounding of the article's number" if one["rounding"] else "")
+        for one in apart
+    )
+    return f"{beginning}; {losses['corrected']} with Holm's correction): {each}."
+
+
+def _architectures(numbers: dict[str, Any]) -> Iterator[str]:
+    found = numbers["architectures"]
+    tasks = [
+        f"{one['paper_mean']} (`paper`) and {one['authors_mean']} (`authors`) for {task}"
+        for task, one in (
+            (task, found["measures"]["narrowest hidden layer"])
+            for task, found in found["tasks"].items()
+        )
+    ]
+    apart = ", ".join(found["apart"]) or "nothing"
+    yield (
+        "**Residual architectures:** the two protocols differ significantly, on both tasks, in "
+        f"{apart}. Mean width of the narrowest hidden layer: {', '.join(tasks)}."
+    )
+
+
+def _densenets(numbers: dict[str, Any]) -> Iterator[str]:
+    for protocol, one in numbers["densenet"].items():
+        lost = f"{one['collapsed']} of {one['seeds']} seeds collapsed to one answer for all images"
+        text = f"**DenseNet**, `{protocol}`: {lost}"
+        if one["any_collapsed"]:
+            text += f" (accuracy {one['chance']}{', loss ln 10' if one['all_equal'] else ''})"
+        if one["all_collapsed"]:
+            text += (
+                ". The article's Figure 4 is not reproduced, and the verdicts marked "
+                f"{COLLAPSED_MARK} rest on these networks"
+            )
+        yield f"{text}."
