@@ -19,6 +19,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,10 +34,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bregman_nas.data.files import load
 from bregman_nas.randomness import generator
 from bregman_nas.search import densenet, mlp
-from bregman_nas.search.checkpoint import write_atomically
+from bregman_nas.search.checkpoint import Checkpoints, write_atomically
 from bregman_nas.search.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.schedule import LearningRate
-from bregman_nas.search.seed import Job, host, searcher
+from bregman_nas.search.seed import Job, host, release_inputs, searcher
 from bregman_nas.settings import Run
 
 BATCHES = 12
@@ -227,6 +228,14 @@ def _worker(run: Run, project: Path, seed: int) -> tuple[float, float]:
         start = time.perf_counter()
         search.train_batches(examples.inputs, examples.targets, [batch], rate)
         times.append(time.perf_counter() - start)
+    # What a search does besides takes memory too.
+    search.end_epoch(rate)
+    search.observe(rate)
+    with tempfile.TemporaryDirectory() as folder:
+        Checkpoints(Path(folder), "", print).save({"searcher": search.state_dict()})
+    del examples
+    release_inputs(search)
+    search.result()
     return statistics.median(times), peak_memory_mib()
 
 
@@ -241,12 +250,14 @@ def peak_memory_mib() -> float:
 
 
 def start_up(project: Path) -> dict[str, float]:
-    """Median seconds of two commands that should answer at once."""
+    """Median seconds of commands that should answer at once."""
     here = Path(sys.executable).parent
     commands: dict[str, list[str | Path]] = {
         "bregman-nas --help": [here / "bregman-nas", "--help"],
-        "dvc status": [here / "dvc", "status"],
     }
+    # Only if it has nothing to do, else it would search for hours.
+    if subprocess.run([here / "dvc", "status", "--quiet"], cwd=project).returncode == 0:
+        commands["dvc repro, nothing to do"] = [here / "dvc", "repro"]
     return {name: _median_seconds(command, project) for name, command in commands.items()}
 
 

@@ -184,13 +184,17 @@ def _search(
         after_stretch=checkpoint_if_due,
         after_epoch=lambda entry: progress.epoch(entry, clock.seconds()),
     )
-    # What it was trained on is needed no more; judging it takes as much memory again.
-    targets = search.problem.train.targets
-    search.problem = replace(search.problem, train=Examples(targets, targets))
+    release_inputs(search)
     record = finish(job, search, images, current, position.history, clock)
     checkpoints.remove()
     progress.finish(position.history[-1], reused=False)
     return record
+
+
+def release_inputs(search: Any) -> None:
+    """Free the images that a search was trained on: judging it takes as much memory again."""
+    targets = search.problem.train.targets
+    search.problem = replace(search.problem, train=Examples(targets, targets))
 
 
 def finish(
