@@ -20,6 +20,7 @@ from bregman_nas.report.paper.densenet import reaches_the_end
 from bregman_nas.report.paper.losses import Comparison, directions, holm
 from bregman_nas.report.paper.missing import PaperError
 from bregman_nas.report.paper.numbers import collect
+from bregman_nas.report.paper.siblings import unlike_siblings
 from bregman_nas.report.paper.words import interval, number
 from bregman_nas.report.read import TASKS, Run, read_run, skip_names
 
@@ -292,6 +293,21 @@ def test_architectures_by_hand() -> None:
     del both["authors-residual-denoising"]
     missing = architectures(both)["tasks"]["denoising"]
     assert missing["seeds"] == {"paper": "3", "authors": None}
+
+
+def test_a_seed_unlike_its_siblings_by_hand() -> None:
+    losses = (0.0005, 0.0006, 0.0006, 0.0013, math.nan)
+    run = residual(600, (50,) * 5, 1, losses)
+    assert unlike_siblings({"authors-residual-denoising": run}) == [
+        {
+            "protocol": "authors",
+            "name": "residual autoencoders, denoising",
+            "seed": "3",
+            "times": "2.2",  # 0.0013 / 0.0006
+            "median": "0.0060",
+        }
+    ]
+    assert unlike_siblings({"authors-residual-denoising": residual(600, (50,), 1, (1,))}) == []
 
 
 def moments(mean: float, std: float | None = None) -> dict[str, float | None]:

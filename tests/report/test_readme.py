@@ -57,6 +57,7 @@ def numbers() -> dict[str, Any]:
             "corrected": "0",
             "apart": [one | {"p": "= 0.0200", "rounding": True}],
         },
+        "unlike": [one | {"seed": "7", "times": "2.7", "median": "0.0062"}],
         "architectures": {"apart": ["loss"], "tasks": {"denoising": {"measures": narrowest}}},
         "densenet": {
             "authors": {
@@ -81,6 +82,7 @@ def test_the_outcome_says_what_came_out() -> None:
         "correction): autoencoders, denoising, `paper`: 25% higher, p = 0.0200, within the "
         "rounding of the article's number." in text
     )
+    assert "`paper`, seed 7 ended with 2.7 times the median loss of its run (0.0062)." in text
     assert "on both tasks, in loss. " in text
     assert "200 (`paper`) and 60 (`authors`) for denoising." in text
     assert "3 of 3 seeds collapsed to one answer for all images (accuracy 10%, loss ln 10)." in text

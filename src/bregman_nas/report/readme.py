@@ -63,7 +63,12 @@ def with_outcome(readme: str, numbers: dict[str, Any]) -> str:
         found = [", ".join(verdicts[protocol][key]) or "none" for key in VERDICTS]
         lines.append([f"`{protocol}`", *found])
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    points = [_losses(numbers["losses"]), *_architectures(numbers), *_densenets(numbers)]
+    points = [
+        _losses(numbers["losses"]),
+        *_unlike(numbers["unlike"]),
+        *_architectures(numbers),
+        *_densenets(numbers),
+    ]
     listed = "\n".join(
         textwrap.fill(f"- {point}", 100, subsequent_indent="  ", break_on_hyphens=False)
         for point in points
@@ -101,6 +106,15 @@ def _losses(losses: dict[str, Any]) -> str:
         for one in apart
     )
     return f"{beginning}; {losses['corrected']} with Holm's correction): {each}."
+
+
+def _unlike(seeds: list[dict[str, Any]]) -> Iterator[str]:
+    for one in seeds:
+        yield (
+            f"**A seed apart:** {one['name']}, `{one['protocol']}`, seed {one['seed']} ended with "
+            f"{one['times']} times the median loss of its run ({one['median']}). It counts in "
+            "every mean and deviation."
+        )
 
 
 def _architectures(numbers: dict[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from bregman_nas.report.paper.cost import cost
 from bregman_nas.report.paper.densenet import densenet
 from bregman_nas.report.paper.losses import losses
 from bregman_nas.report.paper.missing import PaperError, entry, read_json
+from bregman_nas.report.paper.siblings import unlike_siblings
 from bregman_nas.report.paper.words import DASH, number
 from bregman_nas.report.read import (
     DENSENET,
@@ -67,6 +68,7 @@ def collect(project: Path) -> dict[str, Any]:
             p: densenet(runs[name]) for p in PROTOCOLS if (name := f"{p}-{DENSENET}") in runs
         },
         "losses": losses(project),
+        "unlike": unlike_siblings(restoration),
         "architectures": architectures(runs),
         "claims": claims,
         "verdicts": {p: _verdicts(claims, p) for p in PROTOCOLS},
