@@ -278,7 +278,7 @@ def _search(group: list[_Seed], images: files.ImageSet, saved: _Saved | None) ->
     records = {}
     for seed, one in zip(group, search.searches, strict=True):
         record = finish(
-            seed.job, one, images, seed.current, seed.history, clock, in_lockstep=numbers
+            seed.job, one, images.sha256, seed.current, seed.history, clock, in_lockstep=numbers
         )
         # Of a search of this seed alone, which was never finished.
         Checkpoints(seed.job.workspace, "", seed.progress.tell).remove()

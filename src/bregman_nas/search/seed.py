@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -110,41 +110,46 @@ def search_seed(job: Job) -> Record:
     """
     torch.set_num_threads(1)
     set_arithmetic(job.tf32)
-    images = files.load(job.run.experiment.dataset, job.run.source, job.project)
+    data = _images(job).sha256
     progress = Progress(job.workspace, job.run.name, job.seed, job.run.experiment.epochs)
     with only_process_on(job, progress):
         for path in job.files():
             remove_leftovers(path)
-        current = partial(digests, job.run, job.seed, images.sha256)
+        current = partial(digests, job.run, job.seed, data)
         path = record_path(job.project, job.run.name, job.seed)
         record = reusable_record(path, current, progress.tell)
         if record is not None:
             progress.finish(record["history"][-1], reused=True)
             return record
-        return _search(job, images, current(), progress)
+        return _search(job, data, current(), progress)
 
 
 def devices(jobs: Sequence[Job]) -> dict[int, str]:
     """What each seed of a run was, or is to be, searched on."""
     first = jobs[0]
-    images = files.load(first.run.experiment.dataset, first.run.source, first.project)
+    data = _images(first).sha256
     here = host(first.device, first.tf32)["device"]
     found = {}
     for job in jobs:
         record = reusable_record(
             record_path(job.project, job.run.name, job.seed),
-            partial(digests, job.run, job.seed, images.sha256),
+            partial(digests, job.run, job.seed, data),
             lambda _: None,  # the search will tell
         )
         found[job.seed] = here if record is None else device_of(record)
     return found
 
 
+def _images(job: Job) -> files.ImageSet:
+    return files.load(job.run.experiment.dataset, job.run.source, job.project)
+
+
 def _search(
-    job: Job, images: files.ImageSet, current: dict[str, str], progress: Progress
+    job: Job, data: Mapping[str, str], current: dict[str, str], progress: Progress
 ) -> Record:
     run, experiment = job.run, job.run.experiment
-    search = searcher(run, images, job.seed, job.engine, job.device)
+    # Read again, so that nobody else holds them; only some searches keep them.
+    search = searcher(run, _images(job), job.seed, job.engine, job.device)
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     position = Position()
     clock = Clock()
@@ -185,7 +190,7 @@ def _search(
         after_epoch=lambda entry: progress.epoch(entry, clock.seconds()),
     )
     release_inputs(search)
-    record = finish(job, search, images, current, position.history, clock)
+    record = finish(job, search, data, current, position.history, clock)
     checkpoints.remove()
     progress.finish(position.history[-1], reused=False)
     return record
@@ -200,7 +205,7 @@ def release_inputs(search: Any) -> None:
 def finish(
     job: Job,
     search: Any,
-    images: files.ImageSet,
+    data: Mapping[str, str],
     current: dict[str, str],
     history: list[dict[str, Any]],
     clock: "Clock",
@@ -211,7 +216,7 @@ def finish(
     Args:
         job: the seed.
         search: as it is after the last epoch.
-        images: that it was trained on.
+        data: SHA-256 of each file of the images.
         current: the digests of the seed.
         history: of all its epochs.
         clock: of the search.
@@ -226,7 +231,7 @@ def finish(
         "seed": job.seed,
         "digests": current,
         "settings": run.decisive(),
-        "data": images.sha256,
+        "data": dict(data),
         "result": search.result(),
         "provenance": {
             "engine": job.engine,
@@ -276,7 +281,10 @@ def searcher(
         from bregman_nas.search.densenet import (  # type: ignore[assignment]
             DenseNetSearch as Search,
         )
-    return Search(run, images, seed, engine, device)
+    search: Any = Search(run, images, seed, engine, device)
+    if run.protocol.noise == "once":
+        search.images = None  # needed again only for new noise
+    return search
 
 
 @contextmanager
