@@ -18,7 +18,7 @@ from distributed import Client
 
 from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.records import Record, read_record, record_path
-from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.search.seed import Job, StoppedError, search_seed
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
@@ -58,6 +58,19 @@ def test_seeds_side_by_side_give_what_each_gives_alone(
     assert [r["provenance"] for r in search_seeds(jobs, workers=2)] == [
         r["provenance"] for r in records
     ], "finished seeds were searched again"
+
+
+def test_what_an_interrupted_command_left_stops_no_later_one(
+    new_project: NewProject, job_in: JobIn
+) -> None:
+    job = job_in(new_project("left", TINY), seconds_between_checkpoints=0)
+    job.stop.parent.mkdir(parents=True)
+    job.stop.touch()
+    with pytest.raises(StoppedError, match="paper-autoencoder seed 0 was told to stop"):
+        search_seed(job)
+    assert (job.workspace / "last.ckpt").exists()
+    (record,) = search_seeds([job], workers=1)
+    assert record["provenance"]["interruptions"] == 1
 
 
 def test_no_seeds_are_no_work() -> None:

@@ -35,6 +35,8 @@ def search_seeds(
     """
     if not jobs:
         return []
+    for job in jobs:
+        job.stop.unlink(missing_ok=True)  # left by a command that was interrupted
     with ExitStack() as stack:
         stack.enter_context(_terminated_as_interrupted())
         stack.enter_context(shown([job.workspace for job in jobs]))
@@ -78,8 +80,6 @@ def _end_with_parent(parent: int) -> None:
 @contextmanager
 def _stopped_by_interruption(jobs: Sequence[Job]) -> Iterator[None]:
     """Let workers elsewhere, which no signal reaches, know when the body is interrupted."""
-    for job in jobs:
-        job.stop.unlink(missing_ok=True)
     try:
         yield
     except KeyboardInterrupt:
