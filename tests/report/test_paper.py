@@ -12,14 +12,16 @@ import pandas as pd
 import pytest
 
 from bregman_nas.cli import main
+from bregman_nas.report.paper.ablation import _changes_nothing
 from bregman_nas.report.paper.architectures import architectures
 from bregman_nas.report.paper.build import build, render
 from bregman_nas.report.paper.choices import read_choices
 from bregman_nas.report.paper.cost import cost
 from bregman_nas.report.paper.densenet import reaches_the_end
-from bregman_nas.report.paper.losses import Comparison, directions, holm
+from bregman_nas.report.paper.losses import Comparison, directions, holm, losses
 from bregman_nas.report.paper.missing import PaperError
 from bregman_nas.report.paper.numbers import collect
+from bregman_nas.report.paper.schedule import schedule
 from bregman_nas.report.paper.siblings import unlike_siblings
 from bregman_nas.report.paper.words import interval, number
 from bregman_nas.report.read import TASKS, Run, read_run, skip_names
@@ -277,13 +279,13 @@ def test_architectures_by_hand() -> None:
     measures = found["tasks"]["denoising"]["measures"]
     assert measures["loss"]["paper"] == "0.0200 (0.0100)"  # ten times
     # 60 and 20, standard error sqrt(100 / 3 + 100 / 3), 4 degrees of freedom: 2.77645.
-    narrow = measures["narrowest hidden layer"]
+    narrow = measures["width of the narrowest hidden layer"]
     assert (narrow["difference"], narrow["interval"]) == (
         "\N{MINUS SIGN}40",
         "\N{MINUS SIGN}63 to \N{MINUS SIGN}17",
     )
     assert measures["zero skips"]["authors_mean"] == "0.0"
-    assert found["apart"] == ["active rows", "zero skips", "narrowest hidden layer"]
+    assert found["apart"] == ["active rows", "zero skips", "width of the narrowest hidden layer"]
     assert found["tasks"]["deblurring"]["narrowest"] == {"paper": "2 (3)", "authors": "2 (3)"}
 
     two = residual(500, (10, 20), 0, (1, 2))
@@ -293,6 +295,68 @@ def test_architectures_by_hand() -> None:
     del both["authors-residual-denoising"]
     missing = architectures(both)["tasks"]["denoising"]
     assert missing["seeds"] == {"paper": "3", "authors": None}
+
+
+def test_a_change_that_changes_nothing() -> None:
+    assert _changes_nothing(moments(0.0, 0.0))
+    assert _changes_nothing(moments(0.0))  # a single seed
+    assert not _changes_nothing(moments(0.0, 0.1))
+    assert not _changes_nothing(moments(0.1, 0.0))
+    assert not _changes_nothing(None)
+
+
+def test_when_the_schedule_acted(tmp_path: Path) -> None:
+    def run(rates: Sequence[Sequence[float]]) -> Run:
+        made = Run(Path(), pd.DataFrame({"seed": range(len(rates))}))
+        lines = [
+            {"seed": seed, "epoch": epoch, "learning_rate": rate}
+            for seed, of_seed in enumerate(rates)
+            for epoch, rate in enumerate(of_seed, start=1)
+        ]
+        made.__dict__["history"] = pd.DataFrame(lines)
+        return made
+
+    runs = {
+        "authors-a-b": run([[1, 1, 0.5, 0.25], [1, 1, 1, 1]]),
+        "authors-a-c": run([[1, 1, 1, 0.5]]),
+        "paper-a-b": run([[1, 1, 1, 1]]),
+    }
+    found = schedule(runs)
+    assert found["authors"] == {"searches": "3", "changed": "2", "any": True, "first": "3"}
+    assert found["paper"] == {
+        "searches": "1",
+        "changed": "0",
+        "any": False,
+        "first": "\N{EN DASH}",
+    }
+
+
+def test_the_largest_gap_is_told_also_where_it_is_not_significant(project: Path) -> None:
+    path = project / "results" / "table1.json"
+    content = json.loads(path.read_text("utf-8"))
+    for protocol in ("paper", "authors"):
+        for network in ("autoencoder", "residual"):
+            for task in TASKS:
+                mean = content["article"][network][task]["mean"]
+                cell = content[protocol][network][task]["test"]
+                cell["ten_mse"]["mean"], cell["welch"]["p"] = 1.1 * mean, 0.5
+    last = content["authors"]["residual"]["denoising"]["test"]
+    last["ten_mse"]["mean"] = 1.5 * content["article"]["residual"]["denoising"]["mean"]
+    first = content["paper"]["autoencoder"]["denoising"]["test"]
+    first["ten_mse"]["mean"] = 1.2 * content["article"]["autoencoder"]["denoising"]["mean"]
+    first["welch"]["p"] = 0.01
+    path.write_text(json.dumps(content), "utf-8")
+    found = losses(project)
+    assert found["largest"]["change"] == "20% higher"
+    assert found["hidden"]["change"] == "50% higher"
+    assert found["others"] == {"count": "7", "most": "50%"}
+    assert [(one["protocol"], one["tested"], one["apart"]) for one in found["by_protocol"]] == [
+        ("paper", "4", "1"),
+        ("authors", "4", "0"),
+    ]
+    last["welch"]["p"] = 0.04
+    path.write_text(json.dumps(content), "utf-8")
+    assert losses(project)["hidden"] is False
 
 
 def test_a_seed_unlike_its_siblings_by_hand() -> None:
@@ -305,6 +369,10 @@ def test_a_seed_unlike_its_siblings_by_hand() -> None:
             "seed": "3",
             "times": "2.2",  # 0.0013 / 0.0006
             "median": "0.0060",
+            "without": "0.0057",  # of 0.005, 0.006, 0.006: standard deviation 0.000577
+            "change": "13% above",
+            # t = 0.000667 / (0.000577 / sqrt(3)) = 2 with 2 degrees of freedom
+            "p": "= 0.1835",
         }
     ]
     assert unlike_siblings({"authors-residual-denoising": residual(600, (50,), 1, (1,))}) == []
@@ -321,17 +389,19 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
         found = {name: {"seeds": 2, "difference": None, **moments(3.0, 0.5)} for name in shape}
         return found | {"ten_mse": {"seeds": 2, "difference": difference, **moments(loss, 0.01)}}
 
-    own = {
+    own: dict[str, Any] = {
         "protocol": "paper",
         "change": None,
         "words": "as it is",
         "measures": measures(0.1, None),
+        "by_seed": [],
     }
     variant: dict[str, Any] = {
         "protocol": "paper",
         "change": {"initial_scale": 5},
         "words": "initial_scale 5",
         "measures": None,
+        "by_seed": [{"coding_layer": 3.0}, {"coding_layer": 1.0}, {"coding_layer": 1.0}],
     }
     table = project / "results" / "ablation.json"
     content = {"experiment": "residual-denoising", "epoch": 50, "runs": {"a": own, "b": variant}}
@@ -349,8 +419,10 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
 
     found = shown(3)
     assert (found["epoch"], found["pairs"], found["enough"]) == ("50", "3", True)
-    line = "0.3000 (0.0100)", "0.2000 (0.0200); 0.1800 to 0.2200", "3 (0)", "3.0 (0.5)"
+    line = "0.30000 (0.01000)", "0.20000 (0.02000); 0.18000 to 0.22000", "3 (0)", "3.0 (0.5)"
     assert found["rows"][1][:7] == ["paper", "initial_scale 5", "2", *line]
+    assert found["rows"][1][-1] == "1 (2), 3 (1)"
+    assert found["still"] == []
     loss, width = found["told"]
     assert loss == {
         "name": "the loss",
@@ -371,7 +443,7 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
     for pairs, diverged in ((2, 0), (3, 1)):  # two pairs have no interval worth the name
         found = shown(pairs, diverged)
         assert not found["enough"]
-        assert found["rows"][1][4] == "0.2000 (0.0200); \N{EN DASH}"
+        assert found["rows"][1][4] == "0.20000 (0.02000); \N{EN DASH}"
         assert found["told"][0]["intervals"] == "0"
     assert build(project).read_bytes() not in (enough, without)
 
@@ -485,7 +557,8 @@ def prose(source: str) -> str:
         r'"[^"\n]*\.(bib|typ)"',
         r"@\w+",
         r"<[\w-]+>",
-        r"#?(outcome|measured|values|parts|ranges|beside|times-mu|by-verdict|drawn|set-to|get|cite)\([^()\[\]]*[,)]?",
+        r"#?(outcome|measured|values|parts|ranges|beside|in-part|contradicted-in-part|times-mu|"
+        r"by-verdict|drawn|set-to|get|cite)\([^()\[\]]*[,)]?",
         r"by-verdict\(\s*\d+,",
         r"\(\s*\d+,\s*supported:|^\s*\d+,\s*$",
         r"\.len\(\) *(==|>) *\d|columns: \d|if n == 1",

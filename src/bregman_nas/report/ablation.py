@@ -22,7 +22,7 @@ NOTES = """\
 One choice of a protocol is changed alone; everything else, the seeds included, is as in the
 protocol's own run of the experiment, the first line of each group, here at the same epoch. Of that
 run the table takes the seeds that the variants have; all of its seeds, as long as no variant is
-run. The choices interact: no conclusion from one of them alone.
+run. The choices may interact: no conclusion from one of them alone.
 
 - *n*: seeds. Diverged ones (NaN) are counted, and left out of everything else.
 - *Difference*: variant less the protocol's own run, paired by seed.

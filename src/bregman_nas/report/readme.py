@@ -113,7 +113,8 @@ def _unlike(seeds: list[dict[str, Any]]) -> Iterator[str]:
         yield (
             f"**A seed apart:** {one['name']}, `{one['protocol']}`, seed {one['seed']} ended with "
             f"{one['times']} times the median loss of its run ({one['median']}). It counts in "
-            "every mean and deviation."
+            f"every mean and deviation. Without it the mean would be {one['without']}, "
+            f"{one['change']} the article's (p {one['p']})."
         )
 
 
@@ -122,13 +123,13 @@ def _architectures(numbers: dict[str, Any]) -> Iterator[str]:
     tasks = [
         f"{one['paper_mean']} (`paper`) and {one['authors_mean']} (`authors`) for {task}"
         for task, one in (
-            (task, found["measures"]["narrowest hidden layer"])
+            (task, found["measures"]["width of the narrowest hidden layer"])
             for task, found in found["tasks"].items()
         )
     ]
     apart = ", ".join(found["apart"]) or "nothing"
     yield (
-        "**Residual architectures:** the two protocols differ significantly, on both tasks, in "
+        "**Residual architectures:** on both tasks the two protocols differ significantly in "
         f"{apart}. Mean width of the narrowest hidden layer: {', '.join(tasks)}."
     )
 

@@ -105,8 +105,9 @@ def _additions(results: Results) -> list[Finding]:
             if switches is not None:
                 beside.append(mean(f"{network}, {task}, switches in a seed", switches))
     share, switches = _share_of_additions(results.densenet)
-    if share is not None:
-        beside.append(mean("DenseNet, kernels", share, share=True))
+    if switches is not None:
+        if switches.mean:  # else there is no share of them
+            beside.append(mean("DenseNet, kernels", share, share=True))
         beside.append(mean("DenseNet, switches in a seed", switches))
     return [*deciding, *beside]
 

@@ -1,5 +1,6 @@
 """The ablation's table and what can be said of it, from `results/ablation.json`."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from bregman_nas.report.paper.words import DASH, interval, mean_std, signed
 
 MADE_BY = "bregman-nas ablation"
 # What the table shows of each run beside the loss, and with how many digits.
-SHAPE = {"coding_width": 0, "coding_layer": 1, "skips_on": 1, "largest_skip": 2}
+SHAPE = {"coding_width": 0, "skips_on": 1, "largest_skip": 2}
 # What the text says of the changes.
 TOLD = {"ten_mse": ("the loss", 5), "coding_width": ("the width of the narrowest hidden layer", 1)}
 
@@ -22,7 +23,8 @@ def ablation(path: Path) -> dict[str, Any] | None:
 
     Returns:
         `pairs`: the fewest and the most pairs of seeds that a difference rests on, as text, and
-        `enough`, whether any has the `ENOUGH_SEEDS` of an interval. `told`: for each of `TOLD` its
+        `enough`, whether any has the `ENOUGH_SEEDS` of an interval. `still`: the changes that
+        change no seed's loss at all, in any digit. `told`: for each of `TOLD` its
         name, how many differences have an interval, and those whose interval excludes zero.
 
     Raises:
@@ -44,7 +46,12 @@ def ablation(path: Path) -> dict[str, Any] | None:
         "epoch": str(entry(content, path, MADE_BY, "epoch")),
         "rows": [_row(run, path) for run in runs.values()],
         "pairs": str(least) if least == most else f"{least} to {most}",
-        "one": most == 1,
+        "one": least == most == 1,
+        "still": [
+            {"protocol": run["protocol"], "words": run["words"]}
+            for run in changed
+            if _changes_nothing(run["measures"]["ten_mse"]["difference"])
+        ],
         "enough": most >= ENOUGH_SEEDS,
         "told": [_told(changed, path, measure) for measure in TOLD],
     }
@@ -53,6 +60,10 @@ def ablation(path: Path) -> dict[str, Any] | None:
 def _pairs(difference: dict[str, Any] | None) -> int:
     """How many pairs of seeds, both converged, a difference rests on."""
     return 0 if difference is None else int(difference["pairs"] - difference["nan_pairs"])
+
+
+def _changes_nothing(difference: dict[str, Any] | None) -> bool:
+    return difference is not None and difference["mean"] == 0 and difference["std"] in (0, None)
 
 
 def _told(changed: list[dict[str, Any]], path: Path, measure: str) -> dict[str, Any]:
@@ -82,17 +93,24 @@ def _told(changed: list[dict[str, Any]], path: Path, measure: str) -> dict[str, 
 def _row(run: dict[str, Any], path: Path) -> list[str]:
     cells = [run["protocol"], run["words"]]
     if run["measures"] is None:
-        return [*cells, "not run", *[""] * (2 + len(SHAPE))]
+        return [*cells, "not run", *[""] * (3 + len(SHAPE))]
     measures = {key: entry(run, path, MADE_BY, "measures", key) for key in ("ten_mse", *SHAPE)}
     loss = measures["ten_mse"]
     apart = loss["difference"]
     difference = (
-        "" if apart is None else f"{mean_std(apart, 4)}; {interval(apart, 4, _pairs(apart))}"
+        "" if apart is None else f"{mean_std(apart, 5)}; {interval(apart, 5, _pairs(apart))}"
     )
     return [
         *cells,
         str(loss["seeds"]),
-        mean_std(loss, 4),
+        mean_std(loss, 5),
         difference.replace(f"{DASH} ({DASH}); {DASH}", DASH),
         *(mean_std(measures[key], digits) for key, digits in SHAPE.items()),
+        _places(entry(run, path, MADE_BY, "by_seed")),
     ]
+
+
+def _places(seeds: list[dict[str, Any]]) -> str:
+    """Which layer is the narrowest and, in brackets, in how many seeds."""
+    counts = Counter(int(seed["coding_layer"]) for seed in seeds if seed.get("coding_layer"))
+    return ", ".join(f"{layer} ({count})" for layer, count in sorted(counts.items())) or DASH

@@ -39,7 +39,7 @@ MEASURES: dict[str, tuple[Callable[[Run], Array], int]] = {
     "loss": (_loss, 4),
     "active rows": (_total, 0),
     "zero skips": (zero_skips, 1),
-    "narrowest hidden layer": (_narrowest, 0),
+    "width of the narrowest hidden layer": (_narrowest, 0),
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, HALF, Verdict, share_of_seeds
 from bregman_nas.report.claims.table import COLLAPSED_MARK
 from bregman_nas.report.claims.training import ALL_LIVING
+from bregman_nas.report.claims.widths import has_autoencoder_shape
 from bregman_nas.report.paper.ablation import ablation
 from bregman_nas.report.paper.architectures import architectures, zero_skips
 from bregman_nas.report.paper.choices import read_choices
@@ -17,6 +18,7 @@ from bregman_nas.report.paper.cost import cost
 from bregman_nas.report.paper.densenet import densenet
 from bregman_nas.report.paper.losses import losses
 from bregman_nas.report.paper.missing import PaperError, entry, read_json
+from bregman_nas.report.paper.schedule import schedule
 from bregman_nas.report.paper.siblings import unlike_siblings
 from bregman_nas.report.paper.words import DASH, number
 from bregman_nas.report.read import (
@@ -69,6 +71,8 @@ def collect(project: Path) -> dict[str, Any]:
         },
         "losses": losses(project),
         "unlike": unlike_siblings(restoration),
+        "schedule": schedule(restoration),
+        "autoencoder_shape": _mean_shapes(restoration),
         "architectures": architectures(runs),
         "claims": claims,
         "verdicts": {p: _verdicts(claims, p) for p in PROTOCOLS},
@@ -286,6 +290,22 @@ def _percents(shares: Array) -> str:
         return DASH
     low, high = (f"{100 * share:.0f}%" for share in (shares.min(), shares.max()))
     return low if low == high else f"{low} to {high}"
+
+
+def _mean_shapes(runs: dict[str, Run]) -> dict[str, str]:
+    """Of how many runs without skips the mean widths have the shape of claim 1; likewise seeds."""
+    widths = [
+        rows_by_layer(run.converged, "width")
+        for name, run in runs.items()
+        if name.split("-")[1] == "autoencoder" and len(run.converged)
+    ]
+    seeds = np.concatenate(widths) if widths else np.zeros((0, 1))
+    return {
+        "runs": str(len(widths)),
+        "means": str(sum(has_autoencoder_shape(run.mean(0)) for run in widths)),
+        "seeds": str(len(seeds)),
+        "single": str(sum(has_autoencoder_shape(seed) for seed in seeds)),
+    }
 
 
 def _mean(values: Any, form: str) -> str:
