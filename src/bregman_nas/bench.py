@@ -258,6 +258,8 @@ def start_up(project: Path) -> dict[str, float]:
     # Only if it has nothing to do, else it would search for hours.
     if subprocess.run([here / "dvc", "status", "--quiet"], cwd=project).returncode == 0:
         commands["dvc repro, nothing to do"] = [here / "dvc", "repro"]
+    else:
+        print("The study is not up to date: a dvc repro with nothing to do is not measured.")
     return {name: _median_seconds(command, project) for name, command in commands.items()}
 
 

@@ -35,7 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # Named and not imported: their modules import torch or pandas, which takes seconds.
-_MISTAKES = ("DataError", "ExportError", "MixedDevicesError", "PaperError", "ResultsError")
+_MISTAKES = (
+    "DataError",
+    "ExportError",
+    "MixedDevicesError",
+    "PaperError",
+    "ResultsError",
+    "StoppedError",
+)
 
 
 def _parser() -> argparse.ArgumentParser:

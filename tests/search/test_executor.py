@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,15 @@ def test_what_an_interrupted_command_left_stops_no_later_one(
     new_project: NewProject, job_in: JobIn
 ) -> None:
     job = job_in(new_project("left", TINY), seconds_between_checkpoints=0)
-    job.stop.parent.mkdir(parents=True)
-    job.stop.touch()
+    interrupted = replace(job, command="interrupted")
+    interrupted.stop.parent.mkdir(parents=True)
+    interrupted.stop.touch()
     with pytest.raises(StoppedError, match="paper-autoencoder seed 0 was told to stop"):
-        search_seed(job)
+        search_seed(interrupted)
     assert (job.workspace / "last.ckpt").exists()
     (record,) = search_seeds([job], workers=1)
     assert record["provenance"]["interruptions"] == 1
+    assert not interrupted.stop.exists()
 
 
 def test_no_seeds_are_no_work() -> None:
@@ -116,46 +119,66 @@ def is_free(job: Job) -> bool:
     return True
 
 
-def begin(jobs: list[Job], wait_until: WaitUntil, **how: Any) -> BaseProcess:
-    """Starts a command that searches them; returns once both seeds are at work."""
+@pytest.fixture
+def begin(wait_until: WaitUntil) -> Iterator[Callable[..., BaseProcess]]:
+    """Starts commands that search jobs, returns once all are at work, and kills them in the end."""
     context = multiprocessing.get_context("spawn")
-    command = context.Process(target=search_seeds, args=(jobs,), kwargs=how)
-    command.start()
-    saved = [job.workspace / "last.ckpt" for job in jobs]
-    wait_until(lambda: all(path.exists() for path in saved), "both seeds were at work")
-    return command
+    commands: list[BaseProcess] = []
+
+    def start(jobs: list[Job], **how: Any) -> BaseProcess:
+        commands.append(context.Process(target=search_seeds, args=(jobs,), kwargs=how))
+        commands[-1].start()
+        saved = [job.workspace / "last.ckpt" for job in jobs]
+        wait_until(lambda: all(path.exists() for path in saved), "all seeds were at work", 180)
+        return commands[-1]
+
+    yield start
+    for command in commands:
+        command.kill()
+        command.join()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("how", "status"), [(signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_the_workers_end_with_the_command(
-    new_project: NewProject, job_in: JobIn, wait_until: WaitUntil, how: signal.Signals
+    new_project: NewProject,
+    job_in: JobIn,
+    wait_until: WaitUntil,
+    begin: Callable[..., BaseProcess],
+    how: signal.Signals,
+    status: int,
 ) -> None:
     project = new_project("ended", LONG)
     jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
-    command = begin(jobs, wait_until, workers=2)
+    command = begin(jobs, workers=2)
     os.kill(command.pid or 0, how)
-    command.join(30)
-    assert command.exitcode not in (0, None)
+    command.join(60)
+    assert command.exitcode == status  # 1: SIGTERM has become an exception
     wait_until(lambda: all(is_free(job) for job in jobs), "the workers ended", 30)
 
 
 def test_the_workers_of_a_cluster_stop_with_the_command(
-    new_project: NewProject, job_in: JobIn, dask: Client, wait_until: WaitUntil
+    new_project: NewProject,
+    job_in: JobIn,
+    dask: Client,
+    wait_until: WaitUntil,
+    begin: Callable[..., BaseProcess],
 ) -> None:
     project = new_project("stopped", LONG)
     jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
-    command = begin(jobs, wait_until, scheduler=dask.scheduler_info()["address"])
+    command = begin(jobs, scheduler=dask.scheduler_info()["address"])
     os.kill(command.pid or 0, signal.SIGINT)
-    command.join(30)
-    assert command.exitcode not in (0, None)
-    wait_until(lambda: all(is_free(job) for job in jobs), "the workers stopped", 30)
+    command.join(60)
+    assert command.exitcode == 1
+    wait_until(lambda: all(is_free(job) for job in jobs), "the workers stopped", 60)
     assert len(dask.scheduler_info()["workers"]) == 2
     # The same command begins where it stopped.
     assert all((job.workspace / "last.ckpt").exists() for job in jobs)
-    again = begin(jobs, wait_until, scheduler=dask.scheduler_info()["address"])
-    wait_until(lambda: not any(is_free(job) for job in jobs), "both seeds were at work again")
-    assert not any(job.stop.exists() for job in jobs)
-    again.kill()
+    left = [next(job.workspace.glob("stop-*")) for job in jobs]
+    begin(jobs, scheduler=dask.scheduler_info()["address"])
+    wait_until(lambda: not any(path.exists() for path in left), "both were at work again", 60)
+    assert not any(is_free(job) for job in jobs)
 
 
 def test_on_a_cluster_a_killed_worker_costs_no_seed(

@@ -163,8 +163,14 @@ def test_with_recorded_steps_each_batch_is_trained_on_once(
             for batch in self.batches:
                 step(batch)
 
+        def pool(self) -> str:
+            return "the pool"
+
+    pools = []
+
     @contextmanager
-    def graph(target: Graph) -> Iterator[None]:
+    def graph(target: Graph, pool: str | None) -> Iterator[None]:
+        pools.append(pool)
         recording.append(target)
         yield
         recording.pop()
@@ -186,6 +192,7 @@ def test_with_recorded_steps_each_batch_is_trained_on_once(
             other._replay(batch)
     assert len(replayed) == 3 * 3 - 2, "all but the first of each size"
     assert len(set(replayed)) == 2
+    assert pools == [None, "the pool"]
     for stack, twin in zip(one._stacks, other._stacks, strict=True):
         assert torch.equal(stack.theta, twin.theta)
         assert torch.equal(stack.v, twin.v)

@@ -290,6 +290,18 @@ def test_seeds_saved_together_are_continued_in_another_division(
     assert list(jobs[0].workspace.parent.glob("lockstep-*")) == []
 
 
+def test_other_seeds_between_the_same_ends_have_a_checkpoint_of_their_own(
+    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(job_in, project, seconds_between_checkpoints=0)
+    stop_at_the_first_checkpoint(monkeypatch, jobs, 3)
+    search_in_lockstep([job for job in jobs if job.seed != 1])
+    begun = spy(monkeypatch)
+    search_in_lockstep(jobs)
+    assert begun == [[1]]
+    assert messages_of([job for job in jobs if job.seed == 1]) == ["continues in epoch 2"]
+
+
 def test_memory_that_runs_short_after_a_checkpoint_costs_no_epoch(
     project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ RECORD: Record = {
     "settings": {"batch_size": 128},
     "result": {"test_mse": 0.25},
     "history": [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}],
+    "provenance": {"engine": "compact"},
 }
 
 
@@ -143,6 +144,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         history = [{"epoch": 1, "train_loss": 0.5, "active_rows": [1, 2]}]
         result = {"test_mse": 0.5}
         record = {"seed": job.seed, "digests": current, "result": result, "history": history}
+        record["provenance"] = {"engine": job.engine}
         write_record(record_path(job.project, job.run.name, job.seed), record)
         return record
 
@@ -321,7 +323,12 @@ def replace_history(job: Job) -> Record:
     images = files.load(job.run.experiment.dataset, job.run.source, job.project)
     history = [{"epoch": 8, "train_loss": 0.5, "active_rows": [1, 2]}]
     current = digests(job.run, job.seed, images.sha256)
-    record: Record = {"digests": current, "result": {"test_mse": 0.5}, "history": history}
+    record: Record = {
+        "digests": current,
+        "result": {"test_mse": 0.5},
+        "history": history,
+        "provenance": {"engine": "compact"},
+    }
     write_record(record_path(job.project, job.run.name, job.seed), record)
     return record
 

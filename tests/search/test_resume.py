@@ -16,7 +16,7 @@ import torch
 from bregman_nas.search import checkpoint
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.records import picture_path, record_path
-from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.search.seed import Clock, Job, search_seed
 
 JobIn = Callable[..., Job]
 Start = Callable[[Job], BaseProcess]
@@ -222,6 +222,68 @@ def test_a_damaged_checkpoint_does_not_push_out_the_good_one(
 
 def cut_short(*_: object) -> None:
     raise PowerCut
+
+
+@pytest.mark.parametrize("fault", ["damaged", "of another engine"])
+def test_what_cannot_be_used_does_not_push_out_what_can_also_without_having_been_loaded(
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    checkpoints.save(state(1))
+    checkpoints.save(state(2))
+    if fault == "damaged":
+        damage(checkpoints.last, "one bit")
+    else:
+        Checkpoints(tmp_path, "another", print).save(state(3))
+    again = Checkpoints(tmp_path, "digest", print)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", cut_short)
+        with pytest.raises(PowerCut):
+            again.save(state(4))
+    assert loaded_number(Checkpoints(tmp_path, "digest", print)) == 1
+
+
+def test_an_interruption_in_a_write_is_an_interruption(checkpoints: Checkpoints) -> None:
+    def interrupted(_: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint._save(state(1), interrupted)
+
+
+def test_tensors_of_a_device_are_loaded_to_the_device_of_the_search(tmp_path: Path) -> None:
+    # As if it had been saved on the third of several devices, of the kind "meta".
+    here = Checkpoints(tmp_path, "digest", print, device="meta")
+    storage = torch.ones(3).untyped_storage()
+    assert here._restored(storage, "cpu").device.type == "cpu"
+    assert here._restored(storage, "cuda:3").device.type == "meta"
+
+
+def test_a_checkpoint_is_due_by_the_time_and_by_what_the_last_one_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    clock = Clock()
+    due = []
+    for now, cost in ((59, 0), (60, 0.5), (120, 0), (121, 0.8), (201, 0), (202, 9), (300, 0)):
+        due.append(clock.checkpoint_is_due(60))
+        if due[-1]:
+            with clock.checkpoint():
+                now += cost
+    # One that takes 0.5 s lets 60 s pass, 0.8 s 80 s, and 9 s not 900 s but 90 s.
+    assert due == [False, True, False, True, False, True, False]
+    assert Clock(resumed=True).checkpoint_is_due(60), "one is due at once after an interruption"
+
+
+def test_whether_a_folder_can_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "some" / "folder"
+    checkpoint.check_writable(folder)
+    assert list(folder.iterdir()) == []
+    monkeypatch.setattr("tempfile.TemporaryFile", failing)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.check_writable(folder)
 
 
 def test_a_checkpoint_of_something_else_is_told_and_not_used(

@@ -34,9 +34,9 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: if they cannot.
     """
-    path = folder / "writable"
-    write_atomically(path, b"")
-    path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:  # others may try the same at the same time
+        file.write(b"\0")
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -70,13 +70,13 @@ class _Stream:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
 
     def write(self, piece: bytes) -> int:
         if self.error is None:
             try:
                 self._write(piece)
-            except OSError as error:
+            except BaseException as error:  # also an interruption
                 self.error = error
         return len(piece)
 
@@ -122,7 +122,8 @@ class Checkpoints:
         self._key = hashlib.sha256(key.encode()).digest()
         self._tell = tell
         self._device = device
-        self._damaged = False
+        # Whether the last one can be used; None: not known.
+        self._last_is_good: bool | None = None
 
     @staticmethod
     def path(folder: Path) -> Path:
@@ -140,39 +141,50 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written; the older ones are left as they were.
         """
-        # A damaged last one must not push out the whole one before it.
-        if self.last.exists() and not self._damaged:
+        if self._last_is_good is None:
+            self._last_is_good = self._fault(self.last) is None
+        # A last one that cannot be used must not push out the one before it.
+        if self._last_is_good:
             # A hard link, not a move: at no moment is there no checkpoint.
             spare = self.before.with_name(f".{self.before.name}.link")
             spare.unlink(missing_ok=True)
             os.link(self.last, spare)
             os.replace(spare, self.before)
         _replace(self.last, lambda file: self._write(state, file))
-        self._damaged = False
+        self._last_is_good = True
 
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole and has the right key, or None."""
         for path in (self.last, self.before):
-            if not path.exists():
-                continue
-            with path.open("rb") as file:
-                digest, key, content = file.read(_SIZE), file.read(_SIZE), file.read()
-            found = hashlib.sha256(key)
-            found.update(content)
-            if found.digest() != digest:
-                self._damaged = self._damaged or path == self.last
-                self._tell(f"{path} is damaged and is not used")
-                continue
-            if key != self._key:
-                self._tell(
-                    f"{path} was made with other settings, data, code, engine or device "
-                    "and is not used"
+            fault = self._fault(path)
+            if path == self.last:
+                self._last_is_good = fault is None
+            if fault is None:
+                state: dict[str, Any] = torch.load(
+                    io.BytesIO(path.read_bytes()[2 * _SIZE :]),
+                    map_location=self._restored,
+                    weights_only=True,
                 )
-                continue
-            state: dict[str, Any] = torch.load(
-                io.BytesIO(content), map_location=self._restored, weights_only=True
-            )
-            return state
+                return state
+            if fault:
+                self._tell(f"{path} {fault} and is not used")
+        return None
+
+    def _fault(self, path: Path) -> str | None:
+        """Why a file cannot be used, in words for the user, "" if there is none; None: it can."""
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return ""
+        with file:
+            digest, key = file.read(_SIZE), file.read(_SIZE)
+            found = hashlib.sha256(key)
+            while piece := file.read(2**20):
+                found.update(piece)
+        if found.digest() != digest:
+            return "is damaged"
+        if key != self._key:
+            return "was made with other settings, data, code, engine or device"
         return None
 
     def _restored(self, storage: Any, location: str) -> Any:

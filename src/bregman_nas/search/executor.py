@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any, Never
+from uuid import uuid4
 
 import joblib
 
@@ -35,8 +37,6 @@ def search_seeds(
     """
     if not jobs:
         return []
-    for job in jobs:
-        job.stop.unlink(missing_ok=True)  # left by a command that was interrupted
     with ExitStack() as stack:
         stack.enter_context(_terminated_as_interrupted())
         stack.enter_context(shown([job.workspace for job in jobs]))
@@ -47,6 +47,8 @@ def search_seeds(
 
             stack.enter_context(Client(scheduler))
             stack.enter_context(joblib.parallel_config("dask"))
+            command = uuid4().hex
+            jobs = [replace(job, command=command) for job in jobs]
             stack.enter_context(_stopped_by_interruption(jobs))
             parallel: Any = joblib.Parallel(n_jobs=-1, batch_size=1, pre_dispatch="all")
             return list(parallel(joblib.delayed(search_seed)(job) for job in jobs))
@@ -79,10 +81,10 @@ def _end_with_parent(parent: int) -> None:
 
 @contextmanager
 def _stopped_by_interruption(jobs: Sequence[Job]) -> Iterator[None]:
-    """Let workers elsewhere, which no signal reaches, know when the body is interrupted."""
+    """Let workers elsewhere, which no signal reaches, know when the body has been left early."""
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException:
         for job in jobs:
             job.stop.parent.mkdir(parents=True, exist_ok=True)
             job.stop.touch()
@@ -99,4 +101,5 @@ def _terminated_as_interrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        # None: it was not set from Python.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

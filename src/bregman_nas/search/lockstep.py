@@ -7,9 +7,9 @@ the seed axis, and each network and its optimizer hold views of the stacks, so t
 observed, saved and judged as if it were trained alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from bregman_nas.bregman.regularizers import Regularizer
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
 from bregman_nas.randomness import generator
+from bregman_nas.search.schedule import LearningRate
 from bregman_nas.search.seed import searcher
 from bregman_nas.search.textbook import TextbookTrainer
 from bregman_nas.settings import Run
@@ -289,6 +290,77 @@ class LockstepSearch:
             learning_rates: eta of each seed.
         """
         return self._trainer.train_batches(batches, learning_rates)
+
+
+@dataclass
+class Course:
+    """How far one of the seeds in lockstep has come.
+
+    Attributes:
+        rate: its learning rate.
+        summed_loss: of the batches of the epoch so far.
+        history: one entry for each finished epoch.
+    """
+
+    rate: LearningRate
+    summed_loss: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    search: LockstepSearch,
+    courses: Sequence[Course],
+    epoch: int,
+    batch: int,
+    *,
+    epochs: int,
+    batch_size: int,
+    stretch: int | None = None,
+    after_stretch: Callable[[int, int], None] = lambda *_: None,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> None:
+    """Train from a position to the end, as `loop.train` does with one seed.
+
+    Args:
+        search: what is trained.
+        courses: of its seeds; changed in place.
+        epoch: the current one, from 0.
+        batch: the next batch of the epoch.
+        epochs: how many in all.
+        batch_size: of all batches but the last of an epoch, which may be smaller.
+        stretch: the host waits for the device after so many batches; by default after each epoch.
+        after_stretch: called with the position after every few batches, where all can be saved.
+        after_epoch: called when all histories have a new entry.
+    """
+    while epoch < epochs:
+        batches = search.batches(epoch, batch_size)
+        search.begin_epoch(epoch)
+        while batch < len(batches):
+            some = batches[batch : batch + (stretch or len(batches))]
+            losses = search.train_batches(some, [course.rate.value for course in courses])
+            for course, loss in zip(courses, losses, strict=True):
+                course.summed_loss += loss
+            batch += len(some)
+            if batch < len(batches):
+                after_stretch(epoch, batch)
+        for course, one in zip(courses, search.searches, strict=True):
+            _end_epoch(course, one, len(batches))
+        after_epoch()
+        epoch, batch = epoch + 1, 0
+        after_stretch(epoch, batch)
+
+
+def _end_epoch(course: Course, search: Any, batches: int) -> None:
+    used = course.rate.value
+    entry = {
+        "epoch": len(course.history) + 1,
+        "learning_rate": used,
+        "train_loss": course.summed_loss / batches,
+        **search.observe(used),
+    }
+    course.rate.end_epoch(course.summed_loss)
+    course.history.append(entry)
+    course.summed_loss = 0.0
 
 
 def _share_images(first: Any, search: Any) -> None:

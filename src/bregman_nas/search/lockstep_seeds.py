@@ -15,7 +15,7 @@ from torch import Tensor
 from bregman_nas.data import files
 from bregman_nas.search.checkpoint import Checkpoints, check_writable, remove_leftovers
 from bregman_nas.search.digest import digests
-from bregman_nas.search.lockstep import LockstepSearch
+from bregman_nas.search.lockstep import Course, LockstepSearch, train
 from bregman_nas.search.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
@@ -26,7 +26,15 @@ from bregman_nas.search.records import (
     reusable_record,
 )
 from bregman_nas.search.schedule import LearningRate
-from bregman_nas.search.seed import Clock, Job, finish, host, only_process_on, set_arithmetic
+from bregman_nas.search.seed import (
+    Clock,
+    Job,
+    continues_in,
+    finish,
+    host,
+    only_process_on,
+    set_arithmetic,
+)
 from bregman_nas.settings import SettingsError
 
 
@@ -69,7 +77,7 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
         check_one_device(first.run.name, found | {seed.job.seed: device for seed in missing})
         records |= _search_in_groups(missing, images, at_once or len(missing))
         for folder in _folders(first):
-            if set(_span(folder)) <= seeds.keys():  # else it may be another process's
+            if _seeds_of(folder) <= seeds.keys():  # else it may be another process's
                 shutil.rmtree(folder)
     return [records[job.seed] for job in jobs]
 
@@ -88,34 +96,19 @@ class _Seed:
     def begin(self, saved: dict[str, Any] | None) -> None:
         """Stand at the start, or where `state_dict` was called."""
         run = self.job.run
-        self.rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-        self.history: list[dict[str, Any]] = []
-        self.summed_loss = 0.0  # of the epoch's batches so far
+        self.course = Course(LearningRate(run.optimizer.learning_rate, run.protocol.schedule))
         if saved is not None:
-            self.rate.load_state_dict(saved["learning_rate"])
-            self.history, self.summed_loss = saved["history"], saved["summed_loss"]
-
-    def end_epoch(self, search: Any, batches: int, clock: Clock) -> None:
-        """Note an epoch of so many batches."""
-        used = self.rate.value
-        entry = {
-            "epoch": len(self.history) + 1,
-            "learning_rate": used,
-            "train_loss": self.summed_loss / batches,
-            **search.observe(used),
-        }
-        self.rate.end_epoch(self.summed_loss)
-        self.history.append(entry)
-        self.summed_loss = 0.0
-        self.progress.epoch(entry, clock.seconds())
+            self.course.rate.load_state_dict(saved["learning_rate"])
+            self.course.history = saved["history"]
+            self.course.summed_loss = saved["summed_loss"]
 
     def state_dict(self, search: Any) -> dict[str, Any]:
         """Everything from which the seed continues bit for bit."""
         return {
             "searcher": _on_cpu(search.state_dict()),
-            "learning_rate": self.rate.state_dict(),
-            "history": self.history,
-            "summed_loss": self.summed_loss,
+            "learning_rate": self.course.rate.state_dict(),
+            "history": self.course.history,
+            "summed_loss": self.course.summed_loss,
         }
 
     def reusable_record(self) -> Record | None:
@@ -153,15 +146,21 @@ def _folders(job: Job) -> list[Path]:
 
 
 def _folder(seeds: Iterable[int], job: Job) -> Path:
-    """Where seeds side by side are saved; the locks on all of them make it ours to write to."""
-    seeds = sorted(seeds)
-    return job.workspace.with_name(f"lockstep-{seeds[0]:02d}-{seeds[-1]:02d}")
+    """Where just these seeds are saved; the locks on all of them make it ours to write to."""
+    spans: list[list[int]] = []
+    for seed in sorted(seeds):
+        if spans and seed == spans[-1][1] + 1:
+            spans[-1][1] = seed
+        else:
+            spans.append([seed, seed])
+    name = "+".join(f"{low:02d}-{high:02d}" for low, high in spans)
+    return job.workspace.with_name(f"lockstep-{name}")
 
 
-def _span(folder: Path) -> range:
-    """The lowest seed that may be saved there, to the highest."""
-    low, high = folder.name.split("-")[1:]
-    return range(int(low), int(high) + 1)
+def _seeds_of(folder: Path) -> set[int]:
+    """Those saved in a folder."""
+    spans = (span.split("-") for span in folder.name.removeprefix("lockstep-").split("+"))
+    return {seed for low, high in spans for seed in range(int(low), int(high) + 1)}
 
 
 def _checkpoints(folder: Path, seed: _Seed) -> Checkpoints:
@@ -173,14 +172,15 @@ def _checkpoints(folder: Path, seed: _Seed) -> Checkpoints:
 
 def _furthest(missing: Sequence[_Seed]) -> _Saved | None:
     """The checkpoint that holds some of these seeds and has come furthest, if there is one."""
-    best = None
+    best, ours = None, {seed.job.seed for seed in missing}
     for folder in _folders(missing[0].job):
+        if not ours & _seeds_of(folder):
+            continue
         found = _checkpoints(folder, missing[0]).load()
         if found is None:
             continue
         saved = _Saved(**found)
-        ours = any(seed.job.seed in saved.seeds for seed in missing)
-        if ours and (best is None or (saved.epoch, saved.batch) > (best.epoch, best.batch)):
+        if best is None or (saved.epoch, saved.batch) > (best.epoch, best.batch):
             best = saved
     return best
 
@@ -210,8 +210,14 @@ def _search_in_groups(missing: list[_Seed], images: files.ImageSet, size: int) -
                 f"now {size} at a time"
             )
         # Only here, where the error is gone, nothing refers to its tensors any more.
+        del saved
         gc.collect()
         torch.cuda.empty_cache()
+        # Memory may also run short when the first of a group are finished.
+        found = {seed.job.seed: seed.reusable_record() for seed in group}
+        finished = {number: record for number, record in found.items() if record is not None}
+        records |= finished
+        missing = [seed for seed in missing if seed.job.seed not in finished]
     return records
 
 
@@ -246,43 +252,44 @@ def _search(group: list[_Seed], images: files.ImageSet, saved: _Saved | None) ->
     if saved is not None:
         begin, batch, clock = saved.epoch, saved.batch, Clock(**saved.clock, resumed=True)
         states = {number: saved.seeds[number]["searcher"] for number in numbers}
-        group[0].progress.tell(f"continues in epoch {begin + 1}")
+        group[0].progress.tell(continues_in(begin, experiment.epochs))
     for seed in group:
         seed.begin(None if saved is None else saved.seeds[seed.job.seed])
     search = LockstepSearch(run, images, numbers, job.device, states)
+    del saved, states
 
     def checkpoint_if_due(epoch: int, batch: int) -> None:
         if clock.checkpoint_is_due(job.seconds_between_checkpoints):
-            pairs = zip(group, search.searches, strict=True)
-            states = {seed.job.seed: seed.state_dict(one) for seed, one in pairs}
             with clock.checkpoint():
+                pairs = zip(group, search.searches, strict=True)
+                states = {seed.job.seed: seed.state_dict(one) for seed, one in pairs}
                 checkpoints.save(vars(_Saved(epoch, batch, clock.state_dict(), states)))
 
-    for epoch in range(begin, experiment.epochs):
-        batches = search.batches(epoch, run.batch_size)
-        search.begin_epoch(epoch)
-        # The host waits for the device after each stretch. A CPU needs minutes for an epoch.
-        length = BATCHES_PER_STRETCH if job.device == "cpu" else len(batches)
-        while batch < len(batches):
-            stretch = batches[batch : batch + length]
-            losses = search.train_batches(stretch, [seed.rate.value for seed in group])
-            for seed, loss in zip(group, losses, strict=True):
-                seed.summed_loss += loss
-            batch += len(stretch)
-            if batch < len(batches):
-                checkpoint_if_due(epoch, batch)
-        for seed, one in zip(group, search.searches, strict=True):
-            seed.end_epoch(one, len(batches), clock)
-        batch = 0
-        checkpoint_if_due(epoch + 1, batch)
+    def note_progress() -> None:
+        for seed in group:
+            seed.progress.epoch(seed.course.history[-1], clock.seconds())
+
+    train(
+        search,
+        [seed.course for seed in group],
+        begin,
+        batch,
+        epochs=experiment.epochs,
+        batch_size=run.batch_size,
+        # A CPU needs minutes for an epoch.
+        stretch=BATCHES_PER_STRETCH if job.device == "cpu" else None,
+        after_stretch=checkpoint_if_due,
+        after_epoch=note_progress,
+    )
     records = {}
     for seed, one in zip(group, search.searches, strict=True):
+        history = seed.course.history
         record = finish(
-            seed.job, one, images.sha256, seed.current, seed.history, clock, in_lockstep=numbers
+            seed.job, one, images.sha256, seed.current, history, clock, in_lockstep=numbers
         )
         # Of a search of this seed alone, which was never finished.
         Checkpoints(seed.job.workspace, "", seed.progress.tell).remove()
-        seed.progress.finish(seed.history[-1], reused=False)
+        seed.progress.finish(history[-1], reused=False)
         records[seed.job.seed] = record
     checkpoints.remove()
     return records

@@ -75,7 +75,7 @@ def reusable_record(
         return None
     now = digests(lockstep="lockstep" in then)
     if then.get("all") == now["all"]:
-        if all(record.get(part) for part in ("result", "history")):
+        if all(record.get(part) for part in ("result", "history", "provenance")):
             return record
         tell(f"{path.name} is not whole; the seed runs again")
         return None

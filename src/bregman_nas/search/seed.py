@@ -55,8 +55,9 @@ class Job:
         device: a torch device.
         tf32: whether an NVIDIA GPU may round the factors of matrix products and convolutions to
             TF32, 10 bits after the point instead of 23.
-        seconds_between_checkpoints: that much time passes between two, or up to twice as much
+        seconds_between_checkpoints: that much time passes between two, or up to half as much again
             where writing one takes long.
+        command: of the command that it is for, where that can tell it to stop.
     """
 
     run: Run
@@ -66,6 +67,7 @@ class Job:
     device: str = "cpu"
     tf32: bool = False
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS
+    command: str = ""
 
     @property
     def workspace(self) -> Path:
@@ -74,8 +76,8 @@ class Job:
 
     @property
     def stop(self) -> Path:
-        """Where this file appears in the workspace, the search stops with a checkpoint."""
-        return self.workspace / "stop"
+        """Where this file appears, a search of this seed alone stops with a checkpoint."""
+        return self.workspace / f"stop-{self.command}"
 
     @property
     def network(self) -> Path:
@@ -115,6 +117,9 @@ def search_seed(job: Job) -> Record:
     with only_process_on(job, progress):
         for path in job.files():
             remove_leftovers(path)
+        for stop in job.workspace.glob("stop-*"):
+            if stop != job.stop:  # of a command that is gone
+                stop.unlink()
         current = partial(digests, job.run, job.seed, data)
         path = record_path(job.project, job.run.name, job.seed)
         record = reusable_record(path, current, progress.tell)
@@ -162,7 +167,8 @@ def _search(
         rate.load_state_dict(saved["learning_rate"])
         position = Position(**saved["position"])
         clock = Clock(**saved["clock"], resumed=True)
-        progress.tell(f"continues in epoch {position.epoch + 1}")
+        progress.tell(continues_in(position.epoch, experiment.epochs))
+        del saved
 
     def checkpoint_if_due() -> None:
         stop = job.stop.exists()
@@ -194,6 +200,11 @@ def _search(
     checkpoints.remove()
     progress.finish(position.history[-1], reused=False)
     return record
+
+
+def continues_in(epoch: int, epochs: int) -> str:
+    """What the user is told of a search that continues after so many of its epochs."""
+    return f"continues in epoch {epoch + 1}" if epoch < epochs else "continues after its last epoch"
 
 
 def release_inputs(search: Any) -> None:
@@ -329,9 +340,9 @@ class Clock:
         """Whether it is time for the next checkpoint.
 
         Args:
-            seconds: between two; up to twice as many where the last one took over 1% of them.
+            seconds: between two; up to half as many again where the last one took over 1% of them.
         """
-        between = min(max(seconds, 100 * self._cost), 2 * seconds)
+        between = min(max(seconds, 100 * self._cost), 1.5 * seconds)
         return time.monotonic() - self._checkpoint >= between
 
     @contextmanager
