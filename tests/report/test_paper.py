@@ -419,7 +419,7 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
 
     found = shown(3)
     assert (found["epoch"], found["pairs"], found["enough"]) == ("50", "3", True)
-    line = "0.30000 (0.01000)", "0.20000 (0.02000); 0.18000 to 0.22000", "3 (0)", "3.0 (0.5)"
+    line = "0.30000 (0.01000)", "+0.20000 (0.02000); 0.18000 to 0.22000", "3 (0)", "3.0 (0.5)"
     assert found["rows"][1][:7] == ["paper", "initial_scale 5", "2", *line]
     assert found["rows"][1][-1] == "1 (2), 3 (1)"
     assert found["still"] == []
@@ -443,7 +443,7 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
     for pairs, diverged in ((2, 0), (3, 1)):  # two pairs have no interval worth the name
         found = shown(pairs, diverged)
         assert not found["enough"]
-        assert found["rows"][1][4] == "0.20000 (0.02000); \N{EN DASH}"
+        assert found["rows"][1][4] == "+0.20000 (0.02000); \N{EN DASH}"
         assert found["told"][0]["intervals"] == "0"
     assert build(project).read_bytes() not in (enough, without)
 

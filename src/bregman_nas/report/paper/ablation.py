@@ -97,17 +97,25 @@ def _row(run: dict[str, Any], path: Path) -> list[str]:
     measures = {key: entry(run, path, MADE_BY, "measures", key) for key in ("ten_mse", *SHAPE)}
     loss = measures["ten_mse"]
     apart = loss["difference"]
-    difference = (
-        "" if apart is None else f"{mean_std(apart, 5)}; {interval(apart, 5, _pairs(apart))}"
-    )
+    difference = "" if apart is None else _difference(apart)
     return [
         *cells,
         str(loss["seeds"]),
         mean_std(loss, 5),
-        difference.replace(f"{DASH} ({DASH}); {DASH}", DASH),
+        difference,
         *(mean_std(measures[key], digits) for key, digits in SHAPE.items()),
         _places(entry(run, path, MADE_BY, "by_seed")),
     ]
+
+
+def _difference(apart: dict[str, Any]) -> str:
+    """Mean, standard deviation and interval of a paired difference, as far as there are."""
+    if apart["mean"] is None:
+        return DASH
+    mean = signed(apart["mean"], 5)
+    if apart["std"] is None:
+        return mean
+    return f"{mean} ({apart['std']:.5f}); {interval(apart, 5, _pairs(apart))}"
 
 
 def _places(seeds: list[dict[str, Any]]) -> str:
