@@ -177,6 +177,12 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
     assert outcome(jobs) == searched_whole(jobs_of(job_in, new_project("whole", few), run))
 
 
+def search_with_one_thread(jobs: list[Job]) -> None:
+    """As the process of the tests does: sums depend on the number of threads."""
+    torch.set_num_threads(1)
+    search_in_lockstep(jobs)
+
+
 def test_killed_and_continued(
     new_project: NewProject, job_in: JobIn, wait_until: Callable[..., None]
 ) -> None:
@@ -184,7 +190,7 @@ def test_killed_and_continued(
     jobs = jobs_of(job_in, new_project("killed", short), seconds_between_checkpoints=0)
     last = Checkpoints.path(jobs[0].workspace.with_name("lockstep-00-02"))
     context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=search_in_lockstep, args=(jobs,))
+    process = context.Process(target=search_with_one_thread, args=(jobs,))
     process.start()
     wait_until(last.exists, "there was a checkpoint")
     process.kill()

@@ -43,7 +43,8 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
 
     Where the device's memory does not hold all of them, half as many are tried at a time, and so
     on. Seeds side by side share their checkpoints; seeds that were saved together, also in another
-    division, are continued together.
+    division, are continued together: bit for bit where the division, and on a CPU the number of
+    threads, are the same.
 
     Args:
         jobs: seeds of one run, on one device.
