@@ -393,7 +393,7 @@ def test_ctrl_c_stops_the_workers_and_leaves_a_state_to_continue_from(
     )
     try:
         for job in jobs:
-            wait_until((job.workspace / "before.ckpt").exists, "both seeds were at work")
+            wait_until((job.workspace / "before.ckpt").exists, "both seeds were at work", 180)
         assert len(alive(command.pid)) >= 3
         os.killpg(command.pid, signal.SIGINT)
         _, said = command.communicate(timeout=20)
