@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import typst
 
 from bregman_nas.cli import main
 from bregman_nas.report.paper.ablation import _changes_nothing
@@ -565,6 +566,26 @@ def prose(source: str) -> str:
     ):
         source = re.sub(part, " ", source, flags=re.MULTILINE)
     return re.sub(NAMES, " ", source, flags=re.VERBOSE)
+
+
+def test_what_typst_cannot_tag_is_built_without_tags(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_: Any = typst.compile
+    tried: list[bool] = []
+
+    def failing_to_tag(*arguments: Any, pdf_tags: bool = True, **options: Any) -> bytes:
+        tried.append(pdf_tags)
+        if pdf_tags:
+            # As Typst says it: a document that stops the build, with this in its message.
+            source = b'#panic("internal error: parent group")'
+            compile_(source)
+        content: bytes = compile_(*arguments, pdf_tags=False, **options)
+        return content
+
+    monkeypatch.setattr(typst, "compile", failing_to_tag)
+    assert render(project).startswith(b"%PDF")
+    assert tried == [True, False]
 
 
 def test_no_number_is_typed_into_the_text() -> None:

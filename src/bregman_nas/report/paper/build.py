@@ -44,16 +44,27 @@ def render(project: Path, **options: Any) -> bytes:
     Raises:
         PaperError: as `build`.
     """
-    try:
-        rendered: bytes = typst.compile(
+
+    def compiled(**more: Any) -> bytes:
+        content: bytes = typst.compile(
             str(project / "paper" / SOURCE),
             root=str(project),
             ignore_system_fonts=True,
             **options,
+            **more,
         )
+        return content
+
+    try:
+        try:
+            return compiled()
+        except typst.TypstError as error:
+            # Typst 0.15 fails to tag some layouts for screen readers, which depend on the numbers.
+            if "internal error" not in error.diagnostic:
+                raise
+            return compiled(pdf_tags=False)
     except typst.TypstError as error:
         raise PaperError(_explained(error)) from error
-    return rendered
 
 
 def _explained(error: typst.TypstError) -> str:
