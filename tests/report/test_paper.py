@@ -357,7 +357,7 @@ def test_the_largest_gap_is_told_also_where_it_is_not_significant(project: Path)
     ]
     last["welch"]["p"] = 0.04
     path.write_text(json.dumps(content), "utf-8")
-    assert losses(project)["hidden"] is False
+    assert losses(project)["hidden"] is None
 
 
 def test_a_seed_unlike_its_siblings_by_hand() -> None:

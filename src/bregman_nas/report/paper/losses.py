@@ -93,7 +93,9 @@ def losses(project: Path) -> dict[str, Any]:
         "apart": [one.told for one in apart],
         "largest": largest and largest.told,
         # The largest gap of all, where the spread over the seeds hides it.
-        "hidden": widest and (largest is None or widest.gap > largest.gap) and widest.told,
+        "hidden": widest.told
+        if widest is not None and (largest is None or widest.gap > largest.gap)
+        else None,
         "by_protocol": [
             {
                 "protocol": p,
