@@ -33,7 +33,6 @@ def test_measures_early_and_late_moments(
     result = record["result"]
     active = sum(result["active_rows" if "active_rows" in result else "active_kernels"])
     assert measured["stretches"][-1]["active"] == active
-    assert measured["ratio"] == measured["seconds"]["textbook"] / measured["seconds"]["compact"]
     assert 0 < measured["seconds"]["products"] < measured["seconds"]["compact"]
     assert measured["throughput"] > 0
     assert f"| {run} | 0 |" in report([measured])
@@ -41,12 +40,18 @@ def test_measures_early_and_late_moments(
 
 def test_keeps_what_was_measured_of_other_searches(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    write([{"run": "a", "seed": 0, "ratio": 1.0}, {"run": "a", "seed": 3}], {"help": 0.1}, tmp_path)
-    path = write([{"run": "a", "seed": 0, "ratio": 2.0}], {"help": 0.2}, tmp_path)
+    write(
+        [{"run": "a", "seed": 0, "ratio": 1.0}, {"run": "a", "seed": 3}],
+        {"help": 0.1},
+        tmp_path,
+        0.0,
+    )
+    path = write([{"run": "a", "seed": 0, "ratio": 2.0}], {"help": 0.2}, tmp_path, 0.5)
     content = json.loads(path.read_text("utf-8"))
     assert content["runs"] == [{"run": "a", "seed": 0, "ratio": 2.0}, {"run": "a", "seed": 3}]
     assert content["start_up_seconds"] == {"help": 0.2}
+    assert content["load_before"] == 0.5
 
     path.write_text(json.dumps({**content, "host": "another machine"}), "utf-8")
-    write([{"run": "b", "seed": 0}], {"help": 0.2}, tmp_path)
+    write([{"run": "b", "seed": 0}], {"help": 0.2}, tmp_path, 0.0)
     assert json.loads(path.read_text("utf-8"))["runs"] == [{"run": "b", "seed": 0}]

@@ -41,7 +41,7 @@ from bregman_nas.search.seed import Job, host, release_inputs, searcher
 from bregman_nas.settings import Run
 
 BATCHES = 12
-MOMENTS = (0, 1, 3, 10)
+MOMENTS = (0, 1, 3, 10, 30)
 STARTS = 5
 PRODUCTS = {
     torch.ops.aten.mm,
@@ -73,7 +73,7 @@ class Stretch(NamedTuple):
 def measure(
     run: Run, project: Path, last_trained: int = MOMENTS[-1], seed: int = 0
 ) -> dict[str, Any]:
-    """Measure both trainers at some moments of one search of a run, and seeds side by side.
+    """Measure both trainers at some moments of one search of a run, and searches side by side.
 
     Args:
         run: what is searched.
@@ -85,14 +85,13 @@ def measure(
         The stretches, seconds and ratio over all epochs, throughput and peak memory of a worker.
     """
     torch.set_num_threads(1)
-    load = os.getloadavg()[0]
     stretches, steps = _stretches(run, project, last_trained, seed)
     epochs = run.experiment.epochs
     names = ("compact", "textbook", "products")
     seconds = {name: _whole(stretches, name, epochs) * steps for name in names}
     workers = os.cpu_count() or 1
-    (alone, _), *_ = _side_by_side(run, project, 1)
-    together = _side_by_side(run, project, workers)
+    (alone, _), *_ = _side_by_side(run, project, seed, 1)
+    together = _side_by_side(run, project, seed, workers)
     return {
         "run": run.name,
         "seed": seed,
@@ -102,7 +101,6 @@ def measure(
         "ratio": seconds["textbook"] / seconds["compact"],
         "ratio_bound": seconds["textbook"] / seconds["products"],
         "stretches": [stretch._asdict() for stretch in stretches],
-        "load_before": load,
         "workers": workers,
         "throughput": sum(alone / seconds for seconds, _ in together),
         "peak_memory_mib": max(memory for _, memory in together),
@@ -210,12 +208,15 @@ def _whole(stretches: Sequence[Stretch], name: str, epochs: int) -> float:
     return float(np.interp(np.arange(epochs) + 0.5, at, step).sum())
 
 
-def _side_by_side(run: Run, project: Path, workers: int) -> list[tuple[float, float]]:
-    """Seconds of a step and peak memory in MiB of each of some seeds at the same time."""
+def _side_by_side(run: Run, project: Path, seed: int, workers: int) -> list[tuple[float, float]]:
+    """Seconds of a step and peak memory in MiB of each of some workers at the same time.
+
+    All search the same seed: how fast they are then differs by nothing but their number.
+    """
     # New processes: one that has worked before would still hold what it had then.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        return list(pool.map(_worker, [run] * workers, [project] * workers, range(workers)))
+        return list(pool.map(_worker, [run] * workers, [project] * workers, [seed] * workers))
 
 
 def _worker(run: Run, project: Path, seed: int) -> tuple[float, float]:
@@ -223,6 +224,10 @@ def _worker(run: Run, project: Path, seed: int) -> tuple[float, float]:
     search = searcher(run, load(run.experiment.dataset, run.source, project), seed)
     examples, batches = _epoch(run, search, seed, 0)
     rate = run.optimizer.learning_rate
+    # A start is no measure: of the DenseNet nearly all is off.
+    search.train_batches(examples.inputs, examples.targets, batches, rate)
+    search.end_epoch(rate)
+    examples, batches = _epoch(run, search, seed, 1)
     times = []
     for batch in batches[:BATCHES_PER_STRETCH]:
         start = time.perf_counter()
@@ -276,7 +281,7 @@ def report(measured: Sequence[dict[str, Any]]) -> str:
     """A Markdown table, one line a run."""
     lines = [
         "| run | seed | textbook | compact | ratio | if products alone | step, first epoch "
-        "| step, last measured | seeds side by side | throughput | peak memory |",
+        "| step, last measured | side by side | throughput | peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in measured:
@@ -299,10 +304,18 @@ def report(measured: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(measured: Sequence[dict[str, Any]], starts: dict[str, float], project: Path) -> Path:
+def write(
+    measured: Sequence[dict[str, Any]], starts: dict[str, float], project: Path, load: float
+) -> Path:
     """Write all numbers as JSON, with the machine that they were measured on.
 
     What the file has of other runs and seeds stays if it is from a machine of the same kind.
+
+    Args:
+        measured: what `measure` returned of each run.
+        starts: what `start_up` returned.
+        project: the repository.
+        load: of the machine before, its average over a minute; about 0 if it was idle.
     """
     path = project / "results" / "bench.json"
     machine = host("cpu")
@@ -310,6 +323,7 @@ def write(measured: Sequence[dict[str, Any]], starts: dict[str, float], project:
     searches = {(one["run"], one["seed"]): one for one in everything}
     content = {
         "host": machine,
+        "load_before": load,
         "start_up_seconds": starts,
         "runs": [searches[key] for key in sorted(searches)],
     }
@@ -321,5 +335,4 @@ def _written(path: Path, machine: dict[str, Any]) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     content = json.loads(path.read_text("utf-8"))
-    runs: list[dict[str, Any]] = content["runs"] if content["host"] == machine else []
-    return [one for one in runs if "seed" in one]
+    return list(content["runs"]) if content["host"] == machine else []

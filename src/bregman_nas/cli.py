@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command(options)
     except KeyboardInterrupt:
-        print("interrupted; the same command continues from the checkpoints", file=sys.stderr)
+        continues = "; the same command continues from the checkpoints"
+        print(f"interrupted{continues if command is _search else ''}", file=sys.stderr)
         return 130
     except Exception as error:
         if not isinstance(error, mistakes) and type(error).__name__ not in _MISTAKES:
@@ -154,10 +155,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("runs", nargs="*", metavar="RUN", help="default: all that have seeds")
     bench.add_argument(
         "--train",
-        type=int,
-        default=10,
+        type=_seed,
+        default=30,
         metavar="EPOCHS",
-        help="train that far to measure on the way (default: 10)",
+        help="train that far to measure on the way (default: 30)",
     )
     bench.add_argument(
         "--seed",
@@ -257,7 +258,8 @@ def _search(options: argparse.Namespace) -> None:
     if options.engine == "lockstep" and options.scheduler:
         raise SettingsError("--scheduler sends seed by seed; --engine lockstep batches them here")
     project = options.project.resolve()
-    run = load_settings(project / "params.yaml").run(options.run)
+    settings = load_settings(project / "params.yaml")
+    run = settings.run(options.run)
     seeds = options.seeds or range(run.seeds)
     how = (options.engine, options.device, options.tf32)
     jobs = [Job(run, seed, project, *how) for seed in seeds]
@@ -265,10 +267,12 @@ def _search(options: argparse.Namespace) -> None:
     if not options.seeds:
         check_one_device(run.name, {record["seed"]: device_of(record) for record in records})
         write_results(run_folder(project, run.name), records)
-    from bregman_nas.export.finished import keep  # nothing of it can spoil a search
+        # What comes after in the pipeline reads it, also where there is no seed.
+        (run_folder(project, run.name) / "records").mkdir(exist_ok=True)
+    from bregman_nas.export.finished import keep  # not before the results are written
 
     for job, record in zip(jobs, records, strict=True):
-        if job.seed == 0:
+        if job.seed == 0 and run.name in settings.seeds:  # else it is a variant of the ablation
             keep(job, record)
 
 
@@ -330,15 +334,18 @@ def _bench(options: argparse.Namespace) -> None:
         print("There is no CUDA device: lockstep is not measured; --lockstep does it on the CPU.\n")
     if options.lockstep:
         return
+    runs = [settings.run(name) for name in names]
+    load = os.getloadavg()[0]
     starts = start_up(project)
     for command, seconds in starts.items():
         print(f"{command}: {seconds:.2f} s")
     measured = []
-    for name in names:
-        measured.append(measure(settings.run(name), project, options.train, options.seed))
+    for run in runs:
+        measured.append(measure(run, project, options.train, options.seed))
         print(report(measured[-1:]).splitlines()[-1], flush=True)
+        path = write(measured, starts, project, load)
     print(f"\n{report(measured)}")
-    print(f"\nAll numbers: {write(measured, starts, project)}")
+    print(f"\nAll numbers: {path}")
 
 
 def _demo(options: argparse.Namespace) -> None:
