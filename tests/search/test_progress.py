@@ -153,7 +153,7 @@ def test_on_a_terminal_there_is_a_table(
     with shown(folders, LOOK):
         Progress(folders[0], "paper-x", 0, 100).epoch(entry(10), 4321.0 * 10 / 90)
         Progress(folders[1], "paper-x", 1, 100).finish(entry(100), reused=True)
-        Progress(folders[2], "paper-x", 2, 100).tell("another process works on this seed")
+        Progress(folders[2], "paper-x", 2, 100).tell("in /data[/old] another process works")
         look()
     # The last picture, after the last time that the cursor went up.
     last = screen.getvalue().rpartition("\x1b[2K")[2]
@@ -162,7 +162,7 @@ def test_on_a_terminal_there_is_a_table(
     assert ["0", "10/100", "0.1", "200 neurons", "1:12:01 left"] in rows
     assert ["1", "100/100", "0.01", "1100 neurons", "taken from its record"] in rows
     assert ["2", "", "", "", "begins"] in rows
-    assert ["", "", "", "", "another process works on this seed"] in rows
+    assert ["", "", "", "", "in /data[/old] another process works"] in rows  # no markup
     for name in ("seed", "epoch", "loss", "active"):
         assert name in last
     assert capfd.readouterr().err == ""

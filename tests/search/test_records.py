@@ -4,7 +4,6 @@ import json
 import signal
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,13 +17,14 @@ from bregman_nas.search import seed as seed_module
 from bregman_nas.search.digest import digests
 from bregman_nas.search.records import (
     Record,
+    device_of,
     picture_path,
     read_record,
     record_path,
     reusable_record,
     write_record,
 )
-from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.search.seed import Job, devices, search_seed
 
 JobIn = Callable[..., Job]
 Start = Callable[[Job], BaseProcess]
@@ -144,7 +144,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         history = [{"epoch": 1, "train_loss": 0.5, "active_rows": [1, 2]}]
         result = {"test_mse": 0.5}
         record = {"seed": job.seed, "digests": current, "result": result, "history": history}
-        record["provenance"] = {"engine": job.engine}
+        record["provenance"] = {"engine": job.engine, "host": {"device": job.device}}
         write_record(record_path(job.project, job.run.name, job.seed), record)
         return record
 
@@ -161,6 +161,16 @@ def test_a_finished_seed_is_not_searched_again(
     assert messages_of(job_in(project)) == []
     search_seed(job_in(project, seed=1))
     assert searches == [0, 1]
+
+
+def test_a_record_that_holds_needs_no_images(
+    project: Path, job_in: JobIn, searches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = search_seed(job_in(project))
+    monkeypatch.setattr(files, "load", None)
+    assert search_seed(job_in(project)) == first
+    assert devices([job_in(project)]) == {0: device_of(first)}
+    assert searches == [0]
 
 
 @pytest.mark.parametrize(
@@ -217,11 +227,10 @@ def test_other_data_make_a_record_stale(
     job = job_in(project)
     search_seed(job)
 
-    def other_images(*which: Any) -> Any:
-        images = files.load(*which)
-        return replace(images, sha256={**images.sha256, "train-images-idx3-ubyte": "0" * 64})
+    def of_other_images(*which: Any) -> dict[str, str]:
+        return {**files.sha256(*which), "train-images-idx3-ubyte": "0" * 64}
 
-    monkeypatch.setattr(seed_module, "files", SimpleNamespace(load=other_images))
+    monkeypatch.setattr(seed_module, "files", SimpleNamespace(sha256=of_other_images))
     search_seed(job)
     assert searches == [0, 0]
     assert messages_of(job)[0].startswith("seed-00.json is stale: the data changed since")

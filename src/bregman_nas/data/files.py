@@ -135,6 +135,22 @@ def load(dataset: str, source: Source, project: Path) -> ImageSet:
     )
 
 
+def sha256(dataset: str, source: Source, project: Path) -> dict[str, str]:
+    """The `ImageSet.sha256` that `load` would give, known without the full files.
+
+    Args:
+        dataset: A key of `DATA_SETS`.
+        source: "full" for the published files, "sample" for the small committed part of them.
+        project: The repository's root folder.
+
+    Raises:
+        DataError: The sample cannot be used.
+    """
+    if source == "full":
+        return dict(DATA_SETS[dataset].sha256)
+    return {file: _digest(content) for file, content in _sample_contents(dataset, project).items()}
+
+
 def manifest(project: Path, source: Source, datasets: Iterable[str]) -> dict[str, Any]:
     """Describes the data that a study runs on, for a JSON file kept with its results.
 

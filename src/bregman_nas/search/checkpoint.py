@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -148,7 +149,10 @@ class Checkpoints:
             # A hard link, not a move: at no moment is there no checkpoint.
             spare = self.before.with_name(f".{self.before.name}.link")
             spare.unlink(missing_ok=True)
-            os.link(self.last, spare)
+            try:
+                os.link(self.last, spare)
+            except OSError:  # not every file system has them
+                shutil.copy2(self.last, spare)
             os.replace(spare, self.before)
         _replace(self.last, lambda file: self._write(state, file))
         self._last_is_good = True

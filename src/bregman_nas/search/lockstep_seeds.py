@@ -2,7 +2,7 @@
 
 import gc
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -61,8 +61,8 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
     """
     first = jobs[0]
     set_arithmetic(first.tf32)
-    images = files.load(first.run.experiment.dataset, first.run.source, first.project)
-    seeds = {job.seed: _Seed(job, images) for job in sorted(jobs, key=lambda job: job.seed)}
+    data = files.sha256(first.run.experiment.dataset, first.run.source, first.project)
+    seeds = {job.seed: _Seed(job, data) for job in sorted(jobs, key=lambda job: job.seed)}
     with ExitStack() as locks:
         # Always from the lowest to the highest: two such commands never wait for each other.
         for seed in seeds.values():
@@ -76,7 +76,9 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
         found = {number: device_of(record) for number, record in records.items()}
         missing = [seed for number, seed in seeds.items() if number not in records]
         check_one_device(first.run.name, found | {seed.job.seed: device for seed in missing})
-        records |= _search_in_groups(missing, images, at_once or len(missing))
+        if missing:
+            images = files.load(first.run.experiment.dataset, first.run.source, first.project)
+            records |= _search_in_groups(missing, images, at_once or len(missing))
         for folder in _folders(first):
             if _seeds_of(folder) <= seeds.keys():  # else it may be another process's
                 shutil.rmtree(folder)
@@ -86,9 +88,9 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
 class _Seed:
     """A seed and what is known of it."""
 
-    def __init__(self, job: Job, images: files.ImageSet) -> None:
+    def __init__(self, job: Job, data: Mapping[str, str]) -> None:
         self.job = job
-        self.digests = partial(digests, job.run, job.seed, images.sha256)
+        self.digests = partial(digests, job.run, job.seed, data)
         self.current = self.digests(lockstep=True)
         epochs = job.run.experiment.epochs
         self.progress = Progress(job.workspace, job.run.name, job.seed, epochs)

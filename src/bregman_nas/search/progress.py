@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 
 class Progress:
@@ -65,7 +66,7 @@ class Progress:
     def _write(self) -> None:
         # Not flushed to the disk: what a power cut may lose here is of no use afterwards. Another
         # process that waits for the same seed may write too.
-        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(self._note), encoding="utf-8")
         temporary.replace(self._path)
 
@@ -189,5 +190,5 @@ def _table(notes: list[dict[str, Any]]) -> Table:
             numbers = ["", "", "", "begins"]
         table.add_row(str(note["seed"]), *numbers)
         for message in note["messages"]:
-            table.add_row("", "", "", "", message)
+            table.add_row("", "", "", "", Text(message))  # not markup: brackets may be in paths
     return table

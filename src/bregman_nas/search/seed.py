@@ -112,7 +112,7 @@ def search_seed(job: Job) -> Record:
     """
     torch.set_num_threads(1)
     set_arithmetic(job.tf32)
-    data = _images(job).sha256
+    data = _sha256(job)
     progress = Progress(job.workspace, job.run.name, job.seed, job.run.experiment.epochs)
     with only_process_on(job, progress):
         for path in job.files():
@@ -132,7 +132,7 @@ def search_seed(job: Job) -> Record:
 def devices(jobs: Sequence[Job]) -> dict[int, str]:
     """What each seed of a run was, or is to be, searched on."""
     first = jobs[0]
-    data = _images(first).sha256
+    data = _sha256(first)
     here = host(first.device, first.tf32)["device"]
     found = {}
     for job in jobs:
@@ -145,16 +145,18 @@ def devices(jobs: Sequence[Job]) -> dict[int, str]:
     return found
 
 
-def _images(job: Job) -> files.ImageSet:
-    return files.load(job.run.experiment.dataset, job.run.source, job.project)
+def _sha256(job: Job) -> dict[str, str]:
+    """Of the images, which need not be there where the record still holds."""
+    return files.sha256(job.run.experiment.dataset, job.run.source, job.project)
 
 
 def _search(
     job: Job, data: Mapping[str, str], current: dict[str, str], progress: Progress
 ) -> Record:
     run, experiment = job.run, job.run.experiment
-    # Read again, so that nobody else holds them; only some searches keep them.
-    search = searcher(run, _images(job), job.seed, job.engine, job.device)
+    images = files.load(run.experiment.dataset, run.source, job.project)
+    search = searcher(run, images, job.seed, job.engine, job.device)
+    del images  # only some searches keep them
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     position = Position()
     clock = Clock()
