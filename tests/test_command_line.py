@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bregman_nas import cli
+from bregman_nas.report.read import ResultsError, read_table
 from bregman_nas.search import seed as seed_module
 from bregman_nas.search.records import record_path
 from bregman_nas.search.seed import Job, search_seed
@@ -165,6 +166,15 @@ def test_results_that_were_damaged_are_a_clear_error(
     message = complaint(capfd)
     assert f"{folder}/" in message
     assert f"cannot be used: {reason}" in message
+    assert "`bregman-nas search paper-residual-denoising` writes it again" in message
+
+
+def test_the_command_that_writes_a_damaged_file_again(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "ablation" / "paper-plateau"
+    folder.mkdir(parents=True)
+    (folder / "history.csv").write_text("a\n1\n", "utf-8")
+    with pytest.raises(ResultsError, match="`bregman-nas search ablation/paper-plateau` writes"):
+        read_table(folder / "history.csv", "seed")
 
 
 def test_under_dvc_the_user_is_told_how_to_get_the_results_back(

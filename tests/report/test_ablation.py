@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bregman_nas.report import ablation, figure7
+from bregman_nas.report.paper.ablation import ablation as for_the_article
 from bregman_nas.settings import Ablation, Variant
 
 LAYERS = 3
@@ -133,11 +134,19 @@ def test_the_tables_for_readers(two_runs: Path) -> None:
     # t for 97.5% and one degree of freedom, 12.7062, times 0.01414 / sqrt 2.
     for line in (
         "| paper | as it is | 3, 1 NaN | 0.01500 (0.00707) |  |  |  |",
+        # Narrowest 50, 150 less 100, 100: t times 70.71 / sqrt 2.
+        "| paper | skip_threshold 28 | 93 (51) | +0 (71) "
+        f"| {minus}635 to +635 | 0.58 (0.38) | +0.00 (0.35) | {minus}3.18 to +3.18 | 1, 2, 1 "
+        "| 1 of 3 |",
+        # Skips on 1, 0 less 2, 1; largest 2, 0 less 0.5, 0.1.
+        "| paper | skip_threshold 28 | 0.3 (0.6) of 6 "
+        f"| {minus}1.0 (0.0) | {minus}1.0 to {minus}1.0 | 0.67 (1.15) | +0.70 (1.13) "
+        f"| {minus}9.46 to +10.86 |",
         "| paper | skip_threshold 28 | 3 | 0.04333 (0.02082) | +0.02000 (0.01414) "
         f"| {minus}0.10706 to +0.14706 | 2 |",
         f"| authors | schedule constant: not run | 0 | {DASH} | {DASH} | {DASH} | 0 |",
-        "| paper | as it is | 100 (0) | 0.38 (0.18) |  |  |  | 1, 1 | 1 of 2 | 1.5 (0.7) of 6 "
-        "| 0.30 (0.28) |",
+        "| paper | as it is | 100 (0) |  |  | 0.38 (0.18) |  |  | 1, 1 | 1 of 2 |",
+        "| paper | as it is | 1.5 (0.7) of 6 |  |  | 0.30 (0.28) |  |  |",
         "| paper | as it is | 100 (0) | 300 (141) | 300 (0) |",
     ):
         assert line in text, line
@@ -192,14 +201,23 @@ def test_a_study_without_skips_has_tables_and_a_figure(tmp_path: Path, write_run
         write_run(folder, {0: (0.001, (10, 20, 30), {})}, skips=False)
     ablation.write(tmp_path, SETTINGS)
     text = (tmp_path / "results" / "ablation.md").read_text("utf-8")
-    assert f"| 1 | 1 of 1 | {DASH} | {DASH} |" in text
+    assert "| 1 | 1 of 1 |\n" in text
+    assert f"| paper | as it is | {DASH} |  |  | {DASH} |  |  |" in text
+    found = for_the_article(tmp_path / "results" / "ablation.json", {})
+    assert found is not None
+    assert found["changes"] == {"paper": ["skip_threshold 28"]}
+    assert [row[-3:-1] for row in found["rows"][:2]] == [[DASH, DASH]] * 2
+    assert [told["name"] for told in found["told"]] == [
+        "the loss",
+        "the width of the narrowest hidden layer",
+    ]
     assert "1 seed" in words(figure7.draw(tmp_path))
 
 
 def test_nothing_run_at_all(tmp_path: Path) -> None:
     ablation.write(tmp_path, SETTINGS)
     text = (tmp_path / "results" / "ablation.md").read_text("utf-8")
-    assert text.count(": not run |") == 4 * 3
+    assert text.count(": not run |") == 4 * 4
     assert words(figure7.draw(tmp_path)).count("not run") == 4
 
 

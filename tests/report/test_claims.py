@@ -562,6 +562,17 @@ def test_claim_16(tmp_path: Path) -> None:
     assert verdict(16, on_both_tasks("autoencoder", unrecorded)) is NOT_RUN
 
 
+def test_what_never_switches_has_no_share_of_additions(tmp_path: Path) -> None:
+    results = dense(tmp_path, [[[[9]], [[1]], [[1, 0]], [[9, 0, 0]]]] * 3)
+    for seed, (on, off) in enumerate(((0, 0), (9, 1), (0, 0))):
+        path = tmp_path / "records" / f"seed-{seed:02d}.json"
+        record = json.loads(path.read_text("utf-8"))
+        record["history"] = [{"switched_on": [on, 0], "switched_off": [0, off]}]
+        path.write_text(json.dumps(record), "utf-8")
+    assert finding(16, results, "DenseNet, kernels (seeds with switches)").value == 0.9
+    assert finding(16, results, "DenseNet, switches in a seed").value == pytest.approx(10 / 3)
+
+
 def test_nothing_switched_is_neither_added_nor_removed() -> None:
     shares = training.share_of_additions(np.array([0.0, 3.0]), np.array([0.0, 1.0]))
     assert shares.tolist() == [0.5, 0.75]
@@ -624,6 +635,31 @@ def test_claim_13(tmp_path: Path) -> None:
     assert verdict(13, of((3, 1, 4))) is UNDECIDED
     assert verdict(13, Results({})) is NOT_RUN
     assert densenet.lead_of_the_last(np.zeros((1, 2))).tolist() == [0]
+
+
+def test_networks_that_did_not_collapse_stand_beside_all(tmp_path: Path) -> None:
+    # Growth 2, one layer, as in `test_claim_14`; a second layer that reads a part of it.
+    def norms(into_last: float) -> list[Any]:
+        return [[[1], [1]], [[1, 0], [0, 0]], [[0, 0, into_last, 0], [0] * 4], [[0, 0, 1, 1, 1, 1]]]
+
+    results = dense(tmp_path, [norms(1), norms(3), norms(9)])
+    run = results.densenet
+    assert run is not None
+    lead = f"lead of the last layer, sums{densenet.OTHERS}"
+    inputs = f"unused input channels{densenet.OTHERS}"
+    for accuracies, expected in (
+        ((0.1, 0.1, 0.9), 0.8),  # 9 against 1, of 10
+        ((0.1, 0.9, 0.9), 0.65),  # and 3 against 1, of 4
+        ((0.1, 0.1, 0.1), None),  # then there are no others
+        ((0.9, 0.9, 0.9), None),
+    ):
+        run.seeds["test_accuracy"] = accuracies
+        names = {found.name for claim in densenet.CLAIMS for found in claim.decide(results)}
+        assert ({lead, inputs} <= names) == (expected is not None)
+        if expected is not None:
+            assert finding(13, results, lead).value == pytest.approx(expected)
+            assert finding(13, results, lead).verdict is None
+            assert finding(14, results, inputs).value == 1
 
 
 def test_claim_14(tmp_path: Path) -> None:
@@ -727,7 +763,7 @@ def test_claims_for_readers(project: Path) -> None:
 
 
 def test_verdicts_on_collapsed_networks_are_marked(tmp_path: Path) -> None:
-    def of(*accuracies: float) -> tuple[str, dict[str, bool]]:
+    def of(*accuracies: float) -> tuple[str, dict[str, int]]:
         run = tmp_path / "results" / "authors-densenet-fashion"
         dense(run, [[[[9]], [[1]], [[1, 0]], [[9, 0, 0]]]] * 3)
         seeds = {"seed": [0, 1, 2], "test_loss": 2.3, "test_accuracy": accuracies}
@@ -738,11 +774,15 @@ def test_verdicts_on_collapsed_networks_are_marked(tmp_path: Path) -> None:
         return table.as_markdown(decisions), marked
 
     text, marked = of(0.1, 0.1, 0.1)
-    assert [number for number, mark in marked.items() if mark] == ["13", "14"]
+    assert {number: count for number, count in marked.items() if count} == {"13": 3, "14": 3}
     assert f"| not run | **contradicted**{MARK}: 0 (n = 3) |" in text  # layers 1 and 1: no lead
     assert text.count(f"*Authors:* contradicted{MARK}") == 1
-    assert f"{MARK} All networks behind this verdict collapsed" in text
+    explained = f"{MARK} Networks behind this verdict collapsed to one answer for all images: "
+    assert f"{explained}all 3 under `authors`.\n" in text
     text, marked = of(0.1, 0.1, 0.2)
+    assert {number: count for number, count in marked.items() if count} == {"13": 2, "14": 2}
+    assert f"{explained}2 of 3 under `authors`.\n" in text
+    text, marked = of(0.2, 0.1001, 0.2)
     assert not any(marked.values())
     assert MARK not in text
 

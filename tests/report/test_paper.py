@@ -115,7 +115,7 @@ def test_undecided_claims_are_told_apart_by_their_seeds(project: Path) -> None:
             decision = claim["authors"]
             decision["verdict"] = "undecided" if key in seeds else "supported"
             decision["seeds"] = seeds.get(key)
-            decision["collapsed"] = key == "13"
+            decision["collapsed"] = int(key == "13")
 
     change(project / "results" / "claims.json", how)
     verdicts = collect(project)["verdicts"]["authors"]
@@ -204,17 +204,26 @@ def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
             "all_collapsed": False,
             "accuracy": "10.0% to 90.0%",
             "chance": "10%",
+            "still": "1",
             "cut": "1",
             "equal": "1",
             "any_equal": True,
             "all_equal": True,
             "since": "2",
+            "others": {
+                "accuracy": "90.0%",
+                "lead": "100.0%",
+                "unused_inputs": "1",
+                "unused_outputs": "1",
+            },
         }
     }
     runs = [len(numbers["cost"]["runs"]) for numbers in (without, with_densenet)]
     assert runs[1] == runs[0] + 1
     with pytest.raises(PaperError, match=r"figure4\.pdf"):
         build(project)
+    shutil.copy(project / "figures" / "figure3.pdf", project / "figures" / "figure4.pdf")
+    build(project)  # with a seed that collapsed and one that did not
 
 
 def test_a_chain_of_kernels_by_hand() -> None:
@@ -470,6 +479,13 @@ def test_cost_by_hand(tmp_path: Path) -> None:
         "10.0",
         "20.0",
     )
+    assert not found["lockstep"]
+    # Ten seeds as one batch share its time.
+    path = folder / "seed-02.json"
+    batch = {**told, "seconds": 6000, "in_lockstep": list(range(10))}
+    path.write_text(json.dumps({"provenance": batch}), "utf-8")
+    found = cost(tmp_path, {"run": [2]})
+    assert (found["lockstep"], found["runs"][0]["mean"]) == (True, "10.0")
     drop(folder / "seed-01.json", "provenance", "seconds")
     with pytest.raises(PaperError, match=r"seed-01\.json has no seconds; `bregman-nas search run`"):
         cost(tmp_path, {"run": [0, 1]})

@@ -385,6 +385,18 @@ def test_kernels_that_are_zero_are_grey(complete: Path) -> None:
             assert shown == pytest.approx(np.array([[0.85, 0.85, 0.85, 1]]))
 
 
+def test_collapsed_networks_have_their_own_panels(tmp_path: Path) -> None:
+    write_densenet_run(tmp_path, "authors-densenet-fashion", [0.1, 0.9, 0.1])
+    figure = figure4.draw(tmp_path)
+    collapsed, _, others, _ = (axes for axes in figure.axes if axes.images)
+    assert collapsed.get_title().endswith("(collapsed: 2 seeds, test accuracy 10.0%)")
+    assert others.get_title().endswith("(the others: 1 seed, test accuracy 90.0%)")
+    # The norms grow with the number of the seed: 1 and 3 times those of seed 0, and 2 times.
+    last = kernel_norms(0)[-1][0, -1]
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in (collapsed, others)]
+    assert [picture[-1, -1] for picture in pictures] == [2 * last, 2 * last]
+
+
 def test_kernel_norms_of_all_seeds(complete: Path) -> None:
     run = read_run(complete, "paper", "densenet-fashion")
     assert run is not None

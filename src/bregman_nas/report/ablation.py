@@ -34,6 +34,7 @@ LOSS_NOTES = f"""\
 In the unit of Table 1, {ARTICLE_UNIT} times the mean squared error per pixel, but on the held-out
 images: the official test images are looked at only when a search ends.
 """
+DIFFERENCE = ("difference", "95% interval")
 SHAPE_NOTES = f"""\
 - *Narrowest*: active rows of the coding layer, which is the narrowest hidden layer (as in claim 6).
 - *Share*: the same, divided by the active rows of the widest hidden layer: 1 if all are equally
@@ -41,7 +42,9 @@ SHAPE_NOTES = f"""\
 - *Coding layer*: its number in each seed, ascending by seed.
 - *Rising line*: seeds in which a line through the widths from the coding layer to the output rises
   and has an R\N{SUPERSCRIPT TWO} of at least {LINEAR_R2} (claim 11, the triangle of Figure 3).
-- *Skips on*: those that are not zero. *Largest*: the largest |tau|, 0 if none is on.
+"""
+SKIP_NOTES = """\
+*On*: skips that are not zero. *Largest*: the largest |tau|, 0 if none is on.
 """
 
 
@@ -190,35 +193,25 @@ def as_json(table: Sequence[Row], ablation: Ablation) -> str:
 
 
 def as_markdown(table: Sequence[Row], ablation: Ablation) -> str:
-    """Three tables: losses, shape, widths."""
+    """Four tables: losses, shape, skips, widths."""
     layers = max((depth(row.numbers) for row in table), default=0)
     loss = [
-        [
-            "*n*",
-            f"{ARTICLE_UNIT} \N{MULTIPLICATION SIGN} MSE",
-            "difference",
-            "95% interval",
-            "pairs",
-        ],
+        ["*n*", f"{ARTICLE_UNIT} \N{MULTIPLICATION SIGN} MSE", *DIFFERENCE, "pairs"],
         *(
-            [_seeds(row), _mean(row.summary("ten_mse"), 5), *_paired(row, "ten_mse", 5)]
+            [
+                _seeds(row),
+                _mean(row.summary("ten_mse"), 5),
+                *_paired(row, "ten_mse", 5),
+                _pairs(row),
+            ]
             for row in table
         ),
     ]
     shape = [
-        [
-            "narrowest",
-            "share",
-            "difference",
-            "95% interval",
-            "pairs",
-            "coding layer",
-            "rising line",
-            "skips on",
-            "largest",
-        ],
+        ["narrowest", *DIFFERENCE, "share", *DIFFERENCE, "coding layer", "rising line"],
         *(_shape_cells(row) for row in table),
     ]
+    skips_on = [["on", *DIFFERENCE, "largest", *DIFFERENCE], *(map(_skip_cells, table))]
     widths = [
         [f"layer {layer}" for layer in range(1, layers + 1)],
         *(
@@ -240,6 +233,11 @@ def as_markdown(table: Sequence[Row], ablation: Ablation) -> str:
             "",
             SHAPE_NOTES,
             _table(table, shape),
+            "",
+            "## Skips",
+            "",
+            SKIP_NOTES,
+            _table(table, skips_on),
             "",
             "## Widths",
             "",
@@ -304,18 +302,26 @@ def _moments(summary: Summary | None) -> dict[str, float | None]:
 
 def _shape_cells(row: Row) -> list[str]:
     found = row.numbers.get("coding_layer", pd.Series(dtype=float)).dropna()
-    rising, on = row.summary("rising_line"), row.summary("skips_on")
-    all_skips = len(skip_names(depth(row.numbers)))
+    rising = row.summary("rising_line")
     return [
         _mean(row.summary("coding_width"), 0),
+        *_paired(row, "coding_width", 0),
         _mean(row.summary("coding_share"), 2),
         *_paired(row, "coding_share", 2),
         ", ".join(f"{layer:.0f}" for layer in found) or UNDEFINED,
         UNDEFINED
         if rising is None or rising.mean is None
         else f"{rising.mean * rising.used:.0f} of {rising.used}",
+    ]
+
+
+def _skip_cells(row: Row) -> list[str]:
+    on, all_skips = row.summary("skips_on"), len(skip_names(depth(row.numbers)))
+    return [
         UNDEFINED if on is None else f"{_mean(on, 1)} of {all_skips}",
+        *_paired(row, "skips_on", 1),
         _mean(row.summary("largest_skip"), 2),
+        *_paired(row, "largest_skip", 2),
     ]
 
 
@@ -339,18 +345,26 @@ def _seeds(row: Row) -> str:
 
 
 def _paired(row: Row, name: str, digits: int) -> list[str]:
-    """Mean difference, its interval, and the number of pairs."""
+    """Mean difference and its interval."""
     difference = row.difference_of(name)
     if row.variant is None:
-        return ["", "", ""]
+        return ["", ""]
     if difference is None:
-        return [UNDEFINED, UNDEFINED, "0"]
+        return [UNDEFINED, UNDEFINED]
     interval = UNDEFINED
     if difference.low is not None and difference.high is not None:
         interval = f"{_signed(difference.low, digits)} to {_signed(difference.high, digits)}"
     mean = UNDEFINED if difference.mean is None else _signed(difference.mean, digits)
     spread = "" if difference.std is None else f" ({difference.std:.{digits}f})"
-    return [f"{mean}{spread}", interval, str(difference.used)]
+    return [f"{mean}{spread}", interval]
+
+
+def _pairs(row: Row) -> str:
+    """How many pairs of seeds the differences rest on."""
+    if row.variant is None:
+        return ""
+    difference = row.difference_of("ten_mse")
+    return "0" if difference is None else str(difference.used)
 
 
 def _mean(summary: Summary | None, digits: int) -> str:

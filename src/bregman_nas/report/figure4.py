@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bregman_nas.report.claims.densenet import beside_the_collapsed, collapsed
 from bregman_nas.report.panels import quoted
 from bregman_nas.report.read import DENSENET, PROTOCOLS, Array, Run, read_run, why_empty
 from bregman_nas.report.style import (
@@ -32,7 +33,7 @@ def draw(project: Path) -> Figure:
     Rows: the first convolution (from the image to k channels), the layers of the dense block
     (to k channels each), the last convolution (to one channel), which is no layer of the block.
     Columns: the image, then the channels that the first convolution and the layers put out. Only
-    protocols that have been run have panels.
+    protocols that have been run have panels; if some seeds of a run collapsed, they have their own.
     """
     runs = {protocol: read_run(project, protocol, DENSENET) for protocol in PROTOCOLS}
     shown = {p: run for p, run in runs.items() if run is not None and not why_empty(run)}
@@ -41,14 +42,18 @@ def draw(project: Path) -> Figure:
         figure = Figure(figsize=(FULL_WIDTH, 0.6))
         leave_empty(figure.subplots(), f"DenseNet, {absent}")
         return figure
-    figure = Figure(figsize=(FULL_WIDTH, 0.3 + 3.1 * len(shown)))
+    norms = {
+        _title(protocol, part, kind): [of_seeds.mean(0) for of_seeds in part.kernel_norms]
+        for protocol, run in shown.items()
+        for kind, part in _parts(run)
+    }
+    figure = Figure(figsize=(FULL_WIDTH, 0.3 + 3.1 * len(norms)))
     figure.suptitle(absent)
-    grid = figure.subplots(len(shown), 2, squeeze=False)
-    norms = {protocol: _mean_norms(run) for protocol, run in shown.items()}
+    grid = figure.subplots(len(norms), 2, squeeze=False)
     single = _scale([c for cs in norms.values() for c in cs], CLIPPED)
     summed = _scale([block_sum_matrix(cs) for cs in norms.values()], 100)
-    for panels, (protocol, convolutions) in zip(grid, norms.items(), strict=True):
-        panels[0].set_title(_title(protocol, shown[protocol]))
+    for panels, (title, convolutions) in zip(grid, norms.items(), strict=True):
+        panels[0].set_title(title)
         panels[1].set_title("Sums over blocks of channels")
         _draw_channels(panels[0], convolutions, single)
         _draw_sums(panels[1], block_sum_matrix(convolutions), summed)
@@ -104,16 +109,20 @@ def block_sum_matrix(convolutions: Sequence[Array]) -> Array:
     return matrix
 
 
-def _mean_norms(run: Run) -> list[Array]:
-    return [norms.mean(0) for norms in run.kernel_norms]
+def _parts(run: Run) -> list[tuple[str, Run]]:
+    """The seeds that belong together, and what they are if that has to be said."""
+    others = beside_the_collapsed(run)
+    if others is None or others.converged.empty:
+        return [("", run)]
+    return [("collapsed: ", run.only(collapsed(run))), ("the others: ", others)]
 
 
-def _title(protocol: str, run: Run) -> str:
+def _title(protocol: str, run: Run, kind: str) -> str:
     words = f"Kernels, {quoted(protocol)}"
     accuracy = 100 * run.converged["test_accuracy"]
     low, high = f"{accuracy.min():.1f}", f"{accuracy.max():.1f}"
     spread = low if low == high else f"{low} to {high}"
-    return f"{words} ({run.seeds_in_words}, test accuracy {spread}%)"
+    return f"{words} ({kind}{run.seeds_in_words}, test accuracy {spread}%)"
 
 
 def _scale(values: Sequence[Array], percentile: int) -> ScalarMappable:

@@ -33,7 +33,7 @@ def draw(project: Path) -> Figure:
         return figure
     figure.suptitle(
         f"{content['experiment']} at epoch {content['epoch']}; "
-        "grey: the protocol's own run, mean over its seeds"
+        "grey: the protocol's own run, mean over the same seeds"
     )
     for panels, (own, line) in zip(grid, lines, strict=True):
         for axes, run in zip(panels, line, strict=True):

@@ -51,6 +51,14 @@ class Run:
         found: pd.DataFrame = self.seeds[np.isfinite(self.seeds[loss].to_numpy(float))]
         return found
 
+    def only(self, wanted: NDArray[np.bool_]) -> "Run":
+        """The same run with some of its seeds alone.
+
+        Args:
+            wanted: [seeds].
+        """
+        return Run(self.folder, self.seeds[wanted].reset_index(drop=True))
+
     @property
     def seeds_in_words(self) -> str:
         """How many seeds a figure shows, and how many it leaves out because they diverged."""
@@ -133,8 +141,14 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
 def _unusable(path: Path, reason: str) -> ResultsError:
     return ResultsError(
         f"{path} cannot be used: {reason}; `git restore` brings the committed file back, "
-        f"`bregman-nas search {path.parent.name}` writes it again from the records"
+        f"`bregman-nas search {path.parent.relative_to(_results(path))}` writes it again from the "
+        "records"
     )
+
+
+def _results(path: Path) -> Path:
+    """The folder of all results, in which the folders of the runs are, some deeper than others."""
+    return next((folder for folder in path.parents if folder.name == "results"), path.parents[1])
 
 
 def why_empty(run: Run | None) -> str | None:

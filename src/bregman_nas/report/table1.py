@@ -37,12 +37,12 @@ NOTES = """\
 Mean (standard deviation, n - 1) over 10 seeds; where a cell rests on another number, it says so.
 "Article" is Table 1 of the article. Its unit is not the mean squared error per pixel (MSE) but ten
 times that: the released code adds up the MSE of ten test batches. All of this first table is in
-that unit, on the 10,000 official test images. "Paper" follows the article, "authors" the released
-code. The last three rows need no training, and hardly depend on the seed.
+that unit, on the images of the official test file. "Paper" follows the article, "authors" the
+released code. The last three rows need no training, and hardly depend on the seed.
 """
 DETAILED_NOTES = """\
 - *held out*: the article's kind of split, images of the training file that were not trained on;
-  *official test*: the 10,000 images of the test file.
+  *official test*: those of the test file.
 - The interval is the 95% interval of the mean, by Student's t. *t* and *p*: Welch's two-sided test
   against the article's mean, standard deviation and 10 runs; *t* is positive if ours is larger.
 - The article prints its numbers to three decimals. 0.005 (0.000) is rounded to within 10% of the

@@ -10,6 +10,8 @@ from bregman_nas.report.read import Array, Run
 
 # The share of right answers that one answer to all images gives: ten classes of equal size.
 CHANCE = 0.1
+# Of a finding beside that of all networks, where some collapsed.
+OTHERS = " (networks that did not collapse)"
 
 
 def collapsed(run: Run) -> Flags:
@@ -17,6 +19,12 @@ def collapsed(run: Run) -> Flags:
     constant = run.seeds["test_accuracy"].to_numpy(float) <= CHANCE
     flags: Flags = constant & np.isfinite(run.seeds["test_loss"].to_numpy(float))
     return flags
+
+
+def beside_the_collapsed(run: Run) -> Run | None:
+    """The other seeds of a run of which some collapsed; None if none did, or all."""
+    flags = collapsed(run)
+    return run.only(~flags) if flags.any() and not flags.all() else None
 
 
 def lead_of_the_last(connections: Array) -> Array:
@@ -78,7 +86,8 @@ def unused_outputs(run: Run) -> Array:
     return unused
 
 
-def _lead(run: Run, how: str) -> Array:
+def lead(run: Run, how: str) -> Array:
+    """`lead_of_the_last` of the `connections`, [converged seeds]."""
     return lead_of_the_last(connections(run, how))
 
 
@@ -88,15 +97,20 @@ def _both_unused(run: Run) -> Flags:
 
 def _last_layer(results: Results) -> list[Finding]:
     run = results.densenet
-    lead = "lead of the last layer, "
-    deciding = mean(f"{lead}sums", summary(run, partial(_lead, how="sum")), above(0))
+    name = "lead of the last layer, "
+    sums = partial(lead, how="sum")
+    deciding = mean(f"{name}sums", summary(run, sums), above(0))
     if run is None:
         return [deciding]
-    beside = {"per kernel": "kernel", "sums without the layer just before": "skips"}
-    return [
+    findings = [
         deciding,
-        *(mean(lead + name, summary(run, partial(_lead, how=how))) for name, how in beside.items()),
+        mean(f"{name}per kernel", summary(run, partial(lead, how="kernel"))),
+        mean(f"{name}sums without the layer just before", summary(run, partial(lead, how="skips"))),
     ]
+    others = beside_the_collapsed(run)
+    if others is not None:
+        findings.append(mean(f"{name}sums{OTHERS}", summary(others, sums)))
+    return findings
 
 
 def _channels(results: Results) -> list[Finding]:
@@ -107,12 +121,19 @@ def _channels(results: Results) -> list[Finding]:
         return [deciding]
     inputs = partial(unused_inputs, with_the_last=True)
     inner = partial(unused_inputs, with_the_last=False)
-    return [
+    findings = [
         deciding,
         mean("unused input channels", summary(run, inputs)),
         mean("unused input channels of the dense block alone", summary(run, inner)),
         mean("unused output channels", summary(run, unused_outputs)),
     ]
+    others = beside_the_collapsed(run)
+    if others is not None:
+        findings += [
+            mean(f"unused input channels{OTHERS}", summary(others, inputs)),
+            mean(f"unused output channels{OTHERS}", summary(others, unused_outputs)),
+        ]
+    return findings
 
 
 _PLACE = "Section 4.2, Figure 4"

@@ -46,9 +46,6 @@ More seeds may decide what is undecided with fewer than {ARTICLE_SEEDS}, the art
 is undecided with that many is left open by this study.
 """
 COLLAPSED_MARK = "\N{DAGGER}"
-COLLAPSED_NOTE = f"""\
-{COLLAPSED_MARK} All networks behind this verdict collapsed: each has one answer for all images.
-"""
 
 # With more numbers than one for each task, the cell has the verdict alone.
 VALUES_IN_A_CELL = 2
@@ -62,13 +59,13 @@ class Decision:
         claim: the claim.
         protocol: one of `PROTOCOLS`.
         findings: the numbers that decide it, and those that are told beside.
-        collapsed: all networks behind them give the same answer for every image.
+        collapsed: how many of the networks behind them give the same answer for every image.
     """
 
     claim: Claim
     protocol: str
     findings: list[Finding]
-    collapsed: bool = False
+    collapsed: int = 0
 
     @property
     def deciding(self) -> list[Finding]:
@@ -99,16 +96,18 @@ def rows(project: Path) -> list[Decision]:
             claim,
             protocol,
             claim.decide(results[protocol]),
-            _on_collapsed_networks(claim, results[protocol]),
+            _collapsed_networks(claim, results[protocol]),
         )
         for claim in CLAIMS
         for protocol in PROTOCOLS
     ]
 
 
-def _on_collapsed_networks(claim: Claim, results: Results) -> bool:
+def _collapsed_networks(claim: Claim, results: Results) -> int:
     run = results.densenet
-    return claim in densenet.CLAIMS and run is not None and bool(densenet.collapsed(run).all())
+    if run is None or claim not in densenet.CLAIMS:
+        return 0
+    return int(densenet.collapsed(run).sum())
 
 
 def as_csv(table: Sequence[Decision]) -> str:
@@ -180,7 +179,7 @@ def as_markdown(table: Sequence[Decision]) -> str:
         "# Claims",
         "",
         NOTES,
-        *([COLLAPSED_NOTE] if any(decision.collapsed for decision in table) else []),
+        *_mark_explained(table),
         f"| # | Claim | Supported if | {' | '.join(p.capitalize() for p in PROTOCOLS)} |",
         f"|---|---|---|{'---|' * len(PROTOCOLS)}",
     ]
@@ -193,6 +192,21 @@ def as_markdown(table: Sequence[Decision]) -> str:
     for decisions in by_claim:
         lines += [*_details(decisions), ""]
     return "\n".join(lines)
+
+
+def _mark_explained(table: Sequence[Decision]) -> list[str]:
+    counts = dict.fromkeys(
+        (f"all {one.seeds}" if one.collapsed == one.seeds else f"{one.collapsed} of {one.seeds}")
+        + f" under `{one.protocol}`"
+        for one in table
+        if one.collapsed
+    )
+    if not counts:
+        return []
+    return [
+        f"{COLLAPSED_MARK} Networks behind this verdict collapsed to one answer for all images: "
+        f"{', '.join(counts)}.\n"
+    ]
 
 
 def _cell(decision: Decision) -> str:

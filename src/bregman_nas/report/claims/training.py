@@ -17,7 +17,7 @@ from bregman_nas.report.claims.claim import (
     mean,
 )
 from bregman_nas.report.claims.results import LAYERS, Results, diverged, summary
-from bregman_nas.report.read import NETWORKS, PIXELS, TASKS, Array, Run, rows_by_layer
+from bregman_nas.report.read import NETWORKS, PIXELS, TASKS, Array, Run, depth, rows_by_layer
 from bregman_nas.report.statistics import Summary, summarize
 
 # "The lower loss", and "more than one order of magnitude".
@@ -104,12 +104,23 @@ def _additions(results: Results) -> list[Finding]:
             deciding.append(mean(f"{network}, {task}", share, above(HALF), share=True))
             if switches is not None:
                 beside.append(mean(f"{network}, {task}, switches in a seed", switches))
-    share, switches = _share_of_additions(results.densenet)
+    share, switches = _share_of_additions(_with_switches(results.densenet))
+    if switches is not None and switches.seeds:
+        beside.append(mean("DenseNet, kernels (seeds with switches)", share, share=True))
+    _, switches = _share_of_additions(results.densenet)
     if switches is not None:
-        if switches.mean:  # else there is no share of them
-            beside.append(mean("DenseNet, kernels", share, share=True))
         beside.append(mean("DenseNet, switches in a seed", switches))
     return [*deciding, *beside]
+
+
+def _with_switches(run: Run | None) -> Run | None:
+    """The converged seeds in which anything switched: of nothing there is no share."""
+    switches = None if run is None else _switches(run)
+    if run is None or switches is None:
+        return None
+    on, off = switches
+    moved = run.converged["seed"][on + off > 0]
+    return run.only(run.seeds["seed"].isin(moved).to_numpy())
 
 
 def _share_of_additions(run: Run | None) -> tuple[Summary | None, Summary | None]:
@@ -128,7 +139,8 @@ def _rows(run: Run, kind: str) -> Array:
     return rows_by_layer(run.converged, kind)
 
 
-def _active_share(run: Run) -> Array:
+def active_share_of(run: Run) -> Array:
+    """`active_share` over all layers, [converged seeds]."""
     return active_share(_rows(run, "width").sum(1), _rows(run, "living").sum(1))
 
 
@@ -136,8 +148,9 @@ def _active_share_of_layer(run: Run, layer: int) -> Array:
     return active_share(_rows(run, "width")[:, layer - 1], _rows(run, "living")[:, layer - 1])
 
 
-def _dead_share(run: Run) -> Array:
-    share: Array = 1 - _rows(run, "living").sum(1) / (LAYERS * PIXELS)
+def dead_share(run: Run) -> Array:
+    """The share of the rows of all layers that are dead, [converged seeds]."""
+    share: Array = 1 - _rows(run, "living").sum(1) / (depth(run.seeds) * PIXELS)
     return share
 
 
@@ -148,13 +161,13 @@ def _living(results: Results) -> list[Finding]:
             run = results.restoration(network, task)
             name = f"{network}, {task}"
             rule = at_least(ALL_LIVING, NOT_ALL_LIVING)
-            deciding.append(mean(name, summary(run, _active_share), rule, share=True))
+            deciding.append(mean(name, summary(run, active_share_of), rule, share=True))
             if run is None:
                 continue
             for layer in range(1, LAYERS + 1):
                 share = summary(run, partial(_active_share_of_layer, layer=layer))
                 beside.append(mean(f"{name}, layer {layer}", share, share=True))
-            dead = summary(run, _dead_share)
+            dead = summary(run, dead_share)
             beside.append(mean(f"{name}, dead rows among all", dead, share=True))
     return [*deciding, *beside]
 

@@ -1,30 +1,41 @@
 """The ablation's table and what can be said of it, from `results/ablation.json`."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS
 from bregman_nas.report.paper.missing import entry, read_json
+from bregman_nas.report.paper.schedule import first_changes
 from bregman_nas.report.paper.words import DASH, interval, mean_std, signed
+from bregman_nas.report.read import Run
 
 MADE_BY = "bregman-nas ablation"
 # What the table shows of each run beside the loss, and with how many digits.
 SHAPE = {"coding_width": 0, "skips_on": 1, "largest_skip": 2}
 # What the text says of the changes.
-TOLD = {"ten_mse": ("the loss", 5), "coding_width": ("the width of the narrowest hidden layer", 1)}
+TOLD = {
+    "ten_mse": ("the loss", 5),
+    "coding_width": ("the width of the narrowest hidden layer", 1),
+    "skips_on": ("the number of skips that are not zero", 1),
+    "largest_skip": ("the largest skip", 2),
+}
 
 
-def ablation(path: Path) -> dict[str, Any] | None:
+def ablation(path: Path, runs_made: Mapping[str, Run]) -> dict[str, Any] | None:
     """Experiment, epoch, and a line for each run; None as long as no choice has been changed.
 
     Args:
         path: of results/ablation.json, which need not be there.
+        runs_made: the protocols' own runs, by name.
 
     Returns:
         `pairs`: the fewest and the most pairs of seeds that a difference rests on, as text, and
-        `enough`, whether any has the `ENOUGH_SEEDS` of an interval. `still`: the changes that
-        change no seed's loss at all, in any digit. `told`: for each of `TOLD` its
+        `enough`, whether any has the `ENOUGH_SEEDS` of an interval. `changes`: what is changed, by
+        protocol. `still`: the changes that change no seed's loss at all, in any digit. `first`: the
+        first epoch in which a schedule changed the learning rate in the protocols' own runs, if
+        that was after the epoch of the ablation. `told`: for each of `TOLD` that was measured its
         name, how many differences have an interval, and those whose interval excludes zero.
 
     Raises:
@@ -41,20 +52,41 @@ def ablation(path: Path) -> dict[str, Any] | None:
         return None
     pairs = [_pairs(run["measures"]["ten_mse"]["difference"]) for run in changed]
     least, most = min(pairs), max(pairs)
+    experiment = entry(content, path, MADE_BY, "experiment")
+    epoch = entry(content, path, MADE_BY, "epoch")
+    changes: dict[str, list[str]] = {}
+    for run in changed:
+        changes.setdefault(run["protocol"], []).append(run["words"])
     return {
-        "experiment": entry(content, path, MADE_BY, "experiment"),
-        "epoch": str(entry(content, path, MADE_BY, "epoch")),
+        "experiment": experiment,
+        "epoch": str(epoch),
+        "changes": changes,
         "rows": [_row(run, path) for run in runs.values()],
         "pairs": str(least) if least == most else f"{least} to {most}",
         "one": least == most == 1,
         "still": [
-            {"protocol": run["protocol"], "words": run["words"]}
+            {
+                "protocol": run["protocol"],
+                "words": run["words"],
+                "schedule": "schedule" in run["change"],
+            }
             for run in changed
             if _changes_nothing(run["measures"]["ten_mse"]["difference"])
         ],
+        "first": _first_change(
+            [run for name, run in runs_made.items() if name.endswith(f"-{experiment}")], epoch
+        ),
         "enough": most >= ENOUGH_SEEDS,
-        "told": [_told(changed, path, measure) for measure in TOLD],
+        "told": [
+            _told(changed, path, measure) for measure in TOLD if measure in changed[0]["measures"]
+        ],
     }
+
+
+def _first_change(runs: list[Run], epoch: int) -> str | None:
+    """The first epoch with another learning rate, if there is one and it is after `epoch`."""
+    first = min((change for run in runs for change in first_changes(run)), default=0)
+    return str(first) if first > epoch else None
 
 
 def _pairs(difference: dict[str, Any] | None) -> int:
@@ -94,8 +126,9 @@ def _row(run: dict[str, Any], path: Path) -> list[str]:
     cells = [run["protocol"], run["words"]]
     if run["measures"] is None:
         return [*cells, "not run", *[""] * (3 + len(SHAPE))]
-    measures = {key: entry(run, path, MADE_BY, "measures", key) for key in ("ten_mse", *SHAPE)}
-    loss = measures["ten_mse"]
+    # What a network does not have, such as skips, is not measured.
+    measures = entry(run, path, MADE_BY, "measures")
+    loss = entry(run, path, MADE_BY, "measures", "ten_mse")
     apart = loss["difference"]
     difference = "" if apart is None else _difference(apart)
     return [
@@ -103,7 +136,10 @@ def _row(run: dict[str, Any], path: Path) -> list[str]:
         str(loss["seeds"]),
         mean_std(loss, 5),
         difference,
-        *(mean_std(measures[key], digits) for key, digits in SHAPE.items()),
+        *(
+            mean_std(measures[key], digits) if key in measures else DASH
+            for key, digits in SHAPE.items()
+        ),
         _places(entry(run, path, MADE_BY, "by_seed")),
     ]
 

@@ -52,7 +52,8 @@ def architectures(runs: dict[str, Run]) -> dict[str, Any]:
     Returns:
         `tasks`: for each task the measures with the difference of the protocols (`authors` less
         `paper`, Welch), and by protocol `seeds` and in how many of them each hidden layer is the
-        narrowest. `apart`: the measures whose interval excludes zero on each task.
+        narrowest. `apart`: the measures whose interval excludes zero on each task. `compared`:
+        whether both protocols have been run on each task.
     """
     tasks = {
         task: _of_task({p: runs.get(f"{p}-residual-{task}") for p in PROTOCOLS}) for task in TASKS
@@ -60,7 +61,8 @@ def architectures(runs: dict[str, Run]) -> dict[str, Any]:
     apart = [
         name for name in MEASURES if all(one["measures"][name]["apart"] for one in tasks.values())
     ]
-    return {"tasks": tasks, "apart": apart}
+    compared = all(None not in one["seeds"].values() for one in tasks.values())
+    return {"tasks": tasks, "apart": apart, "compared": compared}
 
 
 def _of_task(runs: dict[str, Run | None]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ MADE_BY = "bregman-nas search"
 def cost(project: Path, runs: dict[str, list[int]]) -> dict[str, Any]:
     """Hours in all, minutes of a search for each run, and on what.
 
+    Seeds in lockstep share the time of their batch evenly; `lockstep` says whether there are any.
+
     Args:
         project: the repository.
         runs: the seeds of each run that has any; each has its record in
@@ -21,7 +23,7 @@ def cost(project: Path, runs: dict[str, list[int]]) -> dict[str, Any]:
         PaperError: if a record is missing or does not say how long it took.
     """
     by_run, machines, versions = [], set(), set()
-    total = 0.0
+    total, lockstep = 0.0, False
     for run, seeds in runs.items():
         minutes = []
         for seed in seeds:
@@ -32,7 +34,9 @@ def cost(project: Path, runs: dict[str, list[int]]) -> dict[str, Any]:
                 entry(told, path, f"{MADE_BY} {run}", key)
                 for key in ("seconds", "host", "versions")
             )
-            minutes.append(seconds / 60)
+            batch = told.get("in_lockstep")
+            lockstep |= batch is not None
+            minutes.append(seconds / 60 / (len(batch) if batch else 1))
             machines.add((host["processor"], host["device"]))
             versions.add(version["torch"])
         total += sum(minutes)
@@ -50,5 +54,6 @@ def cost(project: Path, runs: dict[str, list[int]]) -> dict[str, Any]:
         "hours": f"{total / 60:.1f}",
         "machines": [f"{processor} ({device})" for processor, device in sorted(machines)],
         "torch": sorted(versions),
+        "lockstep": lockstep,
         "runs": by_run,
     }

@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from bregman_nas.report.claims.densenet import CHANCE, collapsed
+from bregman_nas.report.claims.densenet import (
+    CHANCE,
+    beside_the_collapsed,
+    collapsed,
+    lead,
+    unused_inputs,
+    unused_outputs,
+)
 from bregman_nas.report.claims.results import Flags
 from bregman_nas.report.paper.words import DASH
 from bregman_nas.report.read import Array, Run
@@ -18,16 +25,18 @@ TOLERANCE = 1e-6
 def densenet(run: Run) -> dict[str, Any]:
     """Seeds and accuracies; of the collapsed seeds, what their records and history say.
 
-    `cut`: those without a chain of active kernels from the image to the last convolution, though
-    none was switched on or off in the run, so that there was none from the start on. `equal`:
-    those whose loss is that of equal logits; `since`: the epoch by whose end all of these had it
-    for good.
+    `still`: those in which no kernel was switched on or off. `cut`: those of them without a chain
+    of active kernels from the image to the last convolution, so that there was none from the start
+    on. `equal`: those whose loss is that of equal logits; `since`: the epoch by whose end all of
+    these had it for good. `others`: what the networks are like that did not collapse, if some did;
+    else None.
     """
     seeds = run.seeds.set_index("seed")
     lost = [int(seed) for seed in seeds.index[collapsed(run)]]
     equal = [seed for seed in lost if _is_equal(seeds["test_loss"][seed])]
     switches = _switches(run)
     still = [seed for seed in lost if switches[seed] == 0]
+    others = beside_the_collapsed(run)
     chain = dict(zip(run.converged["seed"], reaches_the_end(run.kernel_norms), strict=True))
     return {
         "seeds": str(len(seeds)),
@@ -36,12 +45,28 @@ def densenet(run: Run) -> dict[str, Any]:
         "all_collapsed": len(lost) == len(seeds),
         "accuracy": _range(run.converged["test_accuracy"].to_numpy(float)),
         "chance": f"{CHANCE:.0%}",
+        "still": str(len(still)),
         "cut": str(sum(not chain[seed] for seed in still)),
         "equal": str(len(equal)),
         "any_equal": len(equal) > 0,
         "all_equal": len(equal) == len(lost),
         "since": str(max((_since(run, seed) for seed in equal), default=0)),
+        "others": None if others is None or others.converged.empty else _others(others),
     }
+
+
+def _others(run: Run) -> dict[str, str]:
+    return {
+        "accuracy": _range(run.converged["test_accuracy"].to_numpy(float)),
+        "lead": _range(lead(run, "sum")),
+        "unused_inputs": _counts(unused_inputs(run, with_the_last=True)),
+        "unused_outputs": _counts(unused_outputs(run)),
+    }
+
+
+def _counts(numbers: Array) -> str:
+    low, high = f"{numbers.min():.0f}", f"{numbers.max():.0f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def reaches_the_end(norms: list[Array]) -> Flags:

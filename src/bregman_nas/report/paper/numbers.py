@@ -9,7 +9,7 @@ import numpy as np
 
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, HALF, Verdict, share_of_seeds
 from bregman_nas.report.claims.table import COLLAPSED_MARK
-from bregman_nas.report.claims.training import ALL_LIVING
+from bregman_nas.report.claims.training import ALL_LIVING, active_share_of, dead_share
 from bregman_nas.report.claims.widths import has_autoencoder_shape
 from bregman_nas.report.paper.ablation import ablation
 from bregman_nas.report.paper.architectures import architectures, zero_skips
@@ -83,7 +83,7 @@ def collect(project: Path) -> dict[str, Any]:
             "nearly_all": f"{ALL_LIVING:.0%}",
         },
         "widths": [_widths(name, run) for name, run in restoration.items()],
-        "dead": {"range": _range_of(restoration, _dead_share)},
+        "dead": {"range": _range_of(restoration, dead_share)},
         "effective": {
             "range": _range_of(restoration, _effective_share),
             "all": all((_effective_share(run) == 1).all() for run in restoration.values()),
@@ -93,7 +93,7 @@ def collect(project: Path) -> dict[str, Any]:
         "cost": cost(project, {name: _numbers(run) for name, run in runs.items()}),
         "pixels": _pixels(project),
         "choices": read_choices(project / "docs" / "choices.md"),
-        "ablation": ablation(project / "results" / "ablation.json"),
+        "ablation": ablation(project / "results" / "ablation.json", restoration),
     }
 
 
@@ -118,7 +118,6 @@ def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "sample": settings.data.source == "sample",
         "learning_rate": f"{settings.optimizer.learning_rate:g}",
-        "betas": [f"{beta:g}" for beta in settings.optimizer.betas],
         "delta": f"{settings.optimizer.delta:g}",
         "batch_size": str(settings.batch_size),
         "mu": _all_of(e.mu for e in perceptrons),
@@ -128,9 +127,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "blur_size": _all_of(blur.size for blur in blurs),
         "blur_std": _all_of(blur.std for blur in blurs),
         "epochs": _all_of(e.epochs for e in perceptrons),
-        "densenet_mu": _all_of(e.mu for e in densenets),
         "densenet_density": _all_of(100 * e.density for e in densenets),
-        "densenet_growth": _all_of(e.growth for e in densenets),
         "skip_threshold": {p: f"{settings.protocols[p].skip_threshold:g}" for p in PROTOCOLS},
         "relu_logits": {p: settings.protocols[p].logits == "relu" for p in PROTOCOLS},
         "rows": str(PIXELS),
@@ -178,7 +175,9 @@ def _decision(decision: dict[str, Any], path: Path) -> dict[str, Any]:
     return {
         "verdict": decision["verdict"],
         "seeds": None if seeds is None else str(seeds),
-        "few": decision["verdict"] == Verdict.UNDECIDED and (seeds or 0) < ARTICLE_SEEDS,
+        "few": decision["verdict"] == Verdict.UNDECIDED
+        and seeds is not None
+        and seeds < ARTICLE_SEEDS,
         "collapsed": entry(decision, path, MADE_BY, "collapsed"),
         "range": _span(values),
         "counts": {str(verdict): str(counts[verdict]) for verdict in Verdict},
@@ -208,7 +207,7 @@ def _span(values: list[float]) -> str:
 def _verdicts(claims: list[dict[str, Any]], protocol: str) -> dict[str, list[str]]:
     """The numbers of the article's claims by verdict, and which of the undecided have few seeds.
 
-    Marked are those on networks that all collapsed.
+    Marked are those on networks of which some collapsed.
     """
     articles = [(claim["number"], claim[protocol]) for claim in claims if claim["number"] != OURS]
 
@@ -243,8 +242,8 @@ def _widths(name: str, run: Run) -> dict[str, Any]:
     kinds = {k: rows_by_layer(run.converged, k) for k in ("width", "effective", "living")}
     shares = {
         "effective_share": _effective_share(run),
-        "active_share": _active_share(run),
-        "dead_share": _dead_share(run),
+        "active_share": active_share_of(run),
+        "dead_share": dead_share(run),
     }
     protocol, _, experiment = name.partition("-")
     network, _, task = experiment.partition("-")
@@ -269,15 +268,6 @@ def _rows(run: Run, kind: str) -> Array:
 def _effective_share(run: Run) -> Array:
     width = _rows(run, "width")
     return _rows(run, "effective") / np.where(width > 0, width, 1)
-
-
-def _active_share(run: Run) -> Array:
-    living = _rows(run, "living")
-    return _rows(run, "width") / np.where(living > 0, living, 1)
-
-
-def _dead_share(run: Run) -> Array:
-    return 1 - _rows(run, "living") / (depth(run.seeds) * PIXELS)
 
 
 def _range_of(runs: dict[str, Run], share: Callable[[Run], Array]) -> str:

@@ -29,7 +29,7 @@ def signed(value: float, digits: int) -> str:
 
 
 def probability(p: float) -> str:
-    """Four decimals: what lies near a level can be told from it."""
+    """Four decimals."""
     return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
