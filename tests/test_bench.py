@@ -35,6 +35,8 @@ def test_measures_early_and_late_moments(
     assert measured["stretches"][-1]["active"] == active
     assert 0 < measured["seconds"]["products"] < measured["seconds"]["compact"]
     assert measured["throughput"] > 0
+    assert 0 < measured["checkpoint_seconds"] < 60
+    assert not list((project / "checkpoints").glob("tmp*"))
     assert f"| {run} | 0 |" in report([measured])
 
 

@@ -9,7 +9,8 @@ die early and fast, later slowly, so that a straight line between two moments li
 (A textbook step takes the same time whatever is on: its state is that of the start.)
 
 Beside the ratio stands its bound: what it would be if the compact trainer did nothing but its
-matrix products and convolutions, in the library that torch has for them.
+matrix products and convolutions, in the library that torch has for them. What checkpoints cost is
+the share of the time between two that writing one takes, early, when they are largest.
 """
 
 import json
@@ -37,7 +38,13 @@ from bregman_nas.search import densenet, mlp
 from bregman_nas.search.checkpoint import Checkpoints, write_atomically
 from bregman_nas.search.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.schedule import LearningRate
-from bregman_nas.search.seed import Job, host, release_inputs, searcher
+from bregman_nas.search.seed import (
+    SECONDS_BETWEEN_CHECKPOINTS,
+    Job,
+    host,
+    release_inputs,
+    searcher,
+)
 from bregman_nas.settings import Run
 
 BATCHES = 12
@@ -82,7 +89,8 @@ def measure(
         seed: of the search at whose moments the trainers are compared.
 
     Returns:
-        The stretches, seconds and ratio over all epochs, throughput and peak memory of a worker.
+        The stretches, seconds and ratio over all epochs, throughput, and of a worker its peak
+        memory and the seconds that a checkpoint takes.
     """
     torch.set_num_threads(1)
     stretches, steps = _stretches(run, project, last_trained, seed)
@@ -90,7 +98,7 @@ def measure(
     names = ("compact", "textbook", "products")
     seconds = {name: _whole(stretches, name, epochs) * steps for name in names}
     workers = os.cpu_count() or 1
-    (alone, _), *_ = _side_by_side(run, project, seed, 1)
+    ((alone, _, _),) = _side_by_side(run, project, seed, 1)
     together = _side_by_side(run, project, seed, workers)
     return {
         "run": run.name,
@@ -102,8 +110,9 @@ def measure(
         "ratio_bound": seconds["textbook"] / seconds["products"],
         "stretches": [stretch._asdict() for stretch in stretches],
         "workers": workers,
-        "throughput": sum(alone / seconds for seconds, _ in together),
-        "peak_memory_mib": max(memory for _, memory in together),
+        "throughput": sum(alone / seconds for seconds, _, _ in together),
+        "peak_memory_mib": max(memory for _, memory, _ in together),
+        "checkpoint_seconds": max(seconds for _, _, seconds in together),
     }
 
 
@@ -208,8 +217,8 @@ def _whole(stretches: Sequence[Stretch], name: str, epochs: int) -> float:
     return float(np.interp(np.arange(epochs) + 0.5, at, step).sum())
 
 
-def _side_by_side(run: Run, project: Path, seed: int, workers: int) -> list[tuple[float, float]]:
-    """Seconds of a step and peak memory in MiB of each of some workers at the same time.
+def _side_by_side(run: Run, project: Path, seed: int, workers: int) -> list[tuple[float, ...]]:
+    """Of each of some workers at the same time what `_worker` measures.
 
     All search the same seed: how fast they are then differs by nothing but their number.
     """
@@ -219,7 +228,8 @@ def _side_by_side(run: Run, project: Path, seed: int, workers: int) -> list[tupl
         return list(pool.map(_worker, [run] * workers, [project] * workers, [seed] * workers))
 
 
-def _worker(run: Run, project: Path, seed: int) -> tuple[float, float]:
+def _worker(run: Run, project: Path, seed: int) -> tuple[float, float, float]:
+    """Median seconds of a step, peak memory in MiB, and seconds of writing a checkpoint."""
     torch.set_num_threads(1)
     search = searcher(run, load(run.experiment.dataset, run.source, project), seed)
     examples, batches = _epoch(run, search, seed, 0)
@@ -236,12 +246,17 @@ def _worker(run: Run, project: Path, seed: int) -> tuple[float, float]:
     # What a search does besides takes memory too.
     search.end_epoch(rate)
     search.observe(rate)
-    with tempfile.TemporaryDirectory() as folder:
-        Checkpoints(Path(folder), "", print).save({"searcher": search.state_dict()})
+    workspaces = project / "checkpoints"  # not the folder for temporary files: it may be in memory
+    workspaces.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workspaces) as folder:
+        checkpoints = Checkpoints(Path(folder), "", print)
+        start = time.perf_counter()
+        checkpoints.save({"searcher": search.state_dict()})
+        saving = time.perf_counter() - start
     del examples
     release_inputs(search)
     search.result()
-    return statistics.median(times), peak_memory_mib()
+    return statistics.median(times), peak_memory_mib(), saving
 
 
 def peak_memory_mib() -> float:
@@ -281,8 +296,9 @@ def report(measured: Sequence[dict[str, Any]]) -> str:
     """A Markdown table, one line a run."""
     lines = [
         "| run | seed | textbook | compact | ratio | if products alone | step, first epoch "
-        "| step, last measured | side by side | throughput | peak memory |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| step, last measured | side by side | throughput | peak memory "
+        "| checkpoints |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in measured:
         first, last = one["stretches"][0], one["stretches"][-1]
@@ -299,6 +315,7 @@ def report(measured: Sequence[dict[str, Any]]) -> str:
             str(one["workers"]),
             f"{one['throughput']:.2f}",
             f"{one['peak_memory_mib'] * 2**20 / 1e9:.2f} GB",
+            f"{one['checkpoint_seconds'] / SECONDS_BETWEEN_CHECKPOINTS:.1%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

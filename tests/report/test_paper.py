@@ -24,8 +24,9 @@ from bregman_nas.report.paper.missing import PaperError
 from bregman_nas.report.paper.numbers import collect
 from bregman_nas.report.paper.schedule import schedule
 from bregman_nas.report.paper.siblings import unlike_siblings
-from bregman_nas.report.paper.words import interval, number
+from bregman_nas.report.paper.words import interval
 from bregman_nas.report.read import TASKS, Run, read_run, skip_names
+from bregman_nas.report.words import number
 
 PROJECT = Path(__file__).resolve().parents[2]
 VERDICTS = ("supported", "contradicted", "undecided", "not run")

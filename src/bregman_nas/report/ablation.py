@@ -16,6 +16,7 @@ from bregman_nas.report.claims.widths import LINEAR_R2, coding_layers, rises_lin
 from bregman_nas.report.read import depth, read_table, rows_by_layer, skip_names, skips
 from bregman_nas.report.statistics import Summary, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT, NOT_RUN, UNDEFINED
+from bregman_nas.report.words import signed
 from bregman_nas.settings import ABLATION, Ablation, Variant
 
 NOTES = """\
@@ -353,8 +354,8 @@ def _paired(row: Row, name: str, digits: int) -> list[str]:
         return [UNDEFINED, UNDEFINED]
     interval = UNDEFINED
     if difference.low is not None and difference.high is not None:
-        interval = f"{_signed(difference.low, digits)} to {_signed(difference.high, digits)}"
-    mean = UNDEFINED if difference.mean is None else _signed(difference.mean, digits)
+        interval = f"{signed(difference.low, digits)} to {signed(difference.high, digits)}"
+    mean = UNDEFINED if difference.mean is None else signed(difference.mean, digits)
     spread = "" if difference.std is None else f" ({difference.std:.{digits}f})"
     return [f"{mean}{spread}", interval]
 
@@ -372,7 +373,3 @@ def _mean(summary: Summary | None, digits: int) -> str:
         return UNDEFINED
     spread = UNDEFINED if summary.std is None else f"{summary.std:.{digits}f}"
     return f"{summary.mean:.{digits}f} ({spread})"
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from bregman_nas.report.read import NETWORKS, PROTOCOLS, TASKS, Run, read_run
 from bregman_nas.report.statistics import Reference, Summary, Welch, summarize, welch
+from bregman_nas.report.words import probability
 
 # The article's losses are sums over ten test batches of their mean squared error per pixel.
 ARTICLE_UNIT = 10
@@ -223,7 +224,7 @@ def _detailed_latex_cells(row: Row) -> list[str]:
         _mean_std(row.mse.mean, row.mse.std, 6),
         _mean_std(row.ten_mse.mean, row.ten_mse.std, 5),
         _interval(row.ten_mse, 5),
-        UNDEFINED if row.welch is None else _probability(row.welch.p).replace("< ", "$<$ "),
+        UNDEFINED if row.welch is None else probability(row.welch.p).replace("< ", "$<$ "),
     ]
 
 
@@ -310,7 +311,7 @@ def _detailed_cells(row: Row) -> list[str]:
         return [*cells, "", ""]
     if row.welch is None:
         return [*cells, UNDEFINED, UNDEFINED]
-    return [*cells, f"{row.welch.t:.2f}", _probability(row.welch.p)]
+    return [*cells, f"{row.welch.t:.2f}", probability(row.welch.p)]
 
 
 def _compact_cells(table: Sequence[Row], answer: str) -> list[str]:
@@ -349,10 +350,6 @@ def _interval(summary: Summary, digits: int) -> str:
 
 def _decimal(value: float | None, digits: int) -> str:
     return UNDEFINED if value is None else f"{value:.{digits}f}"
-
-
-def _probability(p: float) -> str:
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def _latex_line(table: Sequence[Row], answer: str) -> str:

@@ -20,6 +20,7 @@ from bregman_nas.report.claims.claim import (
 from bregman_nas.report.claims.results import Results, read_results
 from bregman_nas.report.read import PROTOCOLS
 from bregman_nas.report.table1 import ARTICLE_SEEDS, UNDEFINED
+from bregman_nas.report.words import number
 
 CLAIMS = sorted(
     [*widths.CLAIMS, *skips.CLAIMS, *training.CLAIMS, *densenet.CLAIMS],
@@ -215,7 +216,7 @@ def _cell(decision: Decision) -> str:
     words = f"**{decision.verdict}**{_mark(decision)}"
     values = [finding.value for finding in decision.deciding if finding.value is not None]
     if values and len(decision.deciding) <= VALUES_IN_A_CELL:
-        words += f": {'; '.join(map(_number, values))}"
+        words += f": {'; '.join(map(number, values))}"
     return f"{words} (n = {decision.seeds})" if decision.seeds is not None else words
 
 
@@ -269,7 +270,7 @@ def _in_words(finding: Finding) -> str:
     if finding.value is not None:
         parts.append(_mean_std(finding))
     if finding.low is not None and finding.high is not None:
-        parts.append(f"interval {_number(finding.low)} to {_number(finding.high)}")
+        parts.append(f"interval {number(finding.low)} to {number(finding.high)}")
     if finding.seeds is not None:
         diverged = f", {finding.diverged} diverged" if finding.diverged else ""
         parts.append(f"{finding.seeds} {'seed' if finding.seeds == 1 else 'seeds'}{diverged}")
@@ -279,10 +280,5 @@ def _in_words(finding: Finding) -> str:
 def _mean_std(finding: Finding) -> str:
     if finding.value is None:
         return UNDEFINED
-    spread = "" if finding.std is None else f" ({_number(finding.std)})"
-    return f"{_number(finding.value)}{spread}"
-
-
-def _number(value: float) -> str:
-    """Three digits that mean something, without exponents for numbers of rows."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    spread = "" if finding.std is None else f" ({number(finding.std)})"
+    return f"{number(finding.value)}{spread}"

@@ -8,8 +8,9 @@ from typing import Any
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS
 from bregman_nas.report.paper.missing import entry, read_json
 from bregman_nas.report.paper.schedule import first_changes
-from bregman_nas.report.paper.words import DASH, interval, mean_std, signed
+from bregman_nas.report.paper.words import interval, mean_std
 from bregman_nas.report.read import Run
+from bregman_nas.report.words import DASH, signed
 
 MADE_BY = "bregman-nas ablation"
 # What the table shows of each run beside the loss, and with how many digits.

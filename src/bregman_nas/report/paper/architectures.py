@@ -8,10 +8,11 @@ import numpy as np
 
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, above, difference
 from bregman_nas.report.claims.widths import coding_layers
-from bregman_nas.report.paper.words import DASH, interval, mean_std, signed
+from bregman_nas.report.paper.words import interval, mean_std
 from bregman_nas.report.read import PROTOCOLS, TASKS, Array, Run, depth, rows_by_layer, skip_names
 from bregman_nas.report.statistics import Summary, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
+from bregman_nas.report.words import DASH, signed
 
 
 def _loss(run: Run) -> Array:

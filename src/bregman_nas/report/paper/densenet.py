@@ -14,8 +14,8 @@ from bregman_nas.report.claims.densenet import (
     unused_outputs,
 )
 from bregman_nas.report.claims.results import Flags
-from bregman_nas.report.paper.words import DASH
 from bregman_nas.report.read import Array, Run
+from bregman_nas.report.words import DASH
 
 # The loss of ten logits that are all equal, such as ten zeros.
 EQUAL_LOGITS = math.log(10)

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bregman_nas.report.paper.missing import entry, read_json
-from bregman_nas.report.paper.words import DASH, interval, mean_std, probability
+from bregman_nas.report.paper.words import interval, mean_std
 from bregman_nas.report.read import NETWORKS, PROTOCOLS, TASKS
 from bregman_nas.report.table1 import ANSWERS, BASELINES
+from bregman_nas.report.words import DASH, probability
 
 MADE_BY = "bregman-nas aggregate"
 # Welch's test tells two means apart.

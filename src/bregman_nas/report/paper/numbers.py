@@ -20,7 +20,6 @@ from bregman_nas.report.paper.losses import losses
 from bregman_nas.report.paper.missing import PaperError, entry, read_json
 from bregman_nas.report.paper.schedule import schedule
 from bregman_nas.report.paper.siblings import unlike_siblings
-from bregman_nas.report.paper.words import DASH, number
 from bregman_nas.report.read import (
     DENSENET,
     NETWORKS,
@@ -36,6 +35,7 @@ from bregman_nas.report.read import (
 )
 from bregman_nas.report.statistics import summarize
 from bregman_nas.report.table1 import ARTICLE_SEEDS
+from bregman_nas.report.words import DASH, number
 from bregman_nas.settings import DenseNetExperiment, MLPExperiment, Settings, load_settings
 
 MADE_BY = "bregman-nas aggregate"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bregman_nas.report.paper.words import DASH
 from bregman_nas.report.read import PROTOCOLS, Run
+from bregman_nas.report.words import DASH
 
 
 def schedule(runs: Mapping[str, Run]) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bregman_nas.report.paper.words import probability
 from bregman_nas.report.read import Run
 from bregman_nas.report.statistics import summarize, welch
 from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_UNIT
+from bregman_nas.report.words import probability
 
 # A seed is told of if its loss is more than so many times the median of its run.
 TIMES = 2.0
