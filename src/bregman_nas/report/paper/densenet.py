@@ -15,7 +15,7 @@ from bregman_nas.report.claims.densenet import (
 )
 from bregman_nas.report.claims.results import Flags
 from bregman_nas.report.read import Array, Run
-from bregman_nas.report.words import DASH
+from bregman_nas.report.words import DASH, with_minus
 
 # The loss of ten logits that are all equal, such as ten zeros.
 EQUAL_LOGITS = math.log(10)
@@ -87,7 +87,7 @@ def _range(shares: Array) -> str:
     if not len(shares):
         return DASH
     low, high = f"{100 * shares.min():.1f}%", f"{100 * shares.max():.1f}%"
-    return low if low == high else f"{low} to {high}"
+    return with_minus(low if low == high else f"{low} to {high}")
 
 
 def _is_equal(loss: float) -> bool:
