@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,22 +39,43 @@ def test_measures_early_and_late_moments(
     assert 0 < measured["checkpoint_seconds"] < 60
     assert not list((project / "checkpoints").glob("tmp*"))
     assert f"| {run} | 0 |" in report([measured])
+    table = write([measured], {"help": 0.25}, project, 0.0).with_suffix(".md").read_text("utf-8")
+    assert f"\n{report([measured])}\n\n- `help`: 0.25 s\n" in table
+
+
+def measured_of(run: str, seed: int, ratio: float = 2.0) -> dict[str, Any]:
+    """What `measure` returns, as far as it is written about."""
+    stretch = {"epoch": 0, "textbook": 0.04, "compact": 0.02}
+    return {
+        "run": run,
+        "seed": seed,
+        "ratio": ratio,
+        "ratio_bound": 3.0,
+        "seconds": {"textbook": 1200.0, "compact": 600.0},
+        "stretches": [stretch, {**stretch, "epoch": 30, "compact": 0.005}],
+        "workers": 2,
+        "throughput": 1.9,
+        "peak_memory_mib": 1000.0,
+        "checkpoint_seconds": 0.12,
+    }
 
 
 def test_keeps_what_was_measured_of_other_searches(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    write(
-        [{"run": "a", "seed": 0, "ratio": 1.0}, {"run": "a", "seed": 3}],
-        {"help": 0.1},
-        tmp_path,
-        0.0,
-    )
-    path = write([{"run": "a", "seed": 0, "ratio": 2.0}], {"help": 0.2}, tmp_path, 0.5)
+    first, other = measured_of("a", 0), measured_of("a", 3)
+    write([first, other], {"help": 0.1}, tmp_path, 0.0)
+    again = measured_of("a", 0, ratio=4.0)
+    path = write([again], {"help": 0.2}, tmp_path, 0.5)
     content = json.loads(path.read_text("utf-8"))
-    assert content["runs"] == [{"run": "a", "seed": 0, "ratio": 2.0}, {"run": "a", "seed": 3}]
+    assert content["runs"] == [again, other]
     assert content["start_up_seconds"] == {"help": 0.2}
     assert content["load_before"] == 0.5
+    table = path.with_suffix(".md").read_text("utf-8")
+    assert (
+        "| a | 0 | 20 min | 10.0 min | 4.0 | 3.0 | 40 \N{RIGHTWARDS ARROW} 20.0 ms "
+        "| 40 \N{RIGHTWARDS ARROW} 5.0 ms (after 30) | 2 | 1.90 | 1.05 GB | 0.2% |"
+    ) in table
 
     path.write_text(json.dumps({**content, "host": "another machine"}), "utf-8")
-    write([{"run": "b", "seed": 0}], {"help": 0.2}, tmp_path, 0.0)
-    assert json.loads(path.read_text("utf-8"))["runs"] == [{"run": "b", "seed": 0}]
+    write([measured_of("b", 0)], {"help": 0.2}, tmp_path, 0.0)
+    assert json.loads(path.read_text("utf-8"))["runs"] == [measured_of("b", 0)]

@@ -324,7 +324,7 @@ def report(measured: Sequence[dict[str, Any]]) -> str:
 def write(
     measured: Sequence[dict[str, Any]], starts: dict[str, float], project: Path, load: float
 ) -> Path:
-    """Write all numbers as JSON, with the machine that they were measured on.
+    """Write all numbers as JSON, with the machine that they were measured on, and as a table.
 
     What the file has of other runs and seeds stays if it is from a machine of the same kind.
 
@@ -345,7 +345,27 @@ def write(
         "runs": [searches[key] for key in sorted(searches)],
     }
     write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
+    write_atomically(path.with_suffix(".md"), as_markdown(content).encode())
     return path
+
+
+NOTES = """\
+One thread a search. *Textbook*, *compact*: time of a whole search, between the measured moments on
+a straight line. *Ratio*: the former divided by the latter; *if products alone*: what it would be if
+the compact trainer did nothing but its matrix products and convolutions. *Throughput*: of searches
+side by side, one alone is 1. *Memory*: the peak of a worker. *Checkpoints*: the share of the time
+between two that writing one takes at the start.
+"""
+
+
+def as_markdown(content: dict[str, Any]) -> str:
+    """What `write` writes as JSON, for readers."""
+    machine = content["host"]
+    starts = "".join(f"- `{name}`: {s:.2f} s\n" for name, s in content["start_up_seconds"].items())
+    return (
+        f"# Speed on {machine['processor']}, {machine['cores']} cores\n\n"
+        f"{NOTES}\n{report(content['runs'])}\n\n{starts}"
+    )
 
 
 def _written(path: Path, machine: dict[str, Any]) -> list[dict[str, Any]]:
