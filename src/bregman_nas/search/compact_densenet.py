@@ -160,11 +160,13 @@ class CompactDenseNet:
     def _forward(self, x: Tensor) -> _Pass:
         still, still_sums = self._still_maps(x)
         source = self._moving[0].nonzero()[:, 0]
-        maps = _convolve(x.permute(0, 2, 3, 1), self._theta_first[source])
+        # From an image with one channel torch makes maps in another order of memory, in which all
+        # that follows would be slower.
+        maps = _convolve(x.permute(0, 2, 3, 1), self._theta_first[source]).contiguous()
         sources, moving = [source], [maps]
         # What the moving channels of all later blocks are made of, before ReLU.
         rows = torch.cat(self._moving[1:]).nonzero()[:, 0]
-        sums = still_sums[..., rows] + _convolve(maps, self._theta[0][rows][:, source])
+        sums = _convolve(maps, self._theta[0][rows][:, source]).add_(still_sums[..., rows])
         for block in range(1, self.depth + 1):
             source = self._moving[block].nonzero()[:, 0]
             maps = torch.relu(sums[..., : len(source)])
@@ -247,8 +249,11 @@ class CompactDenseNet:
             channels = torch.cat([source[moving], still])
             if len(channels) > 0:
                 into = self._gradient_of_maps(block, readers, channels, outer)
-                into[..., : len(moving)] *= passed.moving[block].index_select(3, moving).sign()
-                into[..., len(moving) :] *= passed.still[block].index_select(3, still).sign()
+                fired = _pick_channels(passed.moving[block], moving)
+                if len(still) > 0:
+                    of_still = passed.still[block].index_select(3, still)
+                    fired = torch.cat([fired, of_still.expand(len(fired), -1, -1, -1)], dim=3)
+                into = torch.ops.aten.threshold_backward(into, fired, 0)
                 outer = torch.cat([into, outer], dim=3)
                 summed = torch.cat([into.sum(0, keepdim=True), summed], dim=3)
                 rows = torch.cat([channels + self._first_reader(block - 1), rows])
@@ -423,6 +428,11 @@ def _convolve(maps: Tensor, kernels: Tensor) -> Tensor:
     if 0 in kernels.shape:
         return maps.new_zeros(*maps.shape[:3], len(kernels))
     return functional.conv2d(maps.permute(0, 3, 1, 2), kernels, padding=1).permute(0, 2, 3, 1)
+
+
+def _pick_channels(maps: Tensor, channels: Tensor) -> Tensor:
+    """The given channels of maps, in ascending order; all of them without a copy."""
+    return maps if len(channels) == maps.shape[3] else maps.index_select(3, channels)
 
 
 def _kernel_gradient(maps: Tensor, outer: Tensor) -> Tensor:
