@@ -318,7 +318,7 @@ def test_a_change_that_changes_nothing() -> None:
 
 def test_when_the_schedule_acted(tmp_path: Path) -> None:
     def run(rates: Sequence[Sequence[float]]) -> Run:
-        made = Run(Path(), pd.DataFrame({"seed": range(len(rates))}))
+        made = Run(Path(), pd.DataFrame({"seed": range(len(rates)), "test_mse": 0.1}))
         lines = [
             {"seed": seed, "epoch": epoch, "learning_rate": rate}
             for seed, of_seed in enumerate(rates)
@@ -333,12 +333,22 @@ def test_when_the_schedule_acted(tmp_path: Path) -> None:
         "paper-a-b": run([[1, 1, 1, 1]]),
     }
     found = schedule(runs)
-    assert found["authors"] == {"searches": "3", "changed": "2", "any": True, "first": "3"}
+    assert found["authors"] == {
+        "searches": "3",
+        "changed": "2",
+        "any": True,
+        "first": "3",
+        "by_run": [
+            {"run": "authors-a-b", "changed": "1", "searches": "2"},
+            {"run": "authors-a-c", "changed": "1", "searches": "1"},
+        ],
+    }
     assert found["paper"] == {
         "searches": "1",
         "changed": "0",
         "any": False,
         "first": "\N{EN DASH}",
+        "by_run": [],
     }
 
 
@@ -434,7 +444,7 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
     assert found["rows"][1][:7] == ["paper", "initial_scale 5", "2", *line]
     assert found["rows"][1][-1] == "1 (2), 3 (1)"
     assert found["still"] == []
-    loss, width = found["told"]
+    loss, *shape = found["told"]
     assert loss == {
         "name": "the loss",
         "intervals": "1",
@@ -447,7 +457,7 @@ def test_the_ablation_is_shown_once_a_choice_was_changed(project: Path) -> None:
             }
         ],
     }
-    assert (width["intervals"], width["apart"]) == ("0", [])
+    assert [(one["intervals"], one["apart"]) for one in shape] == [("0", [])] * 3
     enough = build(project).read_bytes()
     assert enough != without
 
