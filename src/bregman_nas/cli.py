@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "export", help="write the small network of a finished search: PyTorch, safetensors, ONNX"
     )
     export.add_argument("run", metavar="RUN", help="<protocol>-<experiment> of params.yaml")
-    export.add_argument("--seed", type=_seed, default=0, metavar="K", help="default: 0")
+    export.add_argument("--seed", type=_whole_number, default=0, metavar="K", help="default: 0")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if needed")
     export.set_defaults(command=_export)
 
@@ -155,14 +155,14 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("runs", nargs="*", metavar="RUN", help="default: all that have seeds")
     bench.add_argument(
         "--train",
-        type=_seed,
+        type=_whole_number,
         default=30,
         metavar="EPOCHS",
         help="train that far to measure on the way (default: 30)",
     )
     bench.add_argument(
         "--seed",
-        type=_seed,
+        type=_whole_number,
         default=0,
         metavar="K",
         help="of the search in which the trainers are compared (default: 0)",
@@ -194,7 +194,7 @@ def _address(text: str) -> str:
     return text
 
 
-def _seed(text: str) -> int:
+def _whole_number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
