@@ -69,6 +69,7 @@ seeds:
   paper-autoencoder: 2
   authors-residual: 1
   authors-densenet: 1
+first_steps: 5
 ablation:
   experiment: residual
   epochs: 2

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bregman_nas.data import files
@@ -59,3 +60,13 @@ def test_tables_are_those_of_the_results(copied_results: Path) -> None:
     for path in made:
         committed = PROJECT / "results" / path.name
         assert committed.read_bytes() == path.read_bytes(), committed
+
+
+def test_first_steps_are_of_all_seeds_of_the_densenet() -> None:
+    runs = [run for name in SETTINGS.seeds if (run := SETTINGS.run(name)).seeds]
+    for run in (run for run in runs if run.experiment.network == "densenet"):
+        table = pd.read_csv(run_folder(PROJECT, run.name) / "first_steps.csv")
+        for _, of_logits in table.groupby("relu_logits"):
+            steps = of_logits.groupby("seed")["step"].max()
+            assert steps.to_dict() == dict.fromkeys(range(run.seeds), SETTINGS.first_steps)
+        assert set(table["relu_logits"]) == {0, 1}

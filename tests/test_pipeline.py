@@ -53,6 +53,20 @@ def test_the_search_stages_are_the_runs_that_have_seeds(
     assert sorted(names) == sorted(settings.seeds)
 
 
+def test_the_first_steps_are_those_of_the_searches_with_the_densenet(
+    stages: dict[str, Any],
+) -> None:
+    stage, search = stages["first-steps"], stages["search-fashion"]
+    assert stage["matrix"] == search["matrix"]
+    modules = {f"src/bregman_nas/{source}" for source in SOURCES["densenet"]}
+    own = {"data/manifest.json", "src/bregman_nas/search/first_steps.py"}
+    assert sorted(stage["deps"]) == sorted(modules | own)
+    assert stage["params"] == [*search["params"], "first_steps"]
+    for protocol, experiment in runs(stage):
+        made = f"results/{protocol}-{experiment}/first_steps.csv"
+        assert all(made in stages[name]["deps"] for name in ("figures", "paper"))
+
+
 @pytest.mark.parametrize(("stage", "network"), STAGES.items())
 def test_each_search_is_of_the_network_of_its_stage(
     stages: dict[str, Any], settings: Settings, stage: str, network: str

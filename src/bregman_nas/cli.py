@@ -113,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.set_defaults(command=_search)
 
+    first_steps = commands.add_parser(
+        "first-steps", help="look at the first steps of the DenseNets of a run, one by one"
+    )
+    first_steps.add_argument("run", metavar="RUN", help="<protocol>-<experiment> of params.yaml")
+    first_steps.set_defaults(command=_first_steps)
+
     export = commands.add_parser(
         "export", help="write the small network of a finished search: PyTorch, safetensors, ONNX"
     )
@@ -137,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         type=_figure,
         metavar="NUMBER",
-        help="only these, 1 to 7",
+        help="only these, 1 to 8",
     )
     figures.set_defaults(command=_figures)
 
@@ -202,8 +208,8 @@ def _whole_number(text: str) -> int:
 
 def _figure(text: str) -> int:
     # Not by `choices`, which does not let none at all pass.
-    if text not in tuple("1234567"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 7")
+    if text not in tuple("12345678"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 8")
     return int(text)
 
 
@@ -274,6 +280,15 @@ def _search(options: argparse.Namespace) -> None:
     for job, record in zip(jobs, records, strict=True):
         if job.seed == 0 and run.name in settings.seeds:  # else it is a variant of the ablation
             keep(job, record)
+
+
+def _first_steps(options: argparse.Namespace) -> None:
+    from bregman_nas.search.first_steps import write_first_steps
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    settings = load_settings(project / "params.yaml")
+    print(write_first_steps(settings.run(options.run), project, settings.first_steps))
 
 
 def _export(options: argparse.Namespace) -> None:

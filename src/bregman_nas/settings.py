@@ -191,6 +191,7 @@ class Settings(_Block):
     experiments: dict[str, Experiment]
     seeds: dict[str, Annotated[int, Field(ge=0)]]
     ablation: Ablation
+    first_steps: Count
 
     @pydantic.field_validator("protocols", "experiments")
     @classmethod

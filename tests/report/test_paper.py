@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import typst
@@ -18,7 +17,6 @@ from bregman_nas.report.paper.architectures import architectures
 from bregman_nas.report.paper.build import build, render
 from bregman_nas.report.paper.choices import read_choices
 from bregman_nas.report.paper.cost import cost
-from bregman_nas.report.paper.densenet import reaches_the_end
 from bregman_nas.report.paper.losses import Comparison, directions, holm, losses
 from bregman_nas.report.paper.missing import PaperError
 from bregman_nas.report.paper.numbers import collect
@@ -171,8 +169,7 @@ def test_without_any_run_there_is_no_article(project: Path) -> None:
 
 def give_seeds_to_the_densenet(project: Path) -> None:
     run = project / "results" / "authors-densenet-fashion"
-    # Seed 0 learns: from the image to channel 1, layer 1, and the last convolution. In seed 1 that
-    # reads nothing of the image, and from epoch 2 on the loss is ln 10.
+    # Seed 0 learns; in seed 1 the last convolution reads nothing of the image.
     seeds = f"seed,test_loss,test_accuracy\n0,0.3,0.9\n1,{math.log(10)},0.1\n"
     (run / "seeds.csv").write_text(seeds, "utf-8")
     history = "seed,epoch,held_out_loss,switched_on_1,switched_off_1\n0,1,0.5,2,1\n0,2,0.3,0,0\n"
@@ -205,18 +202,14 @@ def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
             "all_collapsed": False,
             "accuracy": "10.0% to 90.0%",
             "chance": "10%",
-            "still": "1",
-            "cut": "1",
-            "equal": "1",
-            "any_equal": True,
             "all_equal": True,
-            "since": "2",
             "others": {
                 "accuracy": "90.0%",
                 "lead": "100.0%",
                 "unused_inputs": "1",
                 "unused_outputs": "1",
             },
+            "start": None,
         }
     }
     runs = [len(numbers["cost"]["runs"]) for numbers in (without, with_densenet)]
@@ -225,21 +218,6 @@ def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
         build(project)
     shutil.copy(project / "figures" / "figure3.pdf", project / "figures" / "figure4.pdf")
     build(project)  # with a seed that collapsed and one that did not
-
-
-def test_a_chain_of_kernels_by_hand() -> None:
-    # Growth 2, two layers. The image feeds channel 0 alone; layer 1 makes channels 2 and 3 of it.
-    first = np.array([[[1.0], [0.0]]])
-    one = np.array([[[1.0, 0.0], [0.0, 1.0]]])  # channel 2 reads 0, channel 3 reads 1
-    two = np.array([[[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]])  # 4 reads 2, 5 reads 3
-
-    def reached(channel: int) -> bool:
-        last = np.zeros((1, 1, 6))
-        last[0, 0, channel] = 0.5
-        (found,) = reaches_the_end([first, one, two, last])
-        return bool(found)
-
-    assert [reached(channel) for channel in range(6)] == [True, False, True, False, True, False]
 
 
 def test_how_losses_compare_by_hand() -> None:

@@ -76,6 +76,7 @@ def numbers() -> dict[str, Any]:
                 "chance": "10%",
                 "all_equal": True,
                 "others": None,
+                "start": None,
             }
         },
     }
@@ -98,6 +99,16 @@ def test_the_outcome_says_what_came_out() -> None:
     assert "3 of 3 seeds collapsed to one answer for all images (accuracy 10%, loss ln 10)." in text
     assert "Figure 4 is not reproduced" in text
     assert "old" not in text
+
+    own = {"dead_at_the_start": {"n": "1"}, "died": {"n": "2"}, "died_by": "10 to 48"}
+    found["densenet"]["authors"]["start"] = {"same": True, "own": own}
+    text = " ".join(with_outcome(marks, found).split())
+    assert (
+        "loss ln 10): the ReLU after the last convolution is dead at the start (1) or by step "
+        "10 to 48 (2), before any kernel has switched on (`figures/figure8.png`). The article's"
+    ) in text
+    found["densenet"]["authors"]["start"]["same"] = False
+    assert "figure8" not in with_outcome(marks, found)
 
     found["densenet"]["authors"] |= {"seeds": "4", "all_collapsed": False}
     found["densenet"]["authors"]["others"] = {"accuracy": "88.1%"}

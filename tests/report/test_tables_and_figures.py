@@ -112,7 +112,7 @@ def files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-FIGURES = [f"figure{number}.{kind}" for number in range(1, 8) for kind in ("png", "pdf")]
+FIGURES = [f"figure{number}.{kind}" for number in MODULES for kind in ("png", "pdf")]
 TABLES = [
     *("table1.csv", "table1.md", "table1.tex", "table1.json", "metrics.json"),
     *("widths.csv", "widths.md", "networks.csv", "networks.md"),

@@ -7,7 +7,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from bregman_nas.report import figure1, figure2, figure3, figure4, figure5, figure6, figure7
+from bregman_nas.report import (
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    figure7,
+    figure8,
+)
 from bregman_nas.report.style import study_style
 
 MODULES = {
@@ -18,11 +27,12 @@ MODULES = {
     5: figure5,
     6: figure6,
     7: figure7,
+    8: figure8,
 }
 
 
 def draw(project: Path, numbers: Collection[int] = ()) -> None:
-    """Write figure1 to figure7, each as PNG (200 dpi) and PDF.
+    """Write figure1 to figure8, each as PNG (200 dpi) and PDF.
 
     The same results give the same bytes. A run that has not been made leaves its panel empty but
     for these words.

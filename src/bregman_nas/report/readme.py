@@ -142,6 +142,9 @@ def _densenets(numbers: dict[str, Any]) -> Iterator[str]:
         text = f"**DenseNet**, `{protocol}`: {lost}"
         if one["any_collapsed"]:
             text += f" (accuracy {one['chance']}{', loss ln 10' if one['all_equal'] else ''})"
+        start = one["start"]
+        if one["any_collapsed"] and start is not None and start["same"]:
+            text += f": {_why(start['own'])}"
         if one["others"]:
             text += (
                 f"; without them the test accuracy is {one['others']['accuracy']}. The verdicts "
@@ -153,3 +156,16 @@ def _densenets(numbers: dict[str, Any]) -> Iterator[str]:
                 f"{COLLAPSED_MARK} rest on these networks"
             )
         yield f"{text}."
+
+
+def _why(own: dict[str, Any]) -> str:
+    """What the collapsed seeds of a DenseNet have in common."""
+    when = []
+    if own["dead_at_the_start"] is not None:
+        when.append(f"at the start ({own['dead_at_the_start']['n']})")
+    if own["died"] is not None:
+        when.append(f"by step {own['died_by']} ({own['died']['n']})")
+    return (
+        f"the ReLU after the last convolution is dead {' or '.join(when)}, before any kernel has "
+        "switched on (`figures/figure8.png`)"
+    )

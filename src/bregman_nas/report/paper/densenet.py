@@ -1,4 +1,4 @@
-"""What became of the DenseNet: how many seeds collapsed, and where the records say why."""
+"""What became of the DenseNet: how many seeds collapsed, and what they did in their first steps."""
 
 import math
 from typing import Any
@@ -13,7 +13,15 @@ from bregman_nas.report.claims.densenet import (
     unused_inputs,
     unused_outputs,
 )
-from bregman_nas.report.claims.results import Flags
+from bregman_nas.report.first_steps import (
+    DEAD_AT_THE_START,
+    DIED,
+    FATES,
+    GREW,
+    UNDECIDED,
+    Start,
+    starts,
+)
 from bregman_nas.report.read import Array, Run
 from bregman_nas.report.words import DASH, with_minus
 
@@ -23,36 +31,81 @@ TOLERANCE = 1e-6
 
 
 def densenet(run: Run) -> dict[str, Any]:
-    """Seeds and accuracies; of the collapsed seeds, what their records and history say.
+    """Seeds and accuracies; what the seeds did in their first steps.
 
-    `still`: those in which no kernel was switched on or off. `cut`: those of them without a chain
-    of active kernels from the image to the last convolution, so that there was none from the start
-    on. `equal`: those whose loss is that of equal logits; `since`: the epoch by whose end all of
-    these had it for good. `others`: what the networks are like that did not collapse, if some did;
-    else None.
+    `all_equal`: whether all collapsed seeds have the loss of equal logits. `others`: what the
+    networks are like that did not collapse, if some did; else None.
     """
-    seeds = run.seeds.set_index("seed")
-    lost = [int(seed) for seed in seeds.index[collapsed(run)]]
-    equal = [seed for seed in lost if _is_equal(seeds["test_loss"][seed])]
-    switches = _switches(run)
-    still = [seed for seed in lost if switches[seed] == 0]
+    losses = run.seeds["test_loss"].to_numpy(float)
+    lost = collapsed(run)
     others = beside_the_collapsed(run)
-    chain = dict(zip(run.converged["seed"], reaches_the_end(run.kernel_norms), strict=True))
     return {
-        "seeds": str(len(seeds)),
-        "collapsed": str(len(lost)),
-        "any_collapsed": len(lost) > 0,
-        "all_collapsed": len(lost) == len(seeds),
+        "seeds": str(len(run.seeds)),
+        "collapsed": str(lost.sum()),
+        "any_collapsed": bool(lost.any()),
+        "all_collapsed": bool(lost.all()),
         "accuracy": _range(run.converged["test_accuracy"].to_numpy(float)),
         "chance": f"{CHANCE:.0%}",
-        "still": str(len(still)),
-        "cut": str(sum(not chain[seed] for seed in still)),
-        "equal": str(len(equal)),
-        "any_equal": len(equal) > 0,
-        "all_equal": len(equal) == len(lost),
-        "since": str(max((_since(run, seed) for seed in equal), default=0)),
+        "all_equal": bool((np.abs(losses[lost] - EQUAL_LOGITS) <= TOLERANCE).all()),
         "others": None if others is None or others.converged.empty else _others(others),
+        "start": _start(run, [int(seed) for seed in run.seeds["seed"][lost]]),
     }
+
+
+def _start(run: Run, lost: list[int]) -> dict[str, Any] | None:
+    """What became of the seeds in their first steps; None if these have not been looked at.
+
+    `same`: whether those that died before they grew are those that are collapsed in the end.
+    `own`, `other`: with the protocol's logits, and with the other choice.
+    """
+    found = starts(run)
+    if not found:
+        return None
+    (relu, own), *rest = found.items()
+    dead = [start.seed for start in own if start.dead_before_growth]
+    return {
+        "steps": str(max(int(start.steps["step"].max()) for start in own)),
+        "relu": relu,
+        "same": sorted(dead) == sorted(lost),
+        "own": _fates(own),
+        "other": _fates(rest[0][1]) if rest else None,
+    }
+
+
+def _fates(of_seeds: list[Start]) -> dict[str, Any]:
+    by_fate = {fate: [start for start in of_seeds if start.fate == fate] for fate in FATES}
+    died, grew = by_fate[DIED], by_fate[GREW]
+    dead = len(died) + len(by_fate[DEAD_AT_THE_START])
+    varying = [float(start.steps["varying"].iloc[0]) > 0 for start in of_seeds]
+    return {
+        "seeds": str(len(of_seeds)),
+        "varying": None if not any(varying) else str(sum(varying)),
+        **{
+            name: _count(len(by_fate[fate]))
+            for name, fate in (
+                ("dead_at_the_start", DEAD_AT_THE_START),
+                ("died", DIED),
+                ("grew", GREW),
+                ("undecided", UNDECIDED),
+            )
+        },
+        "dead": _count(dead),
+        "died_by": _span([start.died or 0 for start in died]),
+        "died_at": _range(np.array([start.furthest for start in died])),
+        "grew_by": _span([start.grew or 0 for start in grew]),
+    }
+
+
+def _count(number: int) -> dict[str, Any] | None:
+    """None for 0, of which nothing is said; else the number, and whether it takes the singular."""
+    return {"n": str(number), "one": number == 1} if number else None
+
+
+def _span(steps: list[int]) -> str:
+    if not steps:
+        return DASH
+    low, high = str(min(steps)), str(max(steps))
+    return low if low == high else f"{low} to {high}"
 
 
 def _others(run: Run) -> dict[str, str]:
@@ -69,40 +122,8 @@ def _counts(numbers: Array) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def reaches_the_end(norms: list[Array]) -> Flags:
-    """Whether a chain of active kernels leads from the image to the last convolution, [seeds].
-
-    Args:
-        norms: of the kernels of each convolution, [seeds, out, in], as `Run.kernel_norms`.
-    """
-    reached = norms[0].max(2) > 0
-    for layer in norms[1:-1]:
-        fed = (layer * reached[:, None]).max(2) > 0
-        reached = np.concatenate([reached, fed], 1)
-    flags: Flags = (norms[-1] * reached[:, None]).max((1, 2)) > 0
-    return flags
-
-
 def _range(shares: Array) -> str:
     if not len(shares):
         return DASH
     low, high = f"{100 * shares.min():.1f}%", f"{100 * shares.max():.1f}%"
     return with_minus(low if low == high else f"{low} to {high}")
-
-
-def _is_equal(loss: float) -> bool:
-    return abs(loss - EQUAL_LOGITS) <= TOLERANCE
-
-
-def _switches(run: Run) -> dict[int, int]:
-    """How often a kernel was switched on or off, by seed."""
-    switched = run.history.filter(like="switched_").to_numpy(float).sum(1)
-    seeds = run.history["seed"].to_numpy(int)
-    return {seed: int(switched[seeds == seed].sum()) for seed in run.converged["seed"]}
-
-
-def _since(run: Run, seed: int) -> int:
-    """The first epoch from whose end on the loss on held-out images is that of equal logits."""
-    history = run.history[run.history["seed"] == seed].sort_values("epoch")
-    other = history["epoch"][[not _is_equal(loss) for loss in history["held_out_loss"]]]
-    return int(other.max()) + 1 if len(other) else int(history["epoch"].min())
