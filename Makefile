@@ -21,10 +21,10 @@ install: .venv/installed  ## Make .venv and install everything into it, at pinne
 demo: install  ## Run the whole pipeline on the sample, in a copy (a few minutes)
 	bregman-nas demo
 
-study: install  ## Run what of the study has changed; nothing, in a fresh clone
+study: install  ## Rerun the parts of the study that have changed; none, in a fresh clone
 	dvc repro
 
-paper: install  ## Build the article, paper/study.pdf, from the tables and figures (seconds)
+paper: install  ## Build the report, paper/study.pdf, from the tables and figures (seconds)
 	bregman-nas paper
 
 test: install lint  ## Check the style and the types, and run all tests (a few minutes)

@@ -140,6 +140,17 @@ def test_a_mistake_in_params_yaml_is_named(
     assert "experiments.residual.mu = -1: must be " in complaint(capfd)
 
 
+@pytest.mark.parametrize(
+    "command", ["prepare", "aggregate", "ablation", "figures", "paper", "readme"]
+)
+def test_outside_of_the_repository_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run_command(tmp_path, command) == 1
+    assert not list(tmp_path.iterdir())
+    assert f"{tmp_path / 'params.yaml'} cannot be read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["aggregate", "figures", "ablation"])
 @pytest.mark.parametrize(
     ("content", "reason"),

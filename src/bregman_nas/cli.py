@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path(),
         metavar="FOLDER",
-        help="the repository (default: this folder)",
+        help="the repository (default: the current folder)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.set_defaults(command=_figures)
 
     paper = commands.add_parser(
-        "paper", help="build the article, paper/study.pdf, from the tables and figures"
+        "paper", help="build the report, paper/study.pdf, from the tables and figures"
     )
     paper.set_defaults(command=_paper)
 
@@ -301,10 +301,19 @@ def _export(options: argparse.Namespace) -> None:
     print(export(Job(run, options.seed, project), options.out))
 
 
+def _repository(options: argparse.Namespace) -> Path:
+    """The project's folder; a mistake if it is another, in which results would be written."""
+    from bregman_nas.settings import load_settings
+
+    project: Path = options.project.resolve()
+    load_settings(project / "params.yaml")
+    return project
+
+
 def _aggregate(options: argparse.Namespace) -> None:
     from bregman_nas.report.tables import aggregate
 
-    aggregate(options.project.resolve())
+    aggregate(_repository(options))
 
 
 def _ablation(options: argparse.Namespace) -> None:
@@ -318,19 +327,19 @@ def _ablation(options: argparse.Namespace) -> None:
 def _figures(options: argparse.Namespace) -> None:
     from bregman_nas.report.figures import draw
 
-    draw(options.project.resolve(), options.numbers)
+    draw(_repository(options), options.numbers)
 
 
 def _paper(options: argparse.Namespace) -> None:
     from bregman_nas.report.paper.build import build
 
-    build(options.project.resolve())
+    build(_repository(options))
 
 
 def _readme(options: argparse.Namespace) -> None:
     from bregman_nas.report.readme import update
 
-    update(options.project.resolve())
+    update(_repository(options))
 
 
 def _bench(options: argparse.Namespace) -> None:

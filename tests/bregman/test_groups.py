@@ -43,7 +43,12 @@ def test_each_parameter_has_the_functional_of_its_kind() -> None:
 
 def test_a_rule_that_fits_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no parameter sparse; the network has weight, bias"):
-        parameter_groups(nn.Linear(2, 2), ByKind(kernels=0.1, scalars={"tau": 1.0}))
+        parameter_groups(nn.Linear(2, 2), ByKind(kernels=0.1))
+
+
+def test_a_scalar_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="no parameter is named skp; there are bias, weight"):
+        parameter_groups(nn.Linear(2, 2), ByKind(rows=0.1, scalars={"skp": 1.0}))
 
 
 def test_the_start_is_sparse_and_the_architecture_says_so() -> None:

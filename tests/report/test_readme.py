@@ -88,7 +88,7 @@ def test_the_outcome_says_what_came_out() -> None:
     text = " ".join(with_outcome(marks, found).split())
     assert "| `authors` | none | none | none | 2, 13\N{DAGGER} | none |" in text
     assert (
-        "of 8 means, 1 differ significantly from the article's (Welch's test at 5%; 0 with Holm's "
+        "of 8 means, 1 differs significantly from the article's (Welch's test at 5%; 0 with Holm's "
         "correction): autoencoders, denoising, `paper`: 25% higher, p = 0.0200, within the "
         "rounding of the article's number." in text
     )

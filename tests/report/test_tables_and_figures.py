@@ -279,9 +279,10 @@ def test_active_and_effective_widths_for_readers(partial: Path) -> None:
 
 def test_small_networks_of_the_present_records(tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    for run, digest in (
-        ("paper-residual-denoising", "new"),
-        ("paper-autoencoder-denoising", "old"),
+    for run, digest, result in (
+        ("authors-densenet-fashion", "new", {"test_accuracy": 0.1}),
+        ("paper-residual-denoising", "new", {"test_mse": 0.1}),
+        ("paper-autoencoder-denoising", "old", {"test_mse": 0.1}),
     ):
         about = {
             "run": run,
@@ -293,19 +294,24 @@ def test_small_networks_of_the_present_records(tmp_path: Path) -> None:
         }
         for part, content in (
             (f"networks/{run}", about),
-            (f"{run}/records", {"digests": {"all": "new"}}),
+            (f"{run}/records", {"digests": {"all": "new"}, "result": result}),
         ):
             (folder / part).mkdir(parents=True)
             (folder / part / "seed-00.json").write_text(json.dumps(content), "utf-8")
     (folder / "networks" / "paper-residual-denoising" / "seed-00.safetensors").touch()
     aggregate(tmp_path)
-    (row,) = pd.read_csv(folder / "networks.csv").to_dict("records")
+    collapsed, row = pd.read_csv(folder / "networks.csv").to_dict("records")
+    assert (collapsed["run"], collapsed["collapsed"]) == ("authors-densenet-fashion", 1)
+    assert row["collapsed"] == 0
     assert (row["run"], row["parameters_small"]) == ("paper-residual-denoising", 1000)
     assert row["weights_committed"] == 1
+    told = (folder / "networks.md").read_text("utf-8")
     assert (
         "| paper-residual-denoising | 0 | 3,000 | 1,000 | 2,500 | 1,000 | 2.5 | 1.0e-09 | 2.0e-06 "
-        "| 10,000 | yes |" in (folder / "networks.md").read_text("utf-8")
-    )
+        "| 10,000 | yes |"
+    ) in told
+    assert "| authors-densenet-fashion \N{DAGGER} | 0 |" in told
+    assert "\N{DAGGER}: collapsed to one answer" in told
 
 
 def test_skips_have_a_lower_triangle(complete: Path) -> None:

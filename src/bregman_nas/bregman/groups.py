@@ -59,9 +59,11 @@ def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
         rule: the functional of each parameter; those of equal ones share a group.
 
     Raises:
-        ValueError: if nothing would be sparse: the rule fits no parameter; if a parameter's values
-            have no subgradient, from which v starts.
+        ValueError: if nothing would be sparse: the rule fits no parameter; if it names scalars that
+            the network has not; if a parameter's values have no subgradient, from which v starts.
     """
+    if isinstance(rule, ByKind):
+        _check_scalars(network, rule)
     groups: dict[Regularizer, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -126,6 +128,15 @@ def architecture(network: nn.Module, rule: Rule) -> dict[str, Tensor]:
         elif not isinstance(regularizer, Zero):
             found[name] = parameter != 0
     return found
+
+
+def _check_scalars(network: nn.Module, rule: ByKind) -> None:
+    names = sorted({name.rpartition(".")[2] for name, _ in network.named_parameters()})
+    unknown = [name for name in rule.scalars if name not in names]
+    if unknown:
+        raise ValueError(
+            f"scalars: no parameter is named {' or '.join(unknown)}; there are {', '.join(names)}"
+        )
 
 
 def _check_start(name: str, parameter: nn.Parameter, regularizer: Regularizer) -> None:

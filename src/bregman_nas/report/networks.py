@@ -6,6 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from bregman_nas.report.claims.densenet import CHANCE
+from bregman_nas.report.claims.table import COLLAPSED_MARK
+
 COLUMNS = [
     "run",
     "seed",
@@ -17,6 +20,7 @@ COLUMNS = [
     "difference_double",
     "difference_single",
     "weights_committed",
+    "collapsed",
 ]
 
 NOTES = """\
@@ -29,6 +33,9 @@ arithmetic in double, which shows that they are the same function; and all in si
 has rounding errors of its own. The weights are committed under `results/networks/` where they take
 less than 3 MB.
 """
+COLLAPSED = (
+    f"{COLLAPSED_MARK}: collapsed to one answer for all images; that it can be small says nothing."
+)
 HEADER = (
     "| Run | Seed | Parameters | small | Multiply-adds | small | Ratio "
     "| Difference, double | single | Images | Weights committed |"
@@ -46,7 +53,8 @@ def read(project: Path) -> list[dict[str, Any]]:
         record = project / "results" / about["run"] / "records" / path.name
         if not record.exists():
             continue
-        if json.loads(record.read_text("utf-8"))["digests"]["all"] != about["record"]:
+        searched = json.loads(record.read_text("utf-8"))
+        if searched["digests"]["all"] != about["record"]:
             continue
         compared = about["difference"]
         rows.append(
@@ -61,6 +69,7 @@ def read(project: Path) -> list[dict[str, Any]]:
                 "difference_double": compared["double"],
                 "difference_single": compared["single"],
                 "weights_committed": int(path.with_suffix(".safetensors").exists()),
+                "collapsed": int(searched["result"].get("test_accuracy", 1) <= CHANCE),
             }
         )
     return rows
@@ -78,7 +87,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         full, small = row["multiply_adds_full"], row["multiply_adds_small"]
         cells = [
-            row["run"],
+            f"{row['run']} {COLLAPSED_MARK}" if row["collapsed"] else row["run"],
             row["seed"],
             f"{row['parameters_full']:,}",
             f"{row['parameters_small']:,}",
@@ -91,4 +100,6 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
             "yes" if row["weights_committed"] else "no",
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    if any(row["collapsed"] for row in rows):
+        lines += ["", COLLAPSED]
     return "\n".join([*lines, ""])

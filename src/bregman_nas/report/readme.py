@@ -94,8 +94,9 @@ def _between(readme: str, start: str, text: str, end: str) -> str:
 
 def _losses(losses: dict[str, Any]) -> str:
     apart = losses["apart"]
+    verb = "differs" if len(apart) == 1 else "differ"
     beginning = (
-        f"**Losses:** of {losses['tested']} means, {len(apart)} differ significantly from the "
+        f"**Losses:** of {losses['tested']} means, {len(apart)} {verb} significantly from the "
         f"article's (Welch's test at {losses['level']}"
     )
     if not apart:

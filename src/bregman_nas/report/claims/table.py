@@ -30,17 +30,18 @@ CLAIMS = sorted(
 NOTES = f"""\
 The claims of the article, and one of this study (17), whose idea came from exploratory runs under
 "authors". The rules were fixed before there were results. "Paper" follows the article, "authors"
-the released code; each is decided apart.
+the released code; each is decided by itself.
 
 "Interval" is the 95% interval: over the seeds by Student's t, of a difference of two networks by
 Welch, of a share of seeds the exact one of Clopper and Pearson. A claim is *supported* if all of
 its intervals lie where it puts them, *contradicted* if one of them lies entirely elsewhere, and
-*undecided* if neither, which includes fewer than {ENOUGH_SEEDS} converged seeds, or more than
-{TOO_MANY_DIVERGED:.0%} diverged ones under a mean. A diverged seed stands against every share of
+*undecided* if neither (claim 17 alone has a margin between the two, see there), which includes
+fewer than {ENOUGH_SEEDS} converged seeds, or more than {TOO_MANY_DIVERGED:.0%} diverged ones under
+a mean. A diverged seed stands against every share of
 seeds; means leave it out, but for the loss, where it counts as the answer zero. Layers are numbered
 from 1, without the input. Beside a verdict stand the numbers that decide it, denoising first, if
 they are not more than two, and the number of seeds; all of them follow below, means with the
-standard deviation over the seeds in brackets. Intervals of shares are told within 0 and 1. None is
+standard deviation over the seeds in brackets. Intervals of shares are cut to 0 to 1. None is
 widened for the number of claims and findings.
 
 More seeds may decide what is undecided with fewer than {ARTICLE_SEEDS}, the article's number. What

@@ -9,7 +9,12 @@ import numpy as np
 
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, HALF, Verdict, share_of_seeds
 from bregman_nas.report.claims.table import COLLAPSED_MARK
-from bregman_nas.report.claims.training import ALL_LIVING, active_share_of, dead_share
+from bregman_nas.report.claims.training import (
+    ALL_LIVING,
+    NOT_ALL_LIVING,
+    active_share_of,
+    dead_share,
+)
 from bregman_nas.report.claims.widths import has_autoencoder_shape
 from bregman_nas.report.paper.ablation import ablation
 from bregman_nas.report.paper.architectures import architectures, zero_skips
@@ -81,6 +86,7 @@ def collect(project: Path) -> dict[str, Any]:
             "article_seeds": str(ARTICLE_SEEDS),
             "seeds_for_a_share": str(_share_needs()),
             "nearly_all": f"{ALL_LIVING:.0%}",
+            "clearly_not": f"{NOT_ALL_LIVING:.0%}",
         },
         "widths": [_widths(name, run) for name, run in restoration.items()],
         "dead": {"range": _range_of(restoration, dead_share)},
@@ -158,7 +164,7 @@ def _claims(project: Path) -> list[dict[str, Any]]:
     content = entry(read_json(path, MADE_BY), path, MADE_BY, "claims")
     found = []
     for key, claim in content.items():
-        told = {k: entry(claim, path, MADE_BY, k) for k in ("words", "statistic", "place")}
+        told = {k: entry(claim, path, MADE_BY, k) for k in ("words", "statistic", "rule", "place")}
         of_protocols = {
             p: _decision(entry(content, path, MADE_BY, key, p), path) for p in PROTOCOLS
         }
