@@ -151,6 +151,15 @@ def test_outside_of_the_repository_nothing_is_written(
     assert f"{tmp_path / 'params.yaml'} cannot be read" in capsys.readouterr().err
 
 
+def test_without_seeds_there_is_nothing_to_measure(
+    new_project: NewProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = ("paper-autoencoder", "authors-residual", "authors-densenet")
+    project = new_project(changes={f"seeds.{run}": 0 for run in runs})
+    assert run_command(project, "bench") == 1
+    assert "no run has seeds in params.yaml" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["aggregate", "figures", "ablation"])
 @pytest.mark.parametrize(
     ("content", "reason"),

@@ -347,11 +347,14 @@ def _bench(options: argparse.Namespace) -> None:
 
     from bregman_nas.bench import measure, report, start_up, write
     from bregman_nas.bench_lockstep import measure_all
-    from bregman_nas.settings import load_settings
+    from bregman_nas.settings import SettingsError, load_settings
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
     names = options.runs or [name for name, seeds in settings.seeds.items() if seeds]
+    if not names:
+        raise SettingsError("no run has seeds in params.yaml: name one, bregman-nas bench RUN")
+    load = os.getloadavg()[0]
     if options.lockstep or torch.cuda.is_available():
         measure_all([settings.run(name) for name in names], project)
     else:
@@ -359,7 +362,6 @@ def _bench(options: argparse.Namespace) -> None:
     if options.lockstep:
         return
     runs = [settings.run(name) for name in names]
-    load = os.getloadavg()[0]
     starts = start_up(project)
     for command, seconds in starts.items():
         print(f"{command}: {seconds:.2f} s")

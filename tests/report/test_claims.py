@@ -775,16 +775,19 @@ def test_verdicts_on_collapsed_networks_are_marked(tmp_path: Path) -> None:
 
     text, marked = of(0.1, 0.1, 0.1)
     assert {number: count for number, count in marked.items() if count} == {"13": 3, "14": 3}
-    assert f"| not run | **contradicted**{MARK}: 0 (n = 3) |" in text  # layers 1 and 1: no lead
-    assert text.count(f"*Authors:* contradicted{MARK}") == 1
+    assert f"| not run | **undecided**{MARK}: 0 (n = 3) |" in text
+    assert text.count(f"*Authors:* undecided{MARK}") == 2
+    # Layers 1 and 1 have no lead: what the rule of the claim alone would say is told beside.
+    assert "lead of the last layer, sums: 0 (0), interval 0 to 0, 3 seeds: contradicted" in text
     explained = f"{MARK} Networks behind this verdict collapsed to one answer for all images: "
-    assert f"{explained}all 3 under `authors`.\n" in text
+    assert f"{explained}all 3 under `authors`. Their" in text
     text, marked = of(0.1, 0.1, 0.2)
     assert {number: count for number, count in marked.items() if count} == {"13": 2, "14": 2}
-    assert f"{explained}2 of 3 under `authors`.\n" in text
+    assert f"{explained}2 of 3 under `authors`. Their" in text
     text, marked = of(0.2, 0.1001, 0.2)
     assert not any(marked.values())
     assert MARK not in text
+    assert "| not run | **contradicted**: 0 (n = 3) |" in text
 
 
 def outputs(project: Path) -> Iterator[bytes]:

@@ -104,6 +104,14 @@ def test_first_steps_that_were_not_looked_at(tmp_path: Path) -> None:
     assert words(figure8.draw(tmp_path)) == {"first steps of the DenseNet: not looked at"}
 
 
+def test_first_steps_of_another_number_of_seeds_say_nothing(tmp_path: Path) -> None:
+    run = write(tmp_path, [DEAD, DIES])
+    assert densenet(run)["start"] is not None
+    table = pd.read_csv(run.folder / "first_steps.csv")
+    table[table["seed"] == 0].to_csv(run.folder / "first_steps.csv", index=False)
+    assert densenet(run)["start"] is None
+
+
 def test_a_table_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     run = write(tmp_path, [DEAD])
     (run.folder / "first_steps.csv").write_text("seed,step\n0,0\n", "utf-8")

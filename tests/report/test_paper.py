@@ -204,6 +204,7 @@ def test_the_densenet_is_told_of_when_it_has_seeds(project: Path) -> None:
             "chance": "10%",
             "all_equal": True,
             "others": {
+                "seeds": "1",
                 "accuracy": "90.0%",
                 "lead": "100.0%",
                 "unused_inputs": "1",

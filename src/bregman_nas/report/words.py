@@ -11,8 +11,8 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """A difference, with its sign."""
-    return with_minus(f"{value:+.{digits}f}")
+    """A difference, with its sign; what rounds to zero has a plus."""
+    return with_minus(f"{value:+z.{digits}f}")
 
 
 def probability(p: float) -> str:

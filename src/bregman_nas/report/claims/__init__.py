@@ -17,6 +17,8 @@ A claim rests on one or more findings: a number, its interval, and whether it be
 - A diverged seed counts. It has no shape, and stands against every share of seeds. It has no
   width, and a mean leaves it out; if it is one of too many (`claim.TOO_MANY_DIVERGED`), the mean
   decides nothing. Its loss is that of answering zero.
+- A DenseNet that collapsed keeps about the kernels of its start, which say nothing of the method:
+  if it is one of too many, the claim is undecided. This rule was added when results were in.
 - Protocols are decided apart, by the same rules.
 
 The article counts the input as its first layer: its second and last layers are 1 and 6 here.

@@ -76,8 +76,10 @@ class Decision:
 
     @property
     def verdict(self) -> Verdict:
-        """On the claim."""
-        return verdict_of(self.deciding)
+        """On the claim; undecided, whatever its findings say, if too many networks collapsed."""
+        found = verdict_of(self.deciding)
+        too_many = self.collapsed > TOO_MANY_DIVERGED * (self.seeds or 0)
+        return Verdict.UNDECIDED if too_many and found is not Verdict.NOT_RUN else found
 
     @property
     def seeds(self) -> int | None:
@@ -124,6 +126,7 @@ def as_csv(table: Sequence[Decision]) -> str:
             "protocol": decision.protocol,
             "verdict": decision.verdict,
             "seeds": decision.seeds,
+            "collapsed": decision.collapsed,
             "finding": finding.name,
             "value": finding.value,
             "std": finding.std,
@@ -207,7 +210,9 @@ def _mark_explained(table: Sequence[Decision]) -> list[str]:
         return []
     return [
         f"{COLLAPSED_MARK} Networks behind this verdict collapsed to one answer for all images: "
-        f"{', '.join(counts)}.\n"
+        f"{', '.join(counts)}. Their kernels are hardly more than the random start: with "
+        f"more than {TOO_MANY_DIVERGED:.0%} of them the claim is undecided, whatever the numbers "
+        "below say. This rule alone was added when results were in.\n"
     ]
 
 

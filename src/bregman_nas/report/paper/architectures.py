@@ -54,7 +54,7 @@ def architectures(runs: dict[str, Run]) -> dict[str, Any]:
         `tasks`: for each task the measures with the difference of the protocols (`authors` less
         `paper`, Welch), and by protocol `seeds` and in how many of them each hidden layer is the
         narrowest. `apart`: the measures whose interval excludes zero on each task. `compared`:
-        whether both protocols have been run on each task.
+        whether both protocols have enough seeds on each task.
     """
     tasks = {
         task: _of_task({p: runs.get(f"{p}-residual-{task}") for p in PROTOCOLS}) for task in TASKS
@@ -62,7 +62,8 @@ def architectures(runs: dict[str, Run]) -> dict[str, Any]:
     apart = [
         name for name in MEASURES if all(one["measures"][name]["apart"] for one in tasks.values())
     ]
-    compared = all(None not in one["seeds"].values() for one in tasks.values())
+    counts = [seeds for one in tasks.values() for seeds in one["seeds"].values()]
+    compared = all(seeds is not None and int(seeds) >= ENOUGH_SEEDS for seeds in counts)
     return {"tasks": tasks, "apart": apart, "compared": compared}
 
 

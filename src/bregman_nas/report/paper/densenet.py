@@ -53,7 +53,7 @@ def densenet(run: Run) -> dict[str, Any]:
 
 
 def _start(run: Run, lost: list[int]) -> dict[str, Any] | None:
-    """What became of the seeds in their first steps; None if these have not been looked at.
+    """What became of the seeds in their first steps; None if not all were looked at.
 
     `same`: whether those that died before they grew are those that are collapsed in the end.
     `own`, `other`: with the protocol's logits, and with the other choice.
@@ -62,6 +62,8 @@ def _start(run: Run, lost: list[int]) -> dict[str, Any] | None:
     if not found:
         return None
     (relu, own), *rest = found.items()
+    if [start.seed for start in own] != sorted(int(seed) for seed in run.seeds["seed"]):
+        return None  # of another number of seeds: `dvc repro` looks at them all
     dead = [start.seed for start in own if start.dead_before_growth]
     return {
         "steps": str(max(int(start.steps["step"].max()) for start in own)),
@@ -90,9 +92,9 @@ def _fates(of_seeds: list[Start]) -> dict[str, Any]:
             )
         },
         "dead": _count(dead),
-        "died_by": _span([start.died or 0 for start in died]),
+        "died_by": str(max((start.died or 0 for start in died), default=0)),
         "died_at": _range(np.array([start.furthest for start in died])),
-        "grew_by": _span([start.grew or 0 for start in grew]),
+        "grew_by": str(max((start.grew or 0 for start in grew), default=0)),
     }
 
 
@@ -101,15 +103,9 @@ def _count(number: int) -> dict[str, Any] | None:
     return {"n": str(number), "one": number == 1} if number else None
 
 
-def _span(steps: list[int]) -> str:
-    if not steps:
-        return DASH
-    low, high = str(min(steps)), str(max(steps))
-    return low if low == high else f"{low} to {high}"
-
-
 def _others(run: Run) -> dict[str, str]:
     return {
+        "seeds": str(len(run.converged)),
         "accuracy": _range(run.converged["test_accuracy"].to_numpy(float)),
         "lead": _range(lead(run, "sum")),
         "unused_inputs": _counts(unused_inputs(run, with_the_last=True)),

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bregman_nas.report.claims.claim import ENOUGH_SEEDS, HALF, Verdict, share_of_seeds
+from bregman_nas.report.claims.claim import (
+    ENOUGH_SEEDS,
+    HALF,
+    TOO_MANY_DIVERGED,
+    Verdict,
+    share_of_seeds,
+)
 from bregman_nas.report.claims.table import COLLAPSED_MARK
 from bregman_nas.report.claims.training import (
     ALL_LIVING,
@@ -85,6 +91,7 @@ def collect(project: Path) -> dict[str, Any]:
             "enough_seeds": str(ENOUGH_SEEDS),
             "article_seeds": str(ARTICLE_SEEDS),
             "seeds_for_a_share": str(_share_needs()),
+            "too_many_collapsed": f"{TOO_MANY_DIVERGED:.0%}",
             "nearly_all": f"{ALL_LIVING:.0%}",
             "clearly_not": f"{NOT_ALL_LIVING:.0%}",
         },
@@ -295,7 +302,7 @@ def _mean_shapes(runs: dict[str, Run]) -> dict[str, str]:
         for name, run in runs.items()
         if name.split("-")[1] == "autoencoder" and len(run.converged)
     ]
-    seeds = np.concatenate(widths) if widths else np.zeros((0, 1))
+    seeds = [seed for run in widths for seed in run]  # runs may differ in depth
     return {
         "runs": str(len(widths)),
         "means": str(sum(has_autoencoder_shape(run.mean(0)) for run in widths)),
