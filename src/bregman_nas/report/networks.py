@@ -1,6 +1,7 @@
 """What the small networks of `bregman-nas export` save: `results/networks.csv` and `.md`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,16 @@ def read(project: Path) -> list[dict[str, Any]]:
                 "difference_double": compared["double"],
                 "difference_single": compared["single"],
                 "weights_committed": int(path.with_suffix(".safetensors").exists()),
-                "collapsed": int(searched["result"].get("test_accuracy", 1) <= CHANCE),
+                "collapsed": int(_collapsed(searched["result"])),
             }
         )
     return rows
+
+
+def _collapsed(result: dict[str, Any]) -> bool:
+    """As `claims.densenet.collapsed`, of one record: a diverged network is none that collapsed."""
+    accuracy, loss = result.get("test_accuracy", math.inf), result.get("test_loss", math.nan)
+    return math.isfinite(loss) and accuracy <= CHANCE
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
