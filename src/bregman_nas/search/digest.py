@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,22 @@ _CODE = {
     source: code_digest((PACKAGE / source).read_text("utf-8"))
     for sources in (*SOURCES.values(), (LOCKSTEP,))
     for source in sources
+}
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says in the folder of the package; None outside a repository."""
+    command = ["git", "-C", str(PACKAGE), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+#: The commit of the running code, and whether the package differs from it; None outside git.
+CODE = {
+    "commit": _git("rev-parse", "HEAD"),
+    "modified": bool(_git("status", "--porcelain", ".")),
 }
 
 

@@ -1,9 +1,15 @@
 """Records of finished seeds: committed, and reused only where nothing that matters has changed."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from bregman_nas.search.checkpoint import write_atomically
 
@@ -34,6 +40,49 @@ def record_path(project: Path, run: str, seed: int) -> Path:
 def picture_path(project: Path, run: str, seed: int) -> Path:
     """Where the restored images of a seed are: rows clean, degraded, restored."""
     return record_path(project, run, seed).with_suffix(".png")
+
+
+@torch.no_grad()
+def active_groups(network: nn.Module) -> dict[str, dict[str, Any]]:
+    """Which rows of each weight matrix, and kernels of each convolution, are not zero.
+
+    Args:
+        network: any module.
+
+    Returns:
+        For each weight, by name: `shape` of the groups, [rows] or [out, in], and `active`, one bit
+        a group in the order of memory, the first the highest of its byte, in hexadecimal.
+    """
+    groups = {}
+    for name, weight in network.named_parameters():
+        if name.endswith("weight") and weight.ndim >= 2:
+            inside = 1 if weight.ndim == 2 else 2
+            active = (weight != 0).flatten(inside).any(inside)
+            bits = np.packbits(active.cpu().numpy()).tobytes().hex()
+            groups[name] = {"shape": list(active.shape), "active": bits}
+    return groups
+
+
+def unpack(group: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """The boolean array that `active_groups` packed."""
+    shape = tuple(group["shape"])
+    bits = np.frombuffer(bytes.fromhex(group["active"]), dtype=np.uint8)
+    return np.unpackbits(bits, count=int(np.prod(shape))).astype(bool).reshape(shape)
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a network's parameters and buffers: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, x in sorted(weights.items()):
+        digest.update(f"{name} {x.dtype} {tuple(x.shape)}\n".encode())
+        digest.update(x.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def checksum(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's result and history: of the numbers, however they are laid out."""
+    content = {part: record[part] for part in ("result", "history")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_record(path: Path, record: Record) -> None:

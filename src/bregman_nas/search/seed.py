@@ -26,15 +26,18 @@ from bregman_nas.search.checkpoint import (
     save_atomically,
     write_atomically,
 )
-from bregman_nas.search.digest import digests
+from bregman_nas.search.digest import CODE, digests
 from bregman_nas.search.loop import Position, train
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
+    active_groups,
+    checksum,
     device_of,
     picture_path,
     record_path,
     reusable_record,
+    weights_digest,
     write_record,
 )
 from bregman_nas.search.schedule import LearningRate
@@ -239,14 +242,22 @@ def finish(
         The record.
     """
     run = job.run
+    network = search.full_network()
+    # Cloned, for a view would be saved with all that it is a view of.
+    weights = {name: x.cpu().clone() for name, x in network.state_dict().items()}
+    result = search.result()
     record: Record = {
         "run": run.name,
         "seed": job.seed,
         "digests": current,
         "settings": run.decisive(),
         "data": dict(data),
-        "result": search.result(),
+        "checksum": checksum({"result": result, "history": history}),
+        "result": result,
+        "active_groups": active_groups(network),
+        "network": weights_digest(weights),
         "provenance": {
+            **CODE,
             "engine": job.engine,
             "seconds": round(clock.seconds(), 1),
             "interruptions": clock.interruptions,
@@ -258,9 +269,7 @@ def finish(
         },
         "history": history,
     }
-    # Cloned, for a view would be saved with all that it is a view of.
-    network = {name: x.cpu().clone() for name, x in search.full_network().state_dict().items()}
-    save_atomically(job.network, network)
+    save_atomically(job.network, weights)
     picture = search.picture()
     if picture is not None:
         path = picture_path(job.project, run.name, job.seed)
