@@ -70,12 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         "search", help="search all seeds of a run, such as paper-residual-denoising"
     )
     search.add_argument(
-        "run", metavar="RUN", help="<protocol>-<experiment> or ablation/<variant> of params.yaml"
+        "run", metavar="RUN", help="a key of `runs` in params.yaml"
     )
     search.add_argument(
         "--seeds",
         type=_seeds,
-        metavar="K[,K...]",
+        metavar="0,2,5-9",
         help="only these seeds; their records are written, the run's results are not",
     )
     search.add_argument(
@@ -116,13 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     first_steps = commands.add_parser(
         "first-steps", help="look at the first steps of the DenseNets of a run, one by one"
     )
-    first_steps.add_argument("run", metavar="RUN", help="<protocol>-<experiment> of params.yaml")
+    first_steps.add_argument("run", metavar="RUN", help="a key of `runs` in params.yaml")
     first_steps.set_defaults(command=_first_steps)
 
     export = commands.add_parser(
         "export", help="write the small network of a finished search: PyTorch, safetensors, ONNX"
     )
-    export.add_argument("run", metavar="RUN", help="<protocol>-<experiment> of params.yaml")
+    export.add_argument("run", metavar="RUN", help="a key of `runs` in params.yaml")
     export.add_argument("--seed", type=_whole_number, default=0, metavar="K", help="default: 0")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if needed")
     export.set_defaults(command=_export)
@@ -221,12 +221,12 @@ def _engine(text: str) -> str:
 
 
 def _seeds(text: str) -> list[int]:
-    try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError:
-        seeds = [-1]
-    if min(seeds) < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0,1,2")
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0,2,5-9")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
     return seeds
 
 
@@ -266,7 +266,7 @@ def _search(options: argparse.Namespace) -> None:
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
     run = settings.run(options.run)
-    seeds = options.seeds or range(run.seeds)
+    seeds = options.seeds or run.seeds
     how = (options.engine, options.device, options.tf32)
     jobs = [Job(run, seed, project, *how) for seed in seeds]
     records = search_seeds(jobs, options.workers, options.scheduler)
@@ -278,7 +278,7 @@ def _search(options: argparse.Namespace) -> None:
     from bregman_nas.export.finished import keep  # not before the results are written
 
     for job, record in zip(jobs, records, strict=True):
-        if job.seed == 0 and run.name in settings.seeds:  # else it is a variant of the ablation
+        if job.seed == 0 and not settings.runs[run.name].change:
             keep(job, record)
 
 
@@ -351,7 +351,7 @@ def _bench(options: argparse.Namespace) -> None:
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
-    names = options.runs or [name for name, seeds in settings.seeds.items() if seeds]
+    names = options.runs or [name for name, row in settings.runs.items() if row.seeds and not row.change]
     if not names:
         raise SettingsError("no run has seeds in params.yaml: name one, bregman-nas bench RUN")
     load = os.getloadavg()[0]

@@ -1,5 +1,6 @@
 """The schema of params.yaml, and the one place that reads it."""
 
+import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,8 +21,8 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 #: of many seeds as one batch, for a GPU.
 Engine = Literal["compact", "textbook", "lockstep"]
 
-#: The runs of the ablation are named `ablation/<variant>`, which is also their folder.
-ABLATION = "ablation"
+#: A larger number of seeds is a slip of the finger.
+MOST_SEEDS = 1000
 
 
 class SettingsError(Exception):
@@ -122,20 +123,6 @@ class DenseNetExperiment(_Experiment):
 Experiment = Annotated[MLPExperiment | DenseNetExperiment, Field(discriminator="network")]
 
 
-class Variant(_Block):
-    """A protocol in which one choice is another: `change` maps its key to its value."""
-
-    base: str
-    change: dict[str, Any]
-
-    @pydantic.field_validator("change")
-    @classmethod
-    def _alone(cls, change: dict[str, Any]) -> dict[str, Any]:
-        if len(change) != 1:
-            raise ValueError("must be one choice of a protocol, such as {schedule: ...}")
-        return change
-
-
 def _are_of_folders(names: Iterable[str]) -> None:
     wrong = [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
     if wrong:
@@ -144,19 +131,36 @@ def _are_of_folders(names: Iterable[str]) -> None:
         )
 
 
-class Ablation(_Block):
-    """One experiment, searched again for each choice that is changed alone."""
+def _seed_numbers(value: object) -> object:
+    """Seeds as they are written in params.yaml: 10 stands for 0 to 9, "10-19" for these."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)-(\d+)", value)
+        if match is None or int(match[1]) > int(match[2]):
+            raise ValueError(f"must be a number of seeds or a range such as 10-19, got {value!r}")
+        return tuple(range(int(match[1]), int(match[2]) + 1))
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_SEEDS:
+        return tuple(range(value))
+    raise ValueError(
+        f"must be a number of seeds up to {MOST_SEEDS} or a range such as 10-19, got {value!r}"
+    )
 
+
+class RunRow(_Block):
+    """A run: an experiment under a protocol, and what is changed.
+
+    Attributes:
+        protocol: a key of `protocols`.
+        experiment: a key of `experiments`.
+        change: other values for keys of the protocol, the experiment or the optimizer.
+        epochs: another number of epochs than the experiment's.
+        seeds: the numbers of the seeds.
+    """
+
+    protocol: str
     experiment: str
-    epochs: Count
-    seeds: Annotated[int, Field(ge=0)]
-    variants: dict[str, Variant]
-
-    @pydantic.field_validator("variants")
-    @classmethod
-    def _names_are_of_folders(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
-        _are_of_folders(variants)
-        return variants
+    change: dict[str, Any] = {}
+    epochs: Count | None = None
+    seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
 
 
 class Run(_Block):
@@ -168,17 +172,23 @@ class Run(_Block):
     batch_size: Count
     protocol: Protocol
     experiment: Experiment
-    seeds: Annotated[int, Field(ge=0)]
+    seeds: tuple[int, ...]
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the numbers of one seed.
+        """The settings that decide the numbers of one seed.
 
-        All but the name, the number of seeds, and what the protocol says of the other network.
+        Left out are the name, the seeds, what the protocol says of the other network, and every
+        option that stands at its default: a new option leaves old records valid.
         """
         foreign = {"logits"} if self.experiment.network == "mlp" else {"skip_threshold", "noise"}
-        return self.model_dump(
+        content = self.model_dump(
             mode="json", exclude={"name": True, "seeds": True, "protocol": foreign}
         )
+        for name in ("optimizer", "protocol", "experiment"):
+            for key, field in type(getattr(self, name)).model_fields.items():
+                if not field.is_required() and getattr(getattr(self, name), key) == field.default:
+                    del content[name][key]
+        return content
 
 
 class Settings(_Block):
@@ -189,90 +199,70 @@ class Settings(_Block):
     batch_size: Count
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
-    seeds: dict[str, Annotated[int, Field(ge=0)]]
-    ablation: Ablation
+    runs: dict[str, RunRow]
     first_steps: Count
 
-    @pydantic.field_validator("protocols", "experiments")
+    @pydantic.field_validator("protocols", "experiments", "runs")
     @classmethod
     def _names_are_of_folders(cls, blocks: dict[str, Any]) -> dict[str, Any]:
         _are_of_folders(blocks)
         return blocks
 
     @pydantic.model_validator(mode="after")
-    def _runs_exist(self) -> "Settings":
-        known = [f"{p}-{e}" for p in self.protocols for e in self.experiments]
-        unknown = [name for name in self.seeds if name not in known]
-        if unknown:
-            raise ValueError(
-                f"seeds.{', seeds.'.join(unknown)}: no such run; a run is named "
-                f"<protocol>-<experiment>, which gives {', '.join(known)}"
-            )
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _variants_exist(self) -> "Settings":
-        name = self.ablation.experiment
-        possible = [e for e, experiment in self.experiments.items() if experiment.network == "mlp"]
-        if name not in possible:
-            raise ValueError(
-                f"ablation.experiment = {name!r}: must be an experiment with the multi-layer "
-                f"perceptron: {' or '.join(possible)}"
-            )
-        for name, variant in self.ablation.variants.items():
-            where = f"ablation.variants.{name}"
-            if variant.base not in self.protocols:
+    def _runs_can_be_made(self) -> "Settings":
+        for name, row in self.runs.items():
+            where = f"runs.{name}"
+            for key, value, known in (
+                ("protocol", row.protocol, self.protocols),
+                ("experiment", row.experiment, self.experiments),
+            ):
+                if value not in known:
+                    raise ValueError(f"{where}.{key} = {value!r}: must be {' or '.join(known)}")
+            keys = [key for block in self._blocks(row) for key in block]
+            unknown = [key for key in row.change if key not in keys]
+            if unknown:
                 raise ValueError(
-                    f"{where}.base = {variant.base!r}: must be {' or '.join(self.protocols)}"
+                    f"{where}.change.{unknown[0]}: there is no such key; there are "
+                    f"{', '.join(keys)}"
                 )
             try:
-                self._protocol_of(variant)
+                self.run(name)
             except pydantic.ValidationError as error:
-                problems = _describe(error.errors(include_url=False), variant.change)
+                problems = _describe(error.errors(include_url=False), row.change)
                 raise ValueError(f"{where}.change.{problems[0]}") from error
         return self
 
-    @property
-    def runs(self) -> list[str]:
-        """The names of all runs: those that have seeds, then those of the ablation."""
-        return [*self.seeds, *(f"{ABLATION}/{name}" for name in self.ablation.variants)]
-
     def run(self, name: str) -> Run:
-        """The run `<protocol>-<experiment>` or `ablation/<variant>`.
+        """The run of that name, with all its settings.
 
         Raises:
             SettingsError: if it is not among `runs`.
         """
         if name not in self.runs:
-            raise SettingsError(
-                f"there is no run {name!r} in params.yaml; there are {', '.join(self.runs)}"
-            )
-        if name in self.seeds:
-            base, experiment_name = next(
-                (p, e) for p in self.protocols for e in self.experiments if f"{p}-{e}" == name
-            )
-            protocol, seeds = self.protocols[base], self.seeds[name]
-            experiment = self.experiments[experiment_name]
-        else:
-            ablation = self.ablation
-            protocol = self._protocol_of(ablation.variants[name.removeprefix(f"{ABLATION}/")])
-            experiment = self.experiments[ablation.experiment].model_copy(
-                update={"epochs": ablation.epochs}
-            )
-            seeds = ablation.seeds
+            near = difflib.get_close_matches(name, self.runs, n=1)
+            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.runs)}"
+            raise SettingsError(f"there is no run {name!r} in params.yaml; {known}")
+        row = self.runs[name]
+        optimizer, protocol, experiment = (
+            {key: row.change.get(key, value) for key, value in block.items()}
+            for block in self._blocks(row)
+        )
+        if row.epochs is not None:
+            experiment["epochs"] = row.epochs
         return Run(
             name=name,
             source=self.data.source,
-            optimizer=self.optimizer,
+            optimizer=Optimizer.model_validate(optimizer),
             batch_size=self.batch_size,
-            protocol=protocol,
-            experiment=experiment,
-            seeds=seeds,
+            protocol=Protocol.model_validate(protocol),
+            experiment=type(self.experiments[row.experiment]).model_validate(experiment),
+            seeds=row.seeds,
         )
 
-    def _protocol_of(self, variant: Variant) -> Protocol:
-        base = self.protocols[variant.base].model_dump()
-        return Protocol.model_validate({**base, **variant.change})
+    def _blocks(self, row: RunRow) -> list[dict[str, Any]]:
+        """The blocks that `change` can change; no key is in two of them."""
+        blocks = (self.optimizer, self.protocols[row.protocol], self.experiments[row.experiment])
+        return [block.model_dump() for block in blocks]
 
 
 def load_settings(path: Path) -> Settings:

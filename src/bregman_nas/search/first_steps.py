@@ -47,7 +47,7 @@ def write_first_steps(run: Run, project: Path, steps: int) -> Path:
         raise SettingsError(f"first-steps is for runs with the DenseNet, which {run.name} is not")
     images = load(run.experiment.dataset, run.source, project)
     rows: list[Row] = []
-    for seed in range(run.seeds):
+    for seed in run.seeds:
         for logits in sorted(("relu", "linear"), key=lambda choice: choice != run.protocol.logits):
             protocol = run.protocol.model_copy(update={"logits": logits})
             search = DenseNetSearch(run.model_copy(update={"protocol": protocol}), images, seed)

@@ -29,7 +29,7 @@ class MixedDevicesError(Exception):
 
 def run_folder(project: Path, run: str) -> Path:
     """Where the results of a run are."""
-    return project / "results" / run
+    return project / "results" / "runs" / run
 
 
 def record_path(project: Path, run: str, seed: int) -> Path:
