@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from bregman_nas.report.statistics import Reference, Summary, summarize, welch
+from bregman_nas.report.statistics import (
+    Reference,
+    Summary,
+    signed_rank,
+    summarize,
+    welch,
+    welch_of_printed,
+)
 
 
 def test_summary_of_a_small_array_by_hand() -> None:
@@ -67,3 +74,39 @@ def _two_sided_tail(t: float, freedom: float) -> float:
     middles = (np.arange(20_000) + 0.5) * width
     density = scale * (1 + middles**2 / freedom) ** (-(freedom + 1) / 2)
     return 1 - 2 * width * float(density.sum())
+
+
+def test_what_rounding_explains_is_no_difference() -> None:
+    printed = Reference(0.005, 0.0, 10)
+    inside = welch_of_printed(Summary(10, 0, 0.0053, 0.0003, 0.0, 0.0), printed, 0.0005)
+    assert inside is not None
+    assert (inside.t, inside.p) == (0, 1)
+    # Above it, the nearest mean is 0.0055 and the deviation at most 0.0005: squared standard
+    # errors 1e-8 (ours) and 2.5e-8, t = 0.0002 / sqrt 3.5e-8.
+    ours = Summary(10, 0, 0.0057, math.sqrt(1e-7), 0.0, 0.0)
+    above = welch_of_printed(ours, printed, 0.0005)
+    taken_as_printed = welch(ours, printed)
+    assert above is not None
+    assert taken_as_printed is not None
+    assert above.t == pytest.approx(0.0002 / math.sqrt(3.5e-8))
+    assert above.p > 0.1 > 0.001 > taken_as_printed.p
+    below = welch_of_printed(Summary(10, 0, 0.0043, math.sqrt(1e-7), 0.0, 0.0), printed, 0.0005)
+    assert below is not None
+    assert below.t == pytest.approx(-above.t)
+    assert welch_of_printed(summarize([math.nan]), printed, 0.0005) is None
+    assert welch_of_printed(summarize([0.004]), printed, 0.0005) is None
+
+
+def test_signed_ranks_by_hand() -> None:
+    # All of n on one side: p = 2 / 2^n. How far the last one is, does not matter.
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert signed_rank(values, 0.5, 0.5) == pytest.approx(2 / 64)
+    assert signed_rank([*values[:5], 600.0], 0.5, 0.5) == pytest.approx(2 / 64)
+    assert signed_rank([*values[:5], math.nan], 0.5, 0.5) == pytest.approx(2 / 64)
+    assert signed_rank(values, 9.0, 10.0) == pytest.approx(2 / 64)  # against 9
+    # Against 1.4: differences -0.4, 0.6, 1.6 and on, negative rank 1 alone: sums 0 and 1 are as
+    # extreme, two of the 64 patterns on each side.
+    assert signed_rank(values, 0.0, 1.4) == pytest.approx(4 / 64)
+    # The median of the pairwise averages is 3.5.
+    assert signed_rank(values, 3.0, 4.0) == 1
+    assert signed_rank([], 0.0, 1.0) is None

@@ -101,3 +101,54 @@ def welch(ours: Summary, reference: Reference) -> Welch | None:
         equal_var=False,
     )
     return Welch(float(test.statistic), float(test.pvalue))
+
+
+def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Welch | None:
+    """Welch's test against a mean and a deviation that are known only as they were printed.
+
+    Of all means and deviations that print so, those that are most in favour of equality: the mean
+    nearest to ours, and the deviation with the largest p. So no difference is due to rounding.
+
+    Args:
+        ours: the mean of our seeds, in the unit of `printed`.
+        printed: as printed.
+        half_unit: half of the last printed digit: 0.0005 for three decimals.
+
+    Returns:
+        The test; None where `welch` is undefined for all of them.
+    """
+    if ours.mean is None:
+        return None
+    nearest = min(max(ours.mean, printed.mean - half_unit), printed.mean + half_unit)
+    deviations = np.linspace(max(printed.std - half_unit, 0.0), printed.std + half_unit, 101)
+    tests = [
+        welch(ours, Reference(nearest, float(std), printed.seeds)) for std in deviations.tolist()
+    ]
+    return max((test for test in tests if test is not None), key=lambda t: t.p, default=None)
+
+
+def signed_rank(values: Iterable[float], low: float, high: float) -> float | None:
+    """Two-sided p of Wilcoxon's signed rank test, against a centre known to lie in an interval.
+
+    A single seed far from all others moves a mean, and hardly moves ranks. Of the interval, the
+    centre most in favour of equality is taken: the one nearest to the median of the pairwise
+    averages of the seeds (Hodges and Lehmann). p is 1 if that median lies in the interval.
+
+    Args:
+        values: one for each seed; one that is not finite (the search diverged) counts as larger
+            than all others, as for a loss.
+        low: lower end of the interval; a point if it equals `high`.
+        high: upper end.
+
+    Returns:
+        p; None without seeds.
+    """
+    found = np.asarray(list(values), dtype=float)
+    found = np.where(np.isfinite(found), found, np.inf)
+    if len(found) == 0:
+        return None
+    first, second = np.triu_indices(len(found))
+    centre = float(np.median((found[first] + found[second]) / 2))
+    if low <= centre <= high:
+        return 1.0
+    return float(stats.wilcoxon(found - (low if centre < low else high)).pvalue)

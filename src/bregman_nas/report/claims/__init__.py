@@ -21,5 +21,7 @@ A claim rests on one or more findings: a number, its interval, and whether it be
   if it is one of too many, the claim is undecided. This rule was added when results were in.
 - Protocols are decided apart, by the same rules.
 
+What some of these rules cannot answer, those in `revised` can, which fresh seeds decide.
+
 The article counts the input as its first layer: its second and last layers are 1 and 6 here.
 """

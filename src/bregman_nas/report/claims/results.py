@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,16 @@ class Results:
             values that are not zero, and how many of the 784 pixels are not zero in at least one
             image (`ever_nonzero`), in 0.1% of them (`nonzero_in_one_per_thousand`), in 1%
             (`nonzero_in_one_per_hundred`). None if they have not been counted.
+        frequencies: [784], the share of the training images of MNIST in which each pixel is not
+            zero; None if they have not been counted.
+        interventions: perceptrons whose rows were kept from dying, by words that say how, network
+            and task included.
     """
 
     runs: Mapping[str, Run]
     pixels: Mapping[str, float] | None = None
+    frequencies: Array | None = None
+    interventions: Mapping[str, Run] = field(default_factory=dict)
 
     def restoration(self, network: str, task: str) -> Run | None:
         """The run of a network on a task, or None; also if it has another depth than `LAYERS`."""
@@ -41,6 +47,20 @@ class Results:
     def densenet(self) -> Run | None:
         """The run of the DenseNet, or None."""
         return self.runs.get(DENSENET)
+
+    def of_seeds(self, seeds: Collection[int], at_least: int = 1) -> "Results":
+        """The same with some seeds of the runs alone; a run with too few of them is absent.
+
+        Args:
+            seeds: those that stay. Interventions keep all of theirs.
+            at_least: how many of them a run must have.
+        """
+        chosen = {
+            name: run.only(run.seeds["seed"].isin(seeds).to_numpy(bool))
+            for name, run in self.runs.items()
+        }
+        enough = {name: run for name, run in chosen.items() if len(run.seeds) >= at_least}
+        return replace(self, runs=enough)
 
 
 def read_results(project: Path, protocol: str) -> Results:
