@@ -65,18 +65,19 @@ experiments:
     input_mean: 0.5
     input_std: 0.5
     epochs: 3
-seeds:
-  paper-autoencoder: 2
-  authors-residual: 1
-  authors-densenet: 1
+runs:
+  paper-autoencoder: {protocol: paper, experiment: autoencoder, seeds: 2}
+  authors-residual: {protocol: authors, experiment: residual, seeds: 1}
+  authors-densenet: {protocol: authors, experiment: densenet, seeds: 1}
+  paper-threshold:
+    {protocol: paper, experiment: residual, change: {skip_threshold: 0.5}, epochs: 2, seeds: 1}
+  authors-constant:
+    protocol: authors
+    experiment: residual
+    change: {schedule: {kind: constant}}
+    epochs: 2
+    seeds: 1
 first_steps: 5
-ablation:
-  experiment: residual
-  epochs: 2
-  seeds: 1
-  variants:
-    paper-threshold: {base: paper, change: {skip_threshold: 0.5}}
-    authors-constant: {base: authors, change: {schedule: {kind: constant}}}
 """
 
 
@@ -135,7 +136,7 @@ def start() -> Iterator[Callable[[Job], BaseProcess]]:
     # Imported once, in the server, so that each process begins in no time. Torch imports the last
     # when its first optimizer is made.
     context.set_forkserver_preload(
-        ["bregman_nas.search.seed", "bregman_nas.search.mlp", "torch._dynamo"]
+        ["bregman_nas.search.seed", "bregman_nas.search.core.mlp", "torch._dynamo"]
     )
     processes: list[BaseProcess] = []
 

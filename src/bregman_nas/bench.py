@@ -32,18 +32,19 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load
 from bregman_nas.randomness import generator
-from bregman_nas.search import densenet, mlp
-from bregman_nas.search.checkpoint import Checkpoints, write_atomically
-from bregman_nas.search.loop import BATCHES_PER_STRETCH
-from bregman_nas.search.schedule import LearningRate
+from bregman_nas.search.checkpoint import Checkpoints
+from bregman_nas.search.core import densenet, mlp
+from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
+from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.seed import (
     SECONDS_BETWEEN_CHECKPOINTS,
     Job,
     host,
     release_inputs,
-    searcher,
 )
 from bregman_nas.settings import Run
 

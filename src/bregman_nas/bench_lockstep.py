@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
+from bregman_nas.atomic import write_atomically
 from bregman_nas.bench import peak_memory_mib
 from bregman_nas.data.files import load
-from bregman_nas.search.checkpoint import write_atomically
-from bregman_nas.search.lockstep import LockstepSearch
-from bregman_nas.search.seed import host, searcher, set_arithmetic
+from bregman_nas.search.core.lockstep import LockstepSearch
+from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.seed import host, set_arithmetic
 from bregman_nas.settings import Run
 
 SEEDS = 10

@@ -43,6 +43,7 @@ _MISTAKES = (
     "PaperError",
     "ResultsError",
     "StoppedError",
+    "UserError",
 )
 
 
@@ -69,9 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     search = commands.add_parser(
         "search", help="search all seeds of a run, such as paper-residual-denoising"
     )
-    search.add_argument(
-        "run", metavar="RUN", help="a key of `runs` in params.yaml"
-    )
+    search.add_argument("run", metavar="RUN", help="a key of `runs` in params.yaml")
     search.add_argument(
         "--seeds",
         type=_seeds,
@@ -180,6 +179,12 @@ def _parser() -> argparse.ArgumentParser:
         "this option: only where there is one)",
     )
     bench.set_defaults(command=_bench)
+
+    accept = commands.add_parser(
+        "accept", help="show that changed code gives the same numbers, so that records stay valid"
+    )
+    accept.add_argument("reason", metavar="REASON", help="what was changed, in a sentence")
+    accept.set_defaults(command=_accept)
 
     demo = commands.add_parser(
         "demo", help="run the whole pipeline on the committed sample, in a copy of the repository"
@@ -351,7 +356,9 @@ def _bench(options: argparse.Namespace) -> None:
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
-    names = options.runs or [name for name, row in settings.runs.items() if row.seeds and not row.change]
+    names = options.runs or [
+        name for name, row in settings.runs.items() if row.seeds and not row.change
+    ]
     if not names:
         raise SettingsError("no run has seeds in params.yaml: name one, bregman-nas bench RUN")
     load = os.getloadavg()[0]
@@ -372,6 +379,14 @@ def _bench(options: argparse.Namespace) -> None:
         path = write(measured, starts, project, load)
     print(f"\n{report(measured)}")
     print(f"\nAll numbers: {path}")
+
+
+def _accept(options: argparse.Namespace) -> None:
+    from bregman_nas.search.acceptance import accept
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    print(accept(load_settings(project / "params.yaml"), project, options.reason))
 
 
 def _demo(options: argparse.Namespace) -> None:

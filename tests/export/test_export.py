@@ -18,7 +18,7 @@ from bregman_nas.export import finished
 from bregman_nas.export import load as load_small
 from bregman_nas.export.finished import ExportError, find, keep, kept_path, network_inputs, start
 from bregman_nas.export.measure import difference, multiply_adds, parameters
-from bregman_nas.search.mlp import mean_squared_error
+from bregman_nas.search.core.mlp import mean_squared_error
 from bregman_nas.search.records import read_record, record_path, write_record
 from bregman_nas.search.seed import Job, search_seed
 from bregman_nas.settings import load_settings

@@ -5,7 +5,7 @@ import torch
 
 from bregman_nas.export.densenet import small_densenet
 from bregman_nas.networks import DenseNet
-from bregman_nas.search.densenet import convolutions
+from bregman_nas.search.core.densenet import convolutions
 
 
 def switch_off(net: DenseNet) -> None:

@@ -11,14 +11,14 @@ from torch.nn import functional
 from bregman_nas.bregman import AdaBreg, GroupLasso, Zero, sparse_kaiming_normal_
 from bregman_nas.data.files import load
 from bregman_nas.networks import DenseNet
-from bregman_nas.search.compact_densenet import CompactDenseNet
-from bregman_nas.search.densenet import (
+from bregman_nas.search.core.compact_densenet import CompactDenseNet
+from bregman_nas.search.core.densenet import (
     active_kernels,
     classify,
     convolutions,
     textbook_living_channels,
 )
-from bregman_nas.search.textbook import TextbookTrainer
+from bregman_nas.search.core.textbook import TextbookTrainer
 
 PROJECT = Path(__file__).resolve().parents[2]
 SIDE = 9

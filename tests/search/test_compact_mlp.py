@@ -12,9 +12,9 @@ from torch.nn import functional
 from bregman_nas.bregman import L1, AdaBreg, GroupLasso, Zero, sparse_kaiming_normal_
 from bregman_nas.data.files import load
 from bregman_nas.networks import ResidualMLP
-from bregman_nas.search.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
-from bregman_nas.search.mlp import active_rows, textbook_living_rows
-from bregman_nas.search.textbook import TextbookTrainer
+from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
+from bregman_nas.search.core.mlp import active_rows, textbook_living_rows
+from bregman_nas.search.core.textbook import TextbookTrainer
 
 PROJECT = Path(__file__).resolve().parents[2]
 SIDE = 10

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bregman_nas.data.files import ImageSet, load
-from bregman_nas.search.densenet import DenseNetSearch, convolutions, judge, kernel_norms
-from bregman_nas.search.densenet import network as start_of
+from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, judge, kernel_norms
+from bregman_nas.search.core.densenet import network as start_of
 from bregman_nas.search.seed import Job
 
 JobIn = Callable[..., Job]

@@ -1,11 +1,18 @@
 """The digest of code: changed by what could change a number, and by nothing else."""
 
 import ast
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
-from bregman_nas.search.digest import LOCKSTEP, PACKAGE, SOURCES, code_digest
+from bregman_nas.search.digest import (
+    LOCKSTEP_ROOTS,
+    NOT_FOLLOWED,
+    ROOTS,
+    code_digest,
+    read_source,
+    used_definitions,
+)
 
 CODE = '''
 """A module."""
@@ -80,6 +87,11 @@ CHANGE = {
 }
 
 
+def digest_of(code: str) -> str:
+    """Of the class in a module, and of all that it uses there."""
+    return code_digest([("bregman_nas.steps", "Step")], {"bregman_nas.steps": code}.get)
+
+
 def changed(old: str, new: str) -> str:
     assert old in CODE
     code = CODE.replace(old, new)
@@ -89,12 +101,12 @@ def changed(old: str, new: str) -> str:
 
 @pytest.mark.parametrize(("old", "new"), NO_CHANGE.values(), ids=NO_CHANGE)
 def test_what_cannot_change_a_number_leaves_the_digest(old: str, new: str) -> None:
-    assert code_digest(changed(old, new)) == code_digest(CODE)
+    assert digest_of(changed(old, new)) == digest_of(CODE)
 
 
 @pytest.mark.parametrize(("old", "new"), CHANGE.values(), ids=CHANGE)
 def test_what_could_change_a_number_changes_the_digest(old: str, new: str) -> None:
-    assert code_digest(changed(old, new)) != code_digest(CODE)
+    assert digest_of(changed(old, new)) != digest_of(CODE)
 
 
 @pytest.mark.parametrize(
@@ -116,55 +128,137 @@ def test_what_could_change_a_number_changes_the_digest(old: str, new: str) -> No
     ],
 )
 def test_values_that_are_alike_are_told_apart(a: str, b: str) -> None:
-    assert code_digest(a) != code_digest(b)
+    first, second = (f"class Step:\n    def step(self, y, a):\n        {x}\n" for x in (a, b))
+    assert digest_of(first) != digest_of(second)
 
 
-# Reached by the imports of a search, yet without influence on its numbers, or covered otherwise.
-DECIDE_NOTHING = {
-    "settings.py": "what it read is in the digest of the settings",
-    "data/files.py": "what it read is in the digest of the data: SHA-256 of every file",
+MODULES = {
+    "bregman_nas.search": """
+from bregman_nas.blur import blur as soften
+from bregman_nas.settings import Run
+
+class Search:
+    def __init__(self, run: Run) -> None:
+        self.size = SIZE
+    def degrade(self, x):
+        return soften(x)
+
+SIZE = 3
+""",
+    "bregman_nas.blur": """
+from math import exp
+
+def blur(x):
+    return helper(x) + exp(1)
+
+def helper(x):
+    return 2 * x
+
+def erode(x):
+    return x - 1
+""",
+    "bregman_nas.settings": "class Run: pass",
 }
-
-ENTRANCES = {
-    "mlp": ("search/mlp.py", "search/loop.py"),
-    "densenet": ("search/densenet.py", "search/loop.py"),
-}
+SEARCH = [("bregman_nas.search", "Search")]
 
 
-def imported(source: str) -> set[str]:
-    """The modules of the package that a module names in its imports, wherever they stand."""
-    names = set()
-    for node in ast.walk(ast.parse((PACKAGE / source).read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{source}: a relative import"
-            # `from package import module` names a module too.
-            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
-    paths = {Path(*name.split(".")[1:]) for name in names if name.startswith("bregman_nas.")}
-    files = {f"{path.as_posix()}.py" for path in paths}
-    packages = {f"{path.as_posix()}/__init__.py" for path in paths}
-    return {name for name in files | packages if (PACKAGE / name).exists()}
+def with_change(module: str, old: str, new: str) -> Mapping[str, str]:
+    assert old in MODULES[module]
+    return {**MODULES, module: MODULES[module].replace(old, new)}
 
 
-def reached(entrances: tuple[str, ...]) -> set[str]:
-    found: set[str] = set()
-    to_do = set(entrances)
-    while to_do:
-        found |= to_do
-        to_do = {name for source in to_do for name in imported(source)} - found
-    return found
+def test_definitions_are_followed_through_modules_and_other_names() -> None:
+    assert set(used_definitions(SEARCH, MODULES.get)) == {
+        ("bregman_nas.search", ""),
+        ("bregman_nas.search", "SIZE"),
+        ("bregman_nas.search", "Search"),
+        ("bregman_nas.blur", ""),
+        ("bregman_nas.blur", "blur"),
+        ("bregman_nas.blur", "helper"),
+    }
 
 
-@pytest.mark.parametrize("network", SOURCES)
-def test_every_module_that_a_search_imports_is_in_its_digest(network: str) -> None:
-    everything = reached(ENTRANCES[network])
-    assert everything - set(DECIDE_NOTHING) == set(SOURCES[network])
-    assert set(DECIDE_NOTHING) <= everything
-    assert len(SOURCES[network]) == len(set(SOURCES[network]))
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("bregman_nas.search", "SIZE = 3", "SIZE = 4"),
+        ("bregman_nas.blur", "2 * x", "3 * x"),
+        ("bregman_nas.blur", "import exp", "import cos as exp"),
+        ("bregman_nas.search", "import blur as soften", "import erode as soften"),
+        ("bregman_nas.blur", "def erode", "blur(0)\n\ndef erode"),
+    ],
+)
+def test_a_change_of_what_is_used_changes_the_digest(module: str, old: str, new: str) -> None:
+    changed_modules = with_change(module, old, new)
+    assert code_digest(SEARCH, changed_modules.get) != code_digest(SEARCH, MODULES.get)
 
 
-def test_lockstep_adds_one_module_to_what_decides_the_numbers() -> None:
-    covered = {LOCKSTEP, *DECIDE_NOTHING, *SOURCES["mlp"], *SOURCES["densenet"]}
-    # Of `seed.py` it takes the function that makes one seed's search, and nothing that computes.
-    assert imported(LOCKSTEP) - covered == {"search/seed.py"}
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("bregman_nas.blur", "x - 1", "x - 2"),
+        ("bregman_nas.blur", "def erode", "def dilate(x):\n    return x + 1\n\ndef erode"),
+        ("bregman_nas.settings", "pass", "option = 1"),
+    ],
+)
+def test_a_change_of_what_is_not_used_leaves_the_digest(module: str, old: str, new: str) -> None:
+    changed_modules = with_change(module, old, new)
+    assert code_digest(SEARCH, changed_modules.get) == code_digest(SEARCH, MODULES.get)
+
+
+def test_a_move_to_another_module_leaves_the_digest() -> None:
+    moved = with_change("bregman_nas.search", "bregman_nas.blur", "bregman_nas.soft")
+    moved = {**moved, "bregman_nas.soft": MODULES["bregman_nas.blur"]}
+    assert code_digest(SEARCH, moved.get) == code_digest(SEARCH, MODULES.get)
+
+
+def test_a_module_imported_as_a_whole_is_refused() -> None:
+    whole = with_change(
+        "bregman_nas.search", "from bregman_nas.blur import blur", "from bregman_nas import blur"
+    )
+    with pytest.raises(LookupError, match="imports a whole module"):
+        code_digest(SEARCH, whole.get)
+
+
+def test_a_definition_that_is_not_there_is_refused() -> None:
+    with pytest.raises(LookupError, match="defines no Other"):
+        code_digest([("bregman_nas.search", "Other")], MODULES.get)
+
+
+def used(network: str) -> set[str]:
+    return {f"{module}.{name}" for module, name in used_definitions(ROOTS[network])}
+
+
+def test_the_networks_share_the_method_and_leave_out_what_is_of_the_other() -> None:
+    mlp, densenet = used("mlp"), used("densenet")
+    method = {
+        "bregman_nas.bregman.optimizers.fused_adam_",
+        "bregman_nas.bregman.regularizers.GroupLasso",
+        "bregman_nas.data.degradation.split",
+        "bregman_nas.data.idx.parse",
+        "bregman_nas.randomness.generator",
+        "bregman_nas.search.core.loop.train",
+        "bregman_nas.search.core.momentum.dead_rows",
+        "bregman_nas.search.core.schedule.LearningRate",
+        "bregman_nas.search.core.searches.searcher",
+    }
+    assert method <= mlp & densenet
+    assert "bregman_nas.data.degradation.blur" in mlp - densenet
+    assert "bregman_nas.search.core.compact_mlp.CompactResidual" in mlp - densenet
+    assert "bregman_nas.search.core.compact_densenet.CompactDenseNet" in densenet - mlp
+
+
+def test_a_function_beside_the_blur_is_not_in_the_digest() -> None:
+    module = "bregman_nas.data.degradation"
+
+    def read(name: str) -> str | None:
+        source = read_source(name)
+        return f"{source}\n\ndef erode(x):\n    return x - 1\n" if name == module else source
+
+    for roots in (*ROOTS.values(), LOCKSTEP_ROOTS):
+        assert code_digest(roots, read) == code_digest(roots)
+
+
+def test_what_reads_files_and_settings_is_not_followed() -> None:
+    for network in ROOTS:
+        assert not any(name.startswith(NOT_FOLLOWED) for name in used(network))

@@ -98,7 +98,7 @@ def dask(tmp_path: Path, wait_until: WaitUntil) -> Iterator[Client]:
             with Client(scheduler_file=str(address_file)) as client:
                 client.wait_for_workers(2, timeout=60)
                 # So that both begin at the same time.
-                for module in ("bregman_nas.search.mlp", "torch._dynamo"):
+                for module in ("bregman_nas.search.core.mlp", "torch._dynamo"):
                     client.run(importlib.import_module, module)
                 yield client
         finally:

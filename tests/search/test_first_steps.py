@@ -11,11 +11,11 @@ import torch
 from bregman_nas.cli import main
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.search import first_steps as module
-from bregman_nas.search.densenet import DenseNetSearch, active_kernels, convolutions
-from bregman_nas.search.densenet import network as start_of
+from bregman_nas.search.core.densenet import DenseNetSearch, active_kernels, convolutions
+from bregman_nas.search.core.densenet import network as start_of
+from bregman_nas.search.core.loop import Position, train
+from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.first_steps import first_steps, look, write_first_steps
-from bregman_nas.search.loop import Position, train
-from bregman_nas.search.schedule import LearningRate
 from bregman_nas.settings import Run, SettingsError, load_settings
 
 NewProject = Callable[..., Path]
@@ -44,7 +44,7 @@ def by_hand(
         net.last.weight[0, 0, 1, 1] = kernel
         assert net.last.bias is not None
         net.last.bias.fill_(bias)
-    monkeypatch.setattr("bregman_nas.search.densenet.network", lambda *_: net)
+    monkeypatch.setattr("bregman_nas.search.core.densenet.network", lambda *_: net)
     return DenseNetSearch(run, images, 0)
 
 

@@ -16,9 +16,10 @@ from bregman_nas.bregman.regularizers import Regularizer
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.lockstep import LockstepSearch, LockstepTrainer
-from bregman_nas.search.seed import Job, searcher
-from bregman_nas.search.textbook import TextbookTrainer
+from bregman_nas.search.core.lockstep import LockstepSearch, LockstepTrainer
+from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.textbook import TextbookTrainer
+from bregman_nas.search.seed import Job
 
 JobIn = Callable[..., Job]
 PROJECT = Path(__file__).resolve().parents[2]

@@ -15,10 +15,10 @@ from bregman_nas import cli
 from bregman_nas.data.files import ImageSet
 from bregman_nas.search import lockstep_seeds, seed
 from bregman_nas.search.checkpoint import Checkpoints
+from bregman_nas.search.core.lockstep import LockstepSearch
+from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.executor import search_seeds
-from bregman_nas.search.lockstep import LockstepSearch
 from bregman_nas.search.lockstep_seeds import is_out_of_memory, search_in_lockstep
-from bregman_nas.search.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.records import (
     MixedDevicesError,
     Record,

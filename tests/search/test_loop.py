@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from bregman_nas.data.degradation import Examples
-from bregman_nas.search.loop import BATCHES_PER_STRETCH, Position, train
-from bregman_nas.search.schedule import LearningRate
+from bregman_nas.search.core.loop import BATCHES_PER_STRETCH, Position, train
+from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.settings import Constant, Plateau
 
 CONSTANT = Constant(kind="constant")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.networks import ResidualMLP
-from bregman_nas.search.loop import Position, train
-from bregman_nas.search.mlp import (
+from bregman_nas.search.core.loop import Position, train
+from bregman_nas.search.core.mlp import (
     MLPSearch,
     active_rows,
     baselines,
@@ -22,8 +22,8 @@ from bregman_nas.search.mlp import (
     rectified,
     skip_mu,
 )
-from bregman_nas.search.mlp import network as start_of
-from bregman_nas.search.schedule import LearningRate
+from bregman_nas.search.core.mlp import network as start_of
+from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.seed import Job
 from bregman_nas.settings import MLPExperiment, Run
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 
 from bregman_nas.bregman.optimizers import fused_adam_
-from bregman_nas.search.momentum import Adam, dead_rows
+from bregman_nas.search.core.momentum import Adam, dead_rows
 
 RATE = 1e-3
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Adam], None]

@@ -1,46 +1,108 @@
 """Records: reused only where they still hold, readable, and shared by two processes."""
 
 import json
+import math
 import signal
 from collections import defaultdict
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import filelock
 import pytest
+import torch
 
 from bregman_nas.data import files
+from bregman_nas.errors import UserError
+from bregman_nas.search import accepted
 from bregman_nas.search import seed as seed_module
 from bregman_nas.search.digest import digests
+from bregman_nas.search.outcome import active_groups, weights_digest
 from bregman_nas.search.records import (
     Record,
+    checksum,
     device_of,
+    digest_of,
+    fault_of,
     picture_path,
     read_record,
     record_path,
     reusable_record,
+    unpack,
+    whole_digest,
     write_record,
 )
 from bregman_nas.search.seed import Job, devices, search_seed
+from bregman_nas.settings import Run
 
 JobIn = Callable[..., Job]
 Start = Callable[[Job], BaseProcess]
 NewProject = Callable[..., Path]
 WaitUntil = Callable[..., None]
 
-NOW = {"settings": "s", "data": "d", "code": "c", "all": "a"}
-RECORD: Record = {
-    "run": "paper-autoencoder",
-    "seed": 3,
-    "digests": NOW,
-    "settings": {"batch_size": 128},
-    "result": {"test_mse": 0.25},
-    "history": [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}],
-    "provenance": {"engine": "compact"},
-}
+RUN = Run.model_validate(
+    {
+        "name": "paper-residual",
+        "source": "sample",
+        "optimizer": {"learning_rate": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "delta": 1.0},
+        "batch_size": 128,
+        "protocol": {
+            "skip_threshold": 1.0,
+            "schedule": {"kind": "constant"},
+            "initial_scale": 5.0,
+            "first_moment": "corrected",
+            "held_out": 5000,
+            "noise": "once",
+            "logits": "linear",
+        },
+        "experiment": {
+            "network": "mlp",
+            "dataset": "mnist",
+            "skips": True,
+            "mu": 0.07,
+            "density": 0.01,
+            "depth": 2,
+            "noise_std": 0.05,
+            "blur": None,
+            "input_mean": 0.1307,
+            "input_std": 0.3081,
+            "epochs": 2,
+        },
+        "seeds": (3,),
+    }
+)
+DATA = {"images": "d"}
+CODE = {"code": "c", "lockstep": "l"}
+EDITED = "was edited: its numbers do not have its checksum"
+RESULT = {"test_mse": 0.25}
+HISTORY = [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}]
+
+
+def a_record(seed: int = 3, lockstep: str | None = None, **parts: Any) -> Record:
+    """A record of the run that holds, but for the parts that are given."""
+    digests_then = {
+        "settings": digest_of(RUN.decisive()),
+        "data": digest_of(DATA),
+        "code": "c",
+        **({} if lockstep is None else {"lockstep": lockstep}),
+        **parts.pop("digests", {}),
+    }
+    digests_then["all"] = whole_digest(digests_then, seed)
+    record: Any = {
+        "run": RUN.name,
+        "seed": seed,
+        "digests": digests_then,
+        "settings": RUN.decisive(),
+        "data": DATA,
+        "checksum": checksum(RESULT, HISTORY),
+        "result": RESULT,
+        "history": HISTORY,
+        "provenance": {"engine": "compact"},
+        **parts,
+    }
+    return cast(Record, record)
 
 
 def strictly(text: str) -> Any:
@@ -58,52 +120,80 @@ def messages_of(job: Job) -> list[str]:
     return messages
 
 
-def now(*, lockstep: bool = False) -> dict[str, str]:
-    """What the digests are now."""
-    return {**NOW, "lockstep": "l", "all": "al"} if lockstep else NOW
-
-
 def test_a_record_is_json_with_one_line_for_each_epoch(tmp_path: Path) -> None:
     path = tmp_path / "records" / "seed-03.json"
-    write_record(path, RECORD)
+    write_record(path, a_record())
     text = path.read_text("utf-8")
-    assert strictly(text) == RECORD
-    assert read_record(path) == RECORD
+    assert strictly(text) == a_record()
+    assert read_record(path) == a_record()
     lines = text.splitlines()
     assert '  {"epoch": 1, "train_loss": 0.5},' in lines
     assert '  {"epoch": 2, "train_loss": 0.25}' in lines
-    assert len(lines) == len(RECORD) + len(RECORD["history"]) + 3
+    assert len(lines) == len(a_record()) + len(HISTORY) + 3
     assert text.endswith("}\n")
 
 
+def test_a_record_that_holds_has_no_fault() -> None:
+    assert fault_of(a_record(), RUN, 3, DATA, CODE) is None
+    assert fault_of(a_record(lockstep="l"), RUN, 3, DATA, CODE) is None
+    assert fault_of(a_record(run=f"ablation/{RUN.name}"), RUN, 3, DATA, CODE) is None
+
+
 @pytest.mark.parametrize(
-    ("then", "reason"),
+    ("record", "fault"),
     [
-        ({"settings": "t", "all": "b"}, "the settings"),
-        ({"data": "e", "all": "b"}, "the data"),
-        ({"code": "x", "all": "b"}, "the code"),
-        ({"settings": "t", "code": "x", "all": "b"}, "the settings and the code"),
-        ({"all": "b"}, "the seed's number"),
-        ({"lockstep": "m", "all": "b"}, "the code for lockstep"),
-        ({"lockstep": "l", "code": "x", "all": "b"}, "the code"),
+        (a_record(digests={"settings": "t"}), "is stale: the settings changed since"),
+        (a_record(settings={"mu": 1}), "is stale: the settings changed since"),
+        (a_record(digests={"data": "e"}), "is stale: the data changed since"),
+        (a_record(digests={"code": "x"}), "is stale: the code changed since"),
+        (a_record(lockstep="m"), "is stale: the code for lockstep changed since"),
+        (
+            a_record(digests={"settings": "t", "code": "x"}),
+            "is stale: the settings and the code changed since",
+        ),
+        (a_record(seed=4), "is of seed 4 of paper-residual, not of seed 3 of paper-residual"),
+        (a_record(run="other"), "is of seed 3 of other, not of seed 3 of paper-residual"),
+        (a_record(result={"test_mse": 1e-9}), EDITED),
+        (a_record(history=HISTORY[:1]), EDITED),
+        (a_record(result={"test_mse": "text"}), EDITED),
+        (
+            a_record(result={"test_mse": math.nan}),
+            EDITED,
+        ),
+        (a_record(checksum=""), "has no checksum"),
     ],
 )
-def test_a_stale_record_is_not_used_and_the_user_told_why(
-    tmp_path: Path, then: dict[str, str], reason: str
-) -> None:
+def test_a_record_that_does_not_hold_says_why(tmp_path: Path, record: Record, fault: str) -> None:
     path = tmp_path / "seed-03.json"
-    write_record(path, {**RECORD, "digests": {**NOW, **then}})
+    write_record(path, record)
     told: list[str] = []
-    assert reusable_record(path, now, told.append) is None
-    assert told == [f"seed-03.json is stale: {reason} changed since; the seed runs again"]
+    assert reusable_record(path, RUN, 3, DATA, CODE, told.append) is None
+    assert told == [f"seed-03.json {fault}; the seed runs again"]
+
+
+def test_digests_that_do_not_belong_together_are_a_fault() -> None:
+    record = a_record()
+    record["digests"]["all"] = "0"
+    assert fault_of(record, RUN, 3, DATA, CODE) == "has digests that do not belong together"
+
+
+def test_code_that_was_accepted_leaves_a_record_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {"mlp": [{"code": "c"}, {"code": "d"}], "densenet": [{"code": "e"}]}
+    monkeypatch.setattr(accepted, "entries", lambda: entries)
+    stale = "is stale: the code changed since"
+    for now, fault in (("c", None), ("d", None), ("e", stale), ("f", stale)):
+        assert fault_of(a_record(), RUN, 3, DATA, {**CODE, "code": now}) == fault
+    # The report asks for any accepted code.
+    assert fault_of(a_record(), RUN, 3, DATA) is None
+    assert fault_of(a_record(digests={"code": "x"}), RUN, 3, DATA) == stale
 
 
 def test_a_record_that_holds_is_used_in_silence(tmp_path: Path) -> None:
     path = tmp_path / "seed-03.json"
     told: list[str] = []
-    assert reusable_record(path, now, told.append) is None
-    write_record(path, RECORD)
-    assert reusable_record(path, now, told.append) == RECORD
+    assert reusable_record(path, RUN, 3, DATA, CODE, told.append) is None
+    write_record(path, a_record())
+    assert reusable_record(path, RUN, 3, DATA, CODE, told.append) == a_record()
     assert told == []
 
 
@@ -118,9 +208,11 @@ def test_a_record_that_holds_is_used_in_silence(tmp_path: Path) -> None:
         b'"digests"',
         b"{}",
         b"\xff\xfe",
+        b"[" * 100_000,
         b'{"digests": null}',
-        b'{"digests": []}',
         b'{"digests": "a"}',
+        json.dumps({**a_record(), "seed": "3"}).encode(),
+        json.dumps({**a_record(), "history": {}}).encode(),
         b"<<<<<<< HEAD\n{}\n",
     ],
 )
@@ -128,10 +220,47 @@ def test_what_is_no_record_is_told_and_not_used(tmp_path: Path, content: bytes) 
     path = tmp_path / "seed-03.json"
     path.write_bytes(content)
     told: list[str] = []
-    assert reusable_record(path, now, told.append) is None
+    assert reusable_record(path, RUN, 3, DATA, CODE, told.append) is None
     assert len(told) == 1
-    assert "seed-03.json" in told[0]
-    assert "the seed runs again" in told[0]
+    assert told[0].startswith(f"{path} is not a record: ")
+    assert told[0].endswith("; the seed runs again")
+    with pytest.raises(UserError, match="is not a record"):
+        read_record(path)
+
+
+def test_active_groups_are_packed_bit_by_bit() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 11), torch.nn.Conv2d(2, 3, 3))
+    linear, conv = network[0].weight, network[1].weight
+    with torch.no_grad():
+        linear.zero_()
+        conv.zero_()
+        linear[0, 2] = linear[9, 0] = 1.0
+        conv[1, 0, 2, 2] = 1.0
+    groups = active_groups(network)
+    assert groups == {
+        "0.weight": {"shape": [11], "active": "8040"},
+        "1.weight": {"shape": [3, 2], "active": "20"},
+    }
+    assert unpack(groups["0.weight"]).nonzero()[0].tolist() == [0, 9]
+    assert unpack(groups["1.weight"]).tolist() == [[False, False], [True, False], [False, False]]
+
+
+def write_for(job: Job, current: dict[str, str]) -> Record:
+    """Write a small record that holds, as if the seed had been searched."""
+    history = [{"epoch": 1, "train_loss": 0.5, "active_rows": [1, 2]}]
+    record: Record = {
+        "run": job.run.name,
+        "seed": job.seed,
+        "digests": current,
+        "settings": job.run.decisive(),
+        "data": {},
+        "checksum": checksum(RESULT, history),
+        "result": RESULT,
+        "history": history,
+        "provenance": {"engine": job.engine, "host": {"device": job.device}},
+    }
+    write_record(record_path(job.project, job.run.name, job.seed), record)
+    return record
 
 
 @pytest.fixture
@@ -141,12 +270,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def instead(job: Job, images: Any, current: dict[str, str], progress: Any) -> Record:
         seeds.append(job.seed)
-        history = [{"epoch": 1, "train_loss": 0.5, "active_rows": [1, 2]}]
-        result = {"test_mse": 0.5}
-        record = {"seed": job.seed, "digests": current, "result": result, "history": history}
-        record["provenance"] = {"engine": job.engine, "host": {"device": job.device}}
-        write_record(record_path(job.project, job.run.name, job.seed), record)
-        return record
+        return write_for(job, current)
 
     monkeypatch.setattr(seed_module, "_search", instead)
     return seeds
@@ -199,7 +323,7 @@ def test_other_settings_make_a_record_stale(
         {"experiments.residual.mu": 0.08},
         {"protocols.authors.held_out": 5},
         {"protocols.paper.logits": "relu"},
-        {"seeds.paper-autoencoder": 9},
+        {"runs.paper-autoencoder.seeds": 9},
     ],
 )
 def test_what_decides_nothing_leaves_a_record_as_it_is(
@@ -215,7 +339,7 @@ def test_other_code_makes_a_record_stale(
 ) -> None:
     job = job_in(project)
     search_seed(job)
-    monkeypatch.setattr("bregman_nas.search.digest._CODE", defaultdict(lambda: "another"))
+    monkeypatch.setattr("bregman_nas.search.digest.CODE", defaultdict(lambda: "another"))
     search_seed(job)
     assert searches == [0, 0]
     assert messages_of(job)[0].startswith("seed-00.json is stale: the code changed since")
@@ -244,7 +368,7 @@ def test_the_record_of_another_seed_under_this_name_is_stale(
     paths[0].write_bytes(paths[1].read_bytes())
     search_seed(job_in(project))
     assert searches == [1, 0]
-    assert "the seed's number changed" in messages_of(job_in(project))[0]
+    assert "is of seed 1 of paper-autoencoder, not of seed 0" in messages_of(job_in(project))[0]
 
 
 def test_a_record_holds_whatever_engine_made_it(
@@ -282,12 +406,13 @@ def test_an_unreadable_record_is_replaced_by_a_new_search(
         search_seed(job)
         searches.clear()
         content = json.loads(path.read_text("utf-8"))
-        path.write_text(json.dumps({**content, damage.removeprefix("no "): []}), "utf-8")
+        empty: object = {} if damage == "no result" else []
+        path.write_text(json.dumps({**content, damage.removeprefix("no "): empty}), "utf-8")
     record = search_seed(job)
     assert read_record(path) == record
     assert searches == [0]
-    reason = "cannot be read as a record" if damage == "conflict" else "is not whole"
-    assert messages_of(job)[-1] == f"seed-00.json {reason}; the seed runs again"
+    reason = "is not a record" if damage == "conflict" else "was edited"
+    assert reason in messages_of(job)[-1]
 
 
 def test_a_record_of_a_search_says_what_it_is(project: Path, job_in: JobIn) -> None:
@@ -298,6 +423,11 @@ def test_a_record_of_a_search_says_what_it_is(project: Path, job_in: JobIn) -> N
     assert sum(line.startswith('  {"epoch"') for line in text.splitlines()) == 3
     assert (record["run"], record["seed"]) == (job.run.name, 0)
     assert record["settings"] == job.run.decisive()
+    assert record["checksum"] == checksum(record["result"], record["history"])
+    widths = [int(unpack(group).sum()) for group in record["active_groups"].values()]
+    assert widths == record["result"]["active_rows"]
+    network = torch.load(job.workspace / "network.pt", weights_only=True)
+    assert record["network"] == weights_digest(network)
     assert set(record["provenance"]["versions"]) == {"bregman-nas", "torch", "numpy", "python"}
     assert set(record["provenance"]["host"]) == {"system", "processor", "cores", "device"}
     assert record["provenance"]["seconds"] > 0
@@ -319,27 +449,13 @@ def test_the_second_process_on_a_seed_waits_and_takes_the_record_of_the_first(
         waits = "another process works on this seed; a second one waits for its record"
         wait_until(lambda: (job.workspace / "progress.json").exists(), "the second began")
         wait_until(lambda: messages_of(job) == [waits], "the second said that it waits")
-        written = replace_history(job)
+        images = files.load(job.run.experiment.dataset, job.run.source, job.project)
+        written = write_for(job, digests(job.run, job.seed, images.sha256))
     second.join(60)
     assert second.exitcode == 0
     note = json.loads((job.workspace / "progress.json").read_text("utf-8"))
     assert (note["done"], note["reused"]) == (True, True)
     assert read_record(record_path(project, job.run.name, 0)) == written
-
-
-def replace_history(job: Job) -> Record:
-    """Do in short what the first process would: leave a record that holds."""
-    images = files.load(job.run.experiment.dataset, job.run.source, job.project)
-    history = [{"epoch": 8, "train_loss": 0.5, "active_rows": [1, 2]}]
-    current = digests(job.run, job.seed, images.sha256)
-    record: Record = {
-        "digests": current,
-        "result": {"test_mse": 0.5},
-        "history": history,
-        "provenance": {"engine": "compact"},
-    }
-    write_record(record_path(job.project, job.run.name, job.seed), record)
-    return record
 
 
 def test_two_processes_on_one_seed_leave_one_record(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bregman_nas.search.schedule import LearningRate
+from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.settings import Constant, Plateau
 
 CONSTANT = Constant(kind="constant")

@@ -6,10 +6,8 @@ content (`DATA_SETS`), the committed sample against ``data/sample/SHA256SUMS``.
 
 import gzip
 import hashlib
-import math
 import os
 import socket
-import struct
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+
+from bregman_nas.data.idx import parse
 
 DATA_VARIABLE = "BREGMAN_NAS_DATA"
 """Environment variable: folders that hold the full files, separated as in ``PATH``."""
@@ -414,8 +414,8 @@ def _parse_pair(
         DataError: The content, although its checksum is right, is not that.
     """
     try:
-        images = _parse_idx(contents[images_file], dimensions=3)
-        labels = _parse_idx(contents[labels_file], dimensions=1)
+        images = parse(contents[images_file], dimensions=3)
+        labels = parse(contents[labels_file], dimensions=1)
         if images.shape != (len(labels), _SIDE, _SIDE):
             raise ValueError(f"{len(labels)} labels, but images of shape {list(images.shape)}")
     except ValueError as error:
@@ -424,23 +424,3 @@ def _parse_pair(
             f"but the content is not images with their labels: {error}"
         ) from error
     return images, labels.to(torch.int64)
-
-
-def _parse_idx(content: bytes, dimensions: int) -> torch.Tensor:
-    """Returns the uint8 array that an IDX file holds.
-
-    The format: the bytes 0, 0, 8 (unsigned bytes) and the number of dimensions; each dimension's
-    size, 4 bytes, most significant first; the items.
-
-    Raises:
-        ValueError: The content is not an array of that many dimensions, or it is empty.
-    """
-    start = 4 + 4 * dimensions
-    magic = bytes((0, 0, 8, dimensions))
-    if len(content) <= start or not content.startswith(magic):
-        raise ValueError(f"not a {dimensions}-dimensional IDX file: it starts {content[:4]!r}")
-    shape = struct.unpack_from(f">{dimensions}I", content, offset=4)
-    if len(content) != start + math.prod(shape):
-        raise ValueError(f"{len(content) - start} bytes of items, but a header of shape {shape}")
-    # A bytearray, because a tensor must not share the memory of immutable bytes.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).reshape(shape)

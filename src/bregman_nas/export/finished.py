@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from bregman_nas.atomic import write_atomically
 from bregman_nas.data.degradation import restoration_inputs
 from bregman_nas.data.files import ImageSet
 from bregman_nas.data.files import load as load_images
@@ -18,8 +19,7 @@ from bregman_nas.export.measure import difference, multiply_adds, parameters
 from bregman_nas.export.mlp import small_mlp
 from bregman_nas.export.small import load
 from bregman_nas.networks import DenseNet, ResidualMLP
-from bregman_nas.search import densenet, mlp
-from bregman_nas.search.checkpoint import write_atomically
+from bregman_nas.search.core import densenet, mlp
 from bregman_nas.search.records import Record, read_record, record_path
 from bregman_nas.search.seed import Job
 from bregman_nas.settings import MLPExperiment, Run

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load as load_images
 from bregman_nas.export import small
 from bregman_nas.export.finished import ExportError, Finished, find, network_inputs, start
 from bregman_nas.export.measure import BATCHES, seconds
-from bregman_nas.search.checkpoint import write_atomically
 from bregman_nas.search.seed import Job, host
 
 PICTURED = 8

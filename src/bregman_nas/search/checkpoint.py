@@ -4,62 +4,20 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+from bregman_nas.atomic import replace
+
 _SIZE = hashlib.sha256().digest_size
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as a whole or not at all, also if the process or the machine dies.
-
-    Raises:
-        OSError: if the folder cannot be written to or the disk is full; it names the file, and
-            nothing is left behind.
-    """
-    _replace(path, lambda file: file.write(content))
 
 
 def save_atomically(path: Path, value: Any) -> None:
     """Replace a file by what `torch.save` writes of a value; see `write_atomically`."""
-    _replace(path, lambda file: _save(value, file.write))
-
-
-def check_writable(folder: Path) -> None:
-    """Find out now, and not after hours of work, whether files can be written there.
-
-    Raises:
-        OSError: if they cannot.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:  # others may try the same at the same time
-        file.write(b"\0")
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        if error.filename is None:  # as where the disk is full
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+    replace(path, lambda file: _save(value, file.write))
 
 
 class _Stream:
@@ -90,15 +48,6 @@ def _save(value: Any, write: Callable[[bytes], object]) -> None:
     torch.save(value, stream)  # type: ignore[arg-type]  # of a file it needs no more
     if stream.error is not None:
         raise stream.error
-
-
-def remove_leftovers(path: Path) -> None:
-    """Remove what a process that was killed while it wrote this file left behind.
-
-    No other process may be writing the file.
-    """
-    for temporary in path.parent.glob(f".{path.name}.*"):
-        temporary.unlink(missing_ok=True)
 
 
 class Checkpoints:
@@ -154,7 +103,7 @@ class Checkpoints:
             except OSError:  # not every file system has them
                 shutil.copy2(self.last, spare)
             os.replace(spare, self.before)
-        _replace(self.last, lambda file: self._write(state, file))
+        replace(self.last, lambda file: self._write(state, file))
         self._last_is_good = True
 
     def load(self) -> dict[str, Any] | None:

@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
-from bregman_nas.search.checkpoint import write_atomically
-from bregman_nas.search.compact_densenet import CompactDenseNet
-from bregman_nas.search.densenet import DenseNetSearch
+from bregman_nas.search.core.compact_densenet import CompactDenseNet
+from bregman_nas.search.core.densenet import DenseNetSearch
 from bregman_nas.search.records import run_folder
 from bregman_nas.settings import Run, SettingsError
 

@@ -5,31 +5,31 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bregman_nas.atomic import check_writable, remove_leftovers
 from bregman_nas.data import files
-from bregman_nas.search.checkpoint import Checkpoints, check_writable, remove_leftovers
+from bregman_nas.search.checkpoint import Checkpoints
+from bregman_nas.search.core.lockstep import Course, LockstepSearch, train
+from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
+from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.digest import digests
-from bregman_nas.search.lockstep import Course, LockstepSearch, train
-from bregman_nas.search.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
     check_one_device,
     device_of,
     record_path,
-    reusable_record,
 )
-from bregman_nas.search.schedule import LearningRate
 from bregman_nas.search.seed import (
     Clock,
     Job,
     continues_in,
+    current_record,
     finish,
     host,
     only_process_on,
@@ -90,8 +90,8 @@ class _Seed:
 
     def __init__(self, job: Job, data: Mapping[str, str]) -> None:
         self.job = job
-        self.digests = partial(digests, job.run, job.seed, data)
-        self.current = self.digests(lockstep=True)
+        self.data = data
+        self.current = digests(job.run, job.seed, data, lockstep=True)
         epochs = job.run.experiment.epochs
         self.progress = Progress(job.workspace, job.run.name, job.seed, epochs)
         self.begin(None)
@@ -119,8 +119,7 @@ class _Seed:
         job = self.job
         for path in job.files():
             remove_leftovers(path)
-        path = record_path(job.project, job.run.name, job.seed)
-        record = reusable_record(path, self.digests, self.progress.tell)
+        record = current_record(job, self.data, self.progress.tell)
         if record is not None:
             self.progress.finish(record["history"][-1], reused=True)
         return record

@@ -3,17 +3,49 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import (
+    Any,
+    NotRequired,  # pydantic needs this one below 3.12
+)
 
 import numpy as np
-import torch
+import pydantic
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from typing_extensions import TypedDict
 
-from bregman_nas.search.checkpoint import write_atomically
+from bregman_nas.atomic import write_atomically
+from bregman_nas.errors import UserError
+from bregman_nas.search.accepted import are_equivalent
+from bregman_nas.settings import Run
 
-Record = dict[str, Any]
+
+class Group(TypedDict):
+    """Which groups of a weight are on; see `outcome.active_groups`."""
+
+    shape: list[int]
+    active: str
+
+
+class Record(TypedDict):
+    """All that is kept of a finished seed. `docs/results.md` tells what each part is."""
+
+    run: str
+    seed: int
+    digests: dict[str, str]
+    settings: dict[str, Any]
+    data: dict[str, str]
+    checksum: NotRequired[str]
+    result: dict[str, Any]
+    active_groups: NotRequired[dict[str, Group]]
+    network: NotRequired[str]
+    provenance: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+_RECORD = pydantic.TypeAdapter(Record)
 
 _NAMES = {
     "settings": "the settings",
@@ -42,47 +74,34 @@ def picture_path(project: Path, run: str, seed: int) -> Path:
     return record_path(project, run, seed).with_suffix(".png")
 
 
-@torch.no_grad()
-def active_groups(network: nn.Module) -> dict[str, dict[str, Any]]:
-    """Which rows of each weight matrix, and kernels of each convolution, are not zero.
-
-    Args:
-        network: any module.
-
-    Returns:
-        For each weight, by name: `shape` of the groups, [rows] or [out, in], and `active`, one bit
-        a group in the order of memory, the first the highest of its byte, in hexadecimal.
-    """
-    groups = {}
-    for name, weight in network.named_parameters():
-        if name.endswith("weight") and weight.ndim >= 2:
-            inside = 1 if weight.ndim == 2 else 2
-            active = (weight != 0).flatten(inside).any(inside)
-            bits = np.packbits(active.cpu().numpy()).tobytes().hex()
-            groups[name] = {"shape": list(active.shape), "active": bits}
-    return groups
-
-
 def unpack(group: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """The boolean array that `active_groups` packed."""
+    """The boolean array that `outcome.active_groups` packed."""
     shape = tuple(group["shape"])
     bits = np.frombuffer(bytes.fromhex(group["active"]), dtype=np.uint8)
     return np.unpackbits(bits, count=int(np.prod(shape))).astype(bool).reshape(shape)
 
 
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of a network's parameters and buffers: names, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name, x in sorted(weights.items()):
-        digest.update(f"{name} {x.dtype} {tuple(x.shape)}\n".encode())
-        digest.update(x.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def digest_of(value: Any) -> str:
+    """SHA-256 of a value, as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def checksum(record: Mapping[str, Any]) -> str:
-    """SHA-256 of a record's result and history: of the numbers, however they are laid out."""
-    content = {part: record[part] for part in ("result", "history")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def whole_digest(parts: Mapping[str, str], seed: int) -> str:
+    """The digest of a seed, from those of its settings, data and code."""
+    return digest_of({**{k: v for k, v in parts.items() if k != "all"}, "seed": seed})
+
+
+def checksum(result: Mapping[str, Any], history: list[dict[str, Any]]) -> str:
+    """SHA-256 of a seed's numbers, however their file is laid out."""
+    return digest_of({"result": result, "history": history})
+
+
+@cache
+def _checksums() -> Mapping[str, str]:
+    """Those of the records that were made before records had one, by the digest of the seed."""
+    path = resources.files("bregman_nas.search").joinpath("checksums.json")
+    sums: dict[str, str] = json.loads(path.read_text("utf-8"))
+    return sums
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -98,40 +117,99 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record."""
-    record: Record = json.loads(path.read_text("utf-8"))
+    """Read a record.
+
+    Raises:
+        UserError: if it cannot be read, or is no record.
+    """
+    try:
+        record: Record = _RECORD.validate_python(json.loads(path.read_text("utf-8")), strict=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise UserError(f"{path} is not a record: {where}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not a record: {error}") from error
     return record
 
 
+def fault_of(
+    record: Record,
+    run: Run,
+    seed: int,
+    data: Mapping[str, str],
+    code: Mapping[str, str] | None = None,
+) -> str | None:
+    """Why a record does not hold, to follow its name in a sentence; None if it holds.
+
+    Args:
+        record: as it was read.
+        run: the run that it should be of.
+        seed: likewise.
+        data: SHA-256 of each file of the data set.
+        code: the digests of the code that runs, `code` and, for seeds in lockstep, `lockstep`; by
+            default the record's code need only be one of those that were accepted.
+    """
+    # Early records of the runs that change one choice have their old folder in the name.
+    name = record["run"].removeprefix("ablation/")
+    if (name, record["seed"]) != (run.name, seed):
+        return f"is of seed {record['seed']} of {name}, not of seed {seed} of {run.name}"
+    then = record["digests"]
+    if then.get("all") != whole_digest(then, seed):
+        return "has digests that do not belong together"
+    settings = run.decisive()
+    now = {"settings": digest_of(settings), "data": digest_of(dict(data))}
+    changed = [part for part in now if then.get(part) != now[part]]
+    if record["settings"] != settings and "settings" not in changed:
+        changed.append("settings")
+    for part in ("code", "lockstep"):
+        mine = then.get(part)
+        if (mine is not None or part == "code") and not are_equivalent(
+            run.experiment.network if part == "code" else part, mine, code and code[part]
+        ):
+            changed.append(part)
+    if changed:
+        return f"is stale: {' and '.join(_NAMES[part] for part in changed)} changed since"
+    expected = record.get("checksum") or _checksums().get(then["all"])
+    if expected is None:
+        return "has no checksum"
+    if expected != checksum(record["result"], record["history"]):
+        return "was edited: its numbers do not have its checksum"
+    return None
+
+
 def reusable_record(
-    path: Path, digests: Callable[..., Mapping[str, str]], tell: Callable[[str], None]
+    path: Path,
+    run: Run,
+    seed: int,
+    data: Mapping[str, str],
+    code: Mapping[str, str],
+    tell: Callable[[str], None],
 ) -> Record | None:
-    """The record of a finished seed if it still holds, else None, and why is told.
+    """The record of a finished seed if it still holds, else None.
 
     Args:
         path: of the record.
-        digests: gives what they are now; called with `lockstep`, which is whether the record is
-            of a seed in lockstep, see `digest.digests`.
+        run: see `fault_of`, as for `seed`, `data` and `code`.
+        seed: see there.
+        data: see there.
+        code: see there.
         tell: is told, in words for the user, why a record that exists is not used.
     """
     if not path.exists():
         return None
     try:
         record = read_record(path)
-        then = dict(record["digests"])
-    except (ValueError, KeyError, TypeError):
-        tell(f"{path.name} cannot be read as a record; the seed runs again")
+    except UserError as error:
+        tell(f"{error}; the seed runs again")
         return None
-    now = digests(lockstep="lockstep" in then)
-    if then.get("all") == now["all"]:
-        if all(record.get(part) for part in ("result", "history", "provenance")):
-            return record
-        tell(f"{path.name} is not whole; the seed runs again")
+    fault = fault_of(record, run, seed, data, code)
+    if fault is not None:
+        tell(f"{path.name} {fault}; the seed runs again")
         return None
-    changed = [_NAMES[part] for part in now if part != "all" and then.get(part) != now[part]]
-    reason = " and ".join(changed) or "the seed's number"
-    tell(f"{path.name} is stale: {reason} changed since; the seed runs again")
-    return None
+    return record
 
 
 def device_of(record: Record) -> str:

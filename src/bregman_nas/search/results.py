@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bregman_nas.search.checkpoint import write_atomically
+from bregman_nas.atomic import write_atomically
 from bregman_nas.search.records import Record
 
 Row = dict[str, float | int]

@@ -6,10 +6,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,30 +16,25 @@ from typing import Any
 import filelock
 import torch
 
+from bregman_nas.atomic import check_writable, remove_leftovers, write_atomically
 from bregman_nas.data import files
 from bregman_nas.data.degradation import Examples
-from bregman_nas.search.checkpoint import (
-    Checkpoints,
-    check_writable,
-    remove_leftovers,
-    save_atomically,
-    write_atomically,
-)
-from bregman_nas.search.digest import CODE, digests
-from bregman_nas.search.loop import Position, train
+from bregman_nas.search.checkpoint import Checkpoints, save_atomically
+from bregman_nas.search.core.loop import Position, train
+from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.digest import COMMIT, code_of, digests
+from bregman_nas.search.outcome import active_groups, weights_digest
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
-    active_groups,
     checksum,
     device_of,
     picture_path,
     record_path,
     reusable_record,
-    weights_digest,
     write_record,
 )
-from bregman_nas.search.schedule import LearningRate
 from bregman_nas.settings import Engine, Run
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -123,13 +117,17 @@ def search_seed(job: Job) -> Record:
         for stop in job.workspace.glob("stop-*"):
             if stop != job.stop:  # of a command that is gone
                 stop.unlink()
-        current = partial(digests, job.run, job.seed, data)
-        path = record_path(job.project, job.run.name, job.seed)
-        record = reusable_record(path, current, progress.tell)
+        record = current_record(job, data, progress.tell)
         if record is not None:
             progress.finish(record["history"][-1], reused=True)
             return record
-        return _search(job, data, current(), progress)
+        return _search(job, data, digests(job.run, job.seed, data), progress)
+
+
+def current_record(job: Job, data: Mapping[str, str], tell: Callable[[str], None]) -> Record | None:
+    """The seed's record if it still holds; see `reusable_record`."""
+    path = record_path(job.project, job.run.name, job.seed)
+    return reusable_record(path, job.run, job.seed, data, code_of(job.run), tell)
 
 
 def devices(jobs: Sequence[Job]) -> dict[int, str]:
@@ -139,11 +137,7 @@ def devices(jobs: Sequence[Job]) -> dict[int, str]:
     here = host(first.device, first.tf32)["device"]
     found = {}
     for job in jobs:
-        record = reusable_record(
-            record_path(job.project, job.run.name, job.seed),
-            partial(digests, job.run, job.seed, data),
-            lambda _: None,  # the search will tell
-        )
+        record = current_record(job, data, lambda _: None)  # the search will tell
         found[job.seed] = here if record is None else device_of(record)
     return found
 
@@ -252,12 +246,12 @@ def finish(
         "digests": current,
         "settings": run.decisive(),
         "data": dict(data),
-        "checksum": checksum({"result": result, "history": history}),
+        "checksum": checksum(result, history),
         "result": result,
         "active_groups": active_groups(network),
         "network": weights_digest(weights),
         "provenance": {
-            **CODE,
+            **COMMIT,
             "engine": job.engine,
             "seconds": round(clock.seconds(), 1),
             "interruptions": clock.interruptions,
@@ -286,27 +280,6 @@ def set_arithmetic(tf32: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.deterministic = True
-
-
-def searcher(
-    run: Run,
-    images: files.ImageSet,
-    seed: int,
-    engine: Engine = "compact",
-    device: str = "cpu",
-) -> Any:
-    """The search of a run's network at its start: an `MLPSearch` or a `DenseNetSearch`."""
-    # Imported here: a mistake in one network's search must not be felt by the other's.
-    if run.experiment.network == "mlp":
-        from bregman_nas.search.mlp import MLPSearch as Search
-    else:
-        from bregman_nas.search.densenet import (  # type: ignore[assignment]
-            DenseNetSearch as Search,
-        )
-    search: Any = Search(run, images, seed, engine, device)
-    if run.protocol.noise == "once":
-        search.images = None  # needed again only for new noise
-    return search
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from torch import Tensor
 from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.bregman.regularizers import L1, GroupLasso
 from bregman_nas.networks.residual_mlp import ResidualMLP
-from bregman_nas.search.momentum import Adam, dead_rows
-from bregman_nas.search.variable import Variable
+from bregman_nas.search.core.momentum import Adam, dead_rows
+from bregman_nas.search.core.variable import Variable
 
 
 @dataclass

@@ -20,9 +20,9 @@ from bregman_nas.data.degradation import (
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
-from bregman_nas.search.start import nonnegative_bias_
-from bregman_nas.search.textbook import TextbookTrainer, adabreg, dead_outputs
+from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
+from bregman_nas.search.core.start import nonnegative_bias_
+from bregman_nas.search.core.textbook import TextbookTrainer, adabreg, dead_outputs
 from bregman_nas.settings import Engine, MLPExperiment, Run
 
 PICTURED = 8

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bregman_nas.data.degradation import Examples
 from bregman_nas.randomness import generator
-from bregman_nas.search.schedule import LearningRate
+from bregman_nas.search.core.schedule import LearningRate
 
 # Work between two looks at the clock: a checkpoint can be written after each such stretch.
 BATCHES_PER_STRETCH = 32

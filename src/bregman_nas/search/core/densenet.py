@@ -14,9 +14,9 @@ from bregman_nas.data.degradation import Examples, Problem, classification_probl
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
-from bregman_nas.search.compact_densenet import CompactDenseNet
-from bregman_nas.search.start import nonnegative_bias_
-from bregman_nas.search.textbook import TextbookTrainer, adabreg, dead_outputs
+from bregman_nas.search.core.compact_densenet import CompactDenseNet
+from bregman_nas.search.core.start import nonnegative_bias_
+from bregman_nas.search.core.textbook import TextbookTrainer, adabreg, dead_outputs
 from bregman_nas.settings import DenseNetExperiment, Engine, Run
 
 KERNELS = (0, 1)

@@ -22,9 +22,9 @@ from bregman_nas.bregman.regularizers import Regularizer
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
 from bregman_nas.randomness import generator
-from bregman_nas.search.schedule import LearningRate
-from bregman_nas.search.seed import searcher
-from bregman_nas.search.textbook import TextbookTrainer
+from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.textbook import TextbookTrainer
 from bregman_nas.settings import Run
 
 

@@ -31,8 +31,8 @@ from torch.nn.grad import conv2d_weight
 from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.bregman.regularizers import GroupLasso
 from bregman_nas.networks.densenet import DenseNet
-from bregman_nas.search.momentum import Adam, dead_rows
-from bregman_nas.search.variable import Variable
+from bregman_nas.search.core.momentum import Adam, dead_rows
+from bregman_nas.search.core.variable import Variable
 
 _IMAGES_AT_ONCE = 500
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg
-from bregman_nas.search.momentum import Adam, dead_rows
+from bregman_nas.search.core.momentum import Adam, dead_rows
 from bregman_nas.settings import Run
 
 

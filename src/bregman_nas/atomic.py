@@ -1,0 +1,60 @@
+"""Files that are replaced as a whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as a whole or not at all, also if the process or the machine dies.
+
+    Raises:
+        OSError: if the folder cannot be written to or the disk is full; it names the file, and
+            nothing is left behind.
+    """
+    replace(path, lambda file: file.write(content))
+
+
+def check_writable(folder: Path) -> None:
+    """Find out now, and not after hours of work, whether files can be written there.
+
+    Raises:
+        OSError: if they cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:  # others may try the same at the same time
+        file.write(b"\0")
+
+
+def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace a file by what `write` puts into it; see `write_atomically`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if error.filename is None:  # as where the disk is full
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while it wrote this file left behind.
+
+    No other process may be writing the file.
+    """
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,293 @@
+"""Accept changed code: the evidence that it gives the numbers of the code before.
+
+Two kinds of evidence. Trajectories: short searches in double precision on the sample, through every
+path that can change a number, compared with committed ones. And real seeds, one of each kind,
+searched again for their first epochs on the full data, which must give their records bit for bit.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bregman_nas.atomic import write_atomically
+from bregman_nas.data import files
+from bregman_nas.errors import UserError
+from bregman_nas.search import accepted
+from bregman_nas.search.core.lockstep import Course, LockstepSearch
+from bregman_nas.search.core.lockstep import train as train_in_lockstep
+from bregman_nas.search.core.loop import Position, train
+from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.digest import CODE, COMMIT, LOCKSTEP
+from bregman_nas.search.outcome import active_groups
+from bregman_nas.search.records import digest_of, read_record, record_path
+from bregman_nas.settings import Engine, Run, Settings
+
+GOLDEN = Path(__file__).with_name("golden.json")
+TOLERANCE = 1e-9
+
+#: Runs and seeds that are searched again, and for how many epochs.
+REAL = (
+    ("paper-autoencoder-deblurring", 0),
+    ("paper-residual-denoising", 0),
+    ("authors-residual-deblurring", 0),
+    ("authors-densenet-fashion", 3),
+)
+EPOCHS = 3
+
+# Momentum that is soon at rest, so that rows die and are taken out within a few hundred steps.
+_BASE: dict[str, Any] = {
+    "source": "sample",
+    "optimizer": {"learning_rate": 0.0005, "betas": (0.5, 0.8), "eps": 1e-8, "delta": 1.0},
+    "batch_size": 16,
+    "protocol": {
+        "skip_threshold": 1.0,
+        "schedule": {"kind": "constant"},
+        "initial_scale": "1/sqrt(density)",
+        "first_moment": "corrected",
+        "held_out": 50_000,
+        "noise": "once",
+        "logits": "linear",
+    },
+    "seeds": (0,),
+}
+_NETWORKS: dict[str, dict[str, Any]] = {
+    "plain": {"network": "mlp", "dataset": "mnist", "skips": False, "mu": 0.02, "density": 0.03,
+              "depth": 3, "noise_std": 0.05, "blur": None, "input_mean": 0.1307,
+              "input_std": 0.3081, "epochs": 8},
+    "residual": {"network": "mlp", "dataset": "mnist", "skips": True, "mu": 0.02, "density": 0.03,
+                 "depth": 3, "noise_std": 0.05, "blur": None, "input_mean": 0.1307,
+                 "input_std": 0.3081, "epochs": 8},
+    "densenet": {"network": "densenet", "dataset": "fashion-mnist", "mu": 0.02, "density": 0.2,
+                 "depth": 2, "growth": 4, "input_mean": 0.5, "input_std": 0.5, "epochs": 4},
+}  # fmt: skip
+_PLATEAU = {"kind": "plateau", "factor": 0.5, "patience": 0, "threshold": 0.4}
+
+#: Name, network, engine, and what the protocol changes.
+CASES: tuple[tuple[str, str, Engine, dict[str, Any]], ...] = (
+    ("plain", "plain", "compact", {}),
+    ("plain, textbook", "plain", "textbook", {}),
+    ("residual", "residual", "compact", {}),
+    ("residual, textbook", "residual", "textbook", {}),
+    (
+        "residual, other options",
+        "residual",
+        "compact",
+        {"schedule": _PLATEAU, "first_moment": "uncorrected", "noise": "every-epoch",
+         "initial_scale": 5.0, "skip_threshold": 3.0},
+    ),
+    ("residual, lockstep", "residual", "lockstep", {"schedule": _PLATEAU, "noise": "every-epoch"}),
+    ("densenet", "densenet", "compact", {}),
+    ("densenet, textbook", "densenet", "textbook", {}),
+    (
+        "densenet, other options",
+        "densenet",
+        "compact",
+        {"schedule": _PLATEAU, "first_moment": "uncorrected", "initial_scale": 5.0,
+         "logits": "relu"},
+    ),
+    ("densenet, lockstep", "densenet", "lockstep", {"logits": "relu"}),
+)  # fmt: skip
+
+
+def trajectories(project: Path) -> dict[str, dict[str, Any]]:
+    """The trajectory of each case, computed by the code that runs."""
+    found = {}
+    with _double_precision():
+        for name, network, engine, change in CASES:
+            protocol = {**_BASE["protocol"], **change}
+            if network == "densenet":
+                protocol["held_out"] = 56_000  # its steps take long
+            settings = {**_BASE, "protocol": protocol, "experiment": _NETWORKS[network]}
+            run = Run.model_validate({**settings, "name": "golden"})
+            images = files.load(run.experiment.dataset, "sample", project)
+            found[name] = (
+                _in_lockstep(run, images) if engine == "lockstep" else _alone(run, images, engine)
+            )
+    return found
+
+
+@contextmanager
+def _double_precision() -> Iterator[None]:
+    before, threads = torch.get_default_dtype(), torch.get_num_threads()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+        torch.set_num_threads(threads)
+
+
+def _alone(run: Run, images: files.ImageSet, engine: Engine) -> dict[str, Any]:
+    search = searcher(run, images, 0, engine)
+    rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
+    position, sizes = Position(), []
+    train(
+        search,
+        rate,
+        position,
+        seed=0,
+        epochs=run.experiment.epochs,
+        batch_size=run.batch_size,
+        after_epoch=lambda _: sizes.append(_size(search.trainer)),
+    )
+    return {"sizes": sizes, **_outcome(search, position.history)}
+
+
+def _in_lockstep(run: Run, images: files.ImageSet) -> dict[str, Any]:
+    search = LockstepSearch(run, images, (0, 1))
+    courses = [
+        Course(LearningRate(run.optimizer.learning_rate, run.protocol.schedule)) for _ in range(2)
+    ]
+    train_in_lockstep(
+        search, courses, 0, 0, epochs=run.experiment.epochs, batch_size=run.batch_size
+    )
+    pairs = zip(search.searches, courses, strict=True)
+    return {f"seed {s}": _outcome(one, course.history) for s, (one, course) in enumerate(pairs)}
+
+
+def _size(trainer: Any) -> int:
+    """How many numbers a trainer holds: fewer after compaction, more where columns come back."""
+    variables = getattr(trainer, "_variables", None)
+    if variables is None:
+        return sum(p.numel() for p in trainer.network.parameters())
+    return sum(variable.v.numel() for variable in variables)
+
+
+def _outcome(search: Any, history: list[dict[str, Any]]) -> dict[str, Any]:
+    network: nn.Module = search.full_network()
+    moments = {
+        name: [float(x.sum()) for x in (p, p.square(), p * _weights(p))]
+        for name, p in network.state_dict().items()
+    }
+    return {"history": history, "active": active_groups(network), "parameters": moments}
+
+
+def _weights(parameter: torch.Tensor) -> torch.Tensor:
+    """Fixed numbers of the same shape, which tell entries from each other."""
+    return torch.linspace(-1, 1, parameter.numel()).reshape(parameter.shape)
+
+
+def differences(found: object, expected: object, where: str = "") -> list[str]:
+    """Where two trajectories differ: floats by more than `TOLERANCE`, all else at all."""
+    if isinstance(found, dict) and isinstance(expected, dict) and found.keys() == expected.keys():
+        parts = [(found[key], expected[key], key) for key in found]
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        parts = [(a, b, str(n)) for n, (a, b) in enumerate(zip(found, expected, strict=True))]
+    elif isinstance(found, float) and isinstance(expected, float):
+        close = math.isclose(found, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return [] if close else [f"{where}: {found!r}, not {expected!r}"]
+    else:
+        return [] if found == expected else [f"{where}: {found!r}, not {expected!r}"]
+    return [line for a, b, key in parts for line in differences(a, b, f"{where}/{key}")]
+
+
+def golden() -> dict[str, dict[str, Any]]:
+    """The committed trajectories."""
+    found: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text("utf-8"))
+    return found
+
+
+def check_trajectories(project: Path) -> str:
+    """Compare all trajectories with the committed ones; returns the digest of those.
+
+    Raises:
+        UserError: if one differs.
+    """
+    found = json.loads(json.dumps(trajectories(project)))
+    wrong = differences(found, golden())
+    if wrong:
+        raise UserError(
+            "the code does not give the committed trajectories, so that its numbers are others:\n"
+            + "\n".join(wrong[:5])
+        )
+    return digest_of(golden())
+
+
+def check_seed(settings: Settings, project: Path, name: str, seed: int) -> dict[str, Any]:
+    """Search the first epochs of a real seed again; returns what was compared.
+
+    Raises:
+        UserError: if they are not those of the record, bit for bit.
+    """
+    run = settings.run(name)
+    record = read_record(record_path(project, name, seed))
+    images = files.load(run.experiment.dataset, run.source, project)
+    torch.set_num_threads(1)
+    position = Position()
+    train(
+        searcher(run, images, seed),
+        LearningRate(run.optimizer.learning_rate, run.protocol.schedule),
+        position,
+        seed=seed,
+        epochs=EPOCHS,
+        batch_size=run.batch_size,
+    )
+    wrong = [f"{name}: {line}" for line in _unequal(position.history, record["history"][:EPOCHS])]
+    if wrong:
+        raise UserError(f"seed {seed} of {name} is not what its record says:\n{wrong[0]}")
+    return {"run": name, "seed": seed, "epochs": EPOCHS, "record": record["digests"]["all"]}
+
+
+def _unequal(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"epoch {one['epoch']}, {key}: {one.get(key)!r}, not {other[key]!r}"
+        for one, other in zip(found, expected, strict=True)
+        for key in other
+        if one.get(key) != other[key]
+    ]
+
+
+def accept(settings: Settings, project: Path, reason: str) -> str:
+    """Make the evidence for the code that runs, and add it to the accepted code.
+
+    Args:
+        settings: of the project.
+        project: the repository.
+        reason: what was changed, in a sentence.
+
+    Returns:
+        What was accepted, in words for the user.
+
+    Raises:
+        UserError: if the numbers are not those of the accepted code, or nothing is to be accepted.
+    """
+    digests = {**CODE, "lockstep": LOCKSTEP}
+    entries = accepted.entries()
+    new = {
+        network: code
+        for network, code in digests.items()
+        if code not in [entry["code"] for entry in entries.get(network, [])]
+    }
+    if not new:
+        raise UserError("the code that runs is accepted already; there is nothing to do")
+    if COMMIT["modified"]:
+        raise UserError("the package has changes that are not committed; commit them first")
+    evidence = {
+        "trajectories": check_trajectories(project),
+        "seeds": [check_seed(settings, project, name, seed) for name, seed in REAL],
+    }
+    for network, code in new.items():
+        entry = {
+            "code": code,
+            "commit": COMMIT["commit"],
+            "date": date.today().isoformat(),
+            "reason": reason,
+            "evidence": evidence,
+        }
+        entries.setdefault(network, []).append(entry)
+    write(entries)
+    return f"accepted for {', '.join(new)}; commit {accepted.PATH.relative_to(project)}"
+
+
+def write(entries: Mapping[str, Any]) -> None:
+    """Write the list of accepted code."""
+    write_atomically(accepted.PATH, (json.dumps(entries, indent=1) + "\n").encode())
