@@ -21,6 +21,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 #: of many seeds as one batch, for a GPU.
 Engine = Literal["compact", "textbook", "lockstep"]
 
+#: How a network comes about: `search` by Bregman iterations; `found`, `uniform`, `random`, `dense` by
+#: training an architecture anew, see `baselines.architectures`; the others compete with the search.
+Method = Literal["search", "found", "uniform", "random", "dense", "proximal-adam", "pruned"]
+
 #: A larger number of seeds is a slip of the finger.
 MOST_SEEDS = 1000
 
@@ -153,26 +157,41 @@ class RunRow(_Block):
         experiment: a key of `experiments`.
         change: other values for keys of the protocol, the experiment or the optimizer.
         epochs: another number of epochs than the experiment's.
+        method: what is done; all but `search` start from what the same run finds by `search`.
         seeds: the numbers of the seeds.
     """
 
     protocol: str
     experiment: str
+    method: Method = "search"
     change: dict[str, Any] = {}
     epochs: Count | None = None
     seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
 
 
 class Run(_Block):
-    """One experiment under one protocol: what a search stage works off, for all its seeds."""
+    """One experiment under one protocol: what a search stage works off, for all its seeds.
+
+    Attributes:
+        found_by: the run by `search` whose architectures this one trains anew; None for a search.
+    """
 
     name: str
+    method: Method = "search"
+    found_by: str | None = None
     source: Literal["full", "sample"]
     optimizer: Optimizer
     batch_size: Count
     protocol: Protocol
     experiment: Experiment
     seeds: tuple[int, ...]
+
+    @property
+    def kind(self) -> str:
+        """What decides which code is run: the network of a search, or how it is trained."""
+        if self.method == "search":
+            return self.experiment.network
+        return "competitor" if self.method in ("proximal-adam", "pruned") else "retraining"
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide the numbers of one seed.
@@ -182,8 +201,11 @@ class Run(_Block):
         """
         foreign = {"logits"} if self.experiment.network == "mlp" else {"skip_threshold", "noise"}
         content = self.model_dump(
-            mode="json", exclude={"name": True, "seeds": True, "protocol": foreign}
+            mode="json",
+            exclude={"name": True, "seeds": True, "found_by": True, "protocol": foreign},
         )
+        if self.method == "search":
+            del content["method"]
         for name in ("optimizer", "protocol", "experiment"):
             for key, field in type(getattr(self, name)).model_fields.items():
                 if not field.is_required() and getattr(getattr(self, name), key) == field.default:
@@ -249,8 +271,22 @@ class Settings(_Block):
         )
         if row.epochs is not None:
             experiment["epochs"] = row.epochs
+        same = row.model_copy(update={"method": "search", "seeds": ()})
+        found_by = None
+        if row.method != "search":
+            found_by = next(
+                (n for n, r in self.runs.items() if r.model_copy(update={"seeds": ()}) == same),
+                None,
+            )
+            if found_by is None:
+                raise SettingsError(
+                    f"runs.{name}: method {row.method} needs a run with the same protocol, "
+                    "experiment, changes and epochs by search, and there is none"
+                )
         return Run(
             name=name,
+            method=row.method,
+            found_by=found_by,
             source=self.data.source,
             optimizer=Optimizer.model_validate(optimizer),
             batch_size=self.batch_size,

@@ -215,7 +215,7 @@ COMMIT = {"commit": _git("rev-parse", "HEAD"), "modified": bool(_git("status", "
 
 def code_of(run: Run) -> dict[str, str]:
     """The digests of the code that searches a run: `code`, and `lockstep` of what that adds."""
-    return {"code": CODE[run.experiment.network], "lockstep": LOCKSTEP}
+    return {"code": CODE[run.kind], "lockstep": LOCKSTEP}
 
 
 def digests(

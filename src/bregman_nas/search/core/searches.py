@@ -21,7 +21,7 @@ def searcher(
     device: str = "cpu",
 ) -> Any:
     """The search of a run's network at its start: an `MLPSearch` or a `DenseNetSearch`."""
-    module, name = SEARCHES[run.experiment.network]
+    module, name = SEARCHES[run.kind]
     search: Any = getattr(import_module(module), name)(run, images, seed, engine, device)
     if run.protocol.noise == "once":
         search.images = None  # needed again only for new noise
