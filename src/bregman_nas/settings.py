@@ -21,8 +21,8 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 #: of many seeds as one batch, for a GPU.
 Engine = Literal["compact", "textbook", "lockstep"]
 
-#: How a network comes about: `search` by Bregman iterations; `found`, `uniform`, `random`, `dense` by
-#: training an architecture anew, see `baselines.architectures`; the others compete with the search.
+#: How a network comes about: `search` is by Bregman iterations; `found`, `uniform`, `random` and
+#: `dense` train an architecture anew (`baselines.architectures`); the others compete with a search.
 Method = Literal["search", "found", "uniform", "random", "dense", "proximal-adam", "pruned"]
 
 #: A larger number of seeds is a slip of the finger.
@@ -107,13 +107,21 @@ class _Experiment(_Block):
 
 
 class MLPExperiment(_Experiment):
-    """Restoring digits with the multi-layer perceptron (2.5)."""
+    """Restoring digits with the multi-layer perceptron (2.5).
+
+    Attributes:
+        relu_slope: of the nonlinearity for negative values; 0 is ReLU.
+        inactive_biases: `frozen` keeps the bias of a row as it is while the row is not active, so
+            that a row with a positive bias cannot die before it switches on.
+    """
 
     network: Literal["mlp"]
     dataset: Literal["mnist", "fashion-mnist"]
     skips: bool
     noise_std: NotNegative
     blur: Blur | None
+    relu_slope: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    inactive_biases: Literal["learned", "frozen"] = "learned"
 
 
 class DenseNetExperiment(_Experiment):

@@ -178,7 +178,7 @@ def test_digests_that_do_not_belong_together_are_a_fault() -> None:
 
 
 def test_code_that_was_accepted_leaves_a_record_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {"mlp": [{"code": "c"}, {"code": "d"}], "densenet": [{"code": "e"}]}
+    entries = {"mlp": [SimpleNamespace(code="c"), SimpleNamespace(code="d")], "densenet": []}
     monkeypatch.setattr(accepted, "entries", lambda: entries)
     stale = "is stale: the code changed since"
     for now, fault in (("c", None), ("d", None), ("e", stale), ("f", stale)):

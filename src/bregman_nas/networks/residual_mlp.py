@@ -5,10 +5,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class ResidualMLP(nn.Module):
-    """x(l+1) = ReLU(W(l) x(l) + b(l)) + sum_{i <= l} tau(l, i) x(i), for l = 0 ... depth - 1.
+    """x(l+1) = relu(W(l) x(l) + b(l)) + sum_{i <= l} tau(l, i) x(i), for l = 0 ... depth - 1.
 
     x(0) is the input, standardised by `input_mean` and `input_std`; x(depth) is the output. The
     skips start at zero. Without them the module is the autoencoder's search space.
@@ -19,6 +20,7 @@ class ResidualMLP(nn.Module):
         skips: whether there are skips.
         input_mean: subtracted from the input.
         input_std: what the input is then divided by.
+        relu_slope: of the nonlinearity for negative values; 0 is ReLU.
 
     Attributes:
         layers: `depth` linear layers, `width` by `width`.
@@ -34,10 +36,12 @@ class ResidualMLP(nn.Module):
         skips: bool = True,
         input_mean: float = 0.0,
         input_std: float = 1.0,
+        relu_slope: float = 0.0,
     ) -> None:
         super().__init__()
         self.input_mean = input_mean
         self.input_std = input_std
+        self.relu_slope = relu_slope
         layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.layers = cast("Sequence[nn.Linear]", layers)
         self.skips = nn.Parameter(torch.zeros(depth, depth)) if skips else None
@@ -46,9 +50,15 @@ class ResidualMLP(nn.Module):
         """Map images [batch, width] to restored images [batch, width]."""
         x = [(images - self.input_mean) / self.input_std]
         for l, layer in enumerate(self.layers):
-            y: Tensor = torch.relu(layer(x[l]))
+            y = rectify(layer(x[l]), self.relu_slope)
             if self.skips is not None:
                 for i in range(l + 1):
                     y = y + self.skips[l, i] * x[i]
             x.append(y)
         return x[-1]
+
+
+def rectify(z: Tensor, slope: float = 0.0) -> Tensor:
+    """The nonlinearity: z where it is positive, elsewhere `slope` times z."""
+    rectified: Tensor = functional.leaky_relu(z, slope) if slope else torch.relu(z)
+    return rectified

@@ -7,7 +7,7 @@ searched again for their first epochs on the full data, which must give their re
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -70,7 +70,7 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _PLATEAU = {"kind": "plateau", "factor": 0.5, "patience": 0, "threshold": 0.4}
 
-#: Name, network, engine, and what the protocol changes.
+#: Name, network, engine, and what protocol or experiment change.
 CASES: tuple[tuple[str, str, Engine, dict[str, Any]], ...] = (
     ("plain", "plain", "compact", {}),
     ("plain, textbook", "plain", "textbook", {}),
@@ -83,6 +83,10 @@ CASES: tuple[tuple[str, str, Engine, dict[str, Any]], ...] = (
         {"schedule": _PLATEAU, "first_moment": "uncorrected", "noise": "every-epoch",
          "initial_scale": 5.0, "skip_threshold": 3.0},
     ),
+    ("residual, leaky", "residual", "compact", {"relu_slope": 0.01}),
+    ("residual, leaky, textbook", "residual", "textbook", {"relu_slope": 0.01}),
+    ("residual, frozen", "residual", "compact", {"inactive_biases": "frozen"}),
+    ("residual, frozen, textbook", "residual", "textbook", {"inactive_biases": "frozen"}),
     ("residual, lockstep", "residual", "lockstep", {"schedule": _PLATEAU, "noise": "every-epoch"}),
     ("densenet", "densenet", "compact", {}),
     ("densenet, textbook", "densenet", "textbook", {}),
@@ -102,10 +106,12 @@ def trajectories(project: Path) -> dict[str, dict[str, Any]]:
     found = {}
     with _double_precision():
         for name, network, engine, change in CASES:
-            protocol = {**_BASE["protocol"], **change}
+            protocol, experiment = dict(_BASE["protocol"]), dict(_NETWORKS[network])
+            for key, value in change.items():
+                (protocol if key in protocol else experiment)[key] = value
             if network == "densenet":
                 protocol["held_out"] = 56_000  # its steps take long
-            settings = {**_BASE, "protocol": protocol, "experiment": _NETWORKS[network]}
+            settings = {**_BASE, "protocol": protocol, "experiment": experiment}
             run = Run.model_validate({**settings, "name": "golden"})
             images = files.load(run.experiment.dataset, "sample", project)
             found[name] = (
@@ -212,7 +218,7 @@ def check_trajectories(project: Path) -> str:
     return digest_of(golden())
 
 
-def check_seed(settings: Settings, project: Path, name: str, seed: int) -> dict[str, Any]:
+def check_seed(settings: Settings, project: Path, name: str, seed: int) -> accepted.Seed:
     """Search the first epochs of a real seed again; returns what was compared.
 
     Raises:
@@ -234,7 +240,7 @@ def check_seed(settings: Settings, project: Path, name: str, seed: int) -> dict[
     wrong = [f"{name}: {line}" for line in _unequal(position.history, record["history"][:EPOCHS])]
     if wrong:
         raise UserError(f"seed {seed} of {name} is not what its record says:\n{wrong[0]}")
-    return {"run": name, "seed": seed, "epochs": EPOCHS, "record": record["digests"]["all"]}
+    return accepted.Seed(run=name, seed=seed, epochs=EPOCHS, record=record["digests"]["all"])
 
 
 def _unequal(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[str]:
@@ -261,33 +267,25 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
         UserError: if the numbers are not those of the accepted code, or nothing is to be accepted.
     """
     digests = {**CODE, "lockstep": LOCKSTEP}
-    entries = accepted.entries()
-    new = {
-        network: code
-        for network, code in digests.items()
-        if code not in [entry["code"] for entry in entries.get(network, [])]
-    }
+    entries = {kind: list(accepted.entries().get(kind, [])) for kind in digests}
+    new = {k: code for k, code in digests.items() if code not in [e.code for e in entries[k]]}
     if not new:
         raise UserError("the code that runs is accepted already; there is nothing to do")
     if COMMIT["modified"]:
         raise UserError("the package has changes that are not committed; commit them first")
-    evidence = {
-        "trajectories": check_trajectories(project),
-        "seeds": [check_seed(settings, project, name, seed) for name, seed in REAL],
-    }
-    for network, code in new.items():
-        entry = {
-            "code": code,
-            "commit": COMMIT["commit"],
-            "date": date.today().isoformat(),
-            "reason": reason,
-            "evidence": evidence,
-        }
-        entries.setdefault(network, []).append(entry)
-    write(entries)
-    return f"accepted for {', '.join(new)}; commit {accepted.PATH.relative_to(project)}"
-
-
-def write(entries: Mapping[str, Any]) -> None:
-    """Write the list of accepted code."""
-    write_atomically(accepted.PATH, (json.dumps(entries, indent=1) + "\n").encode())
+    evidence = accepted.Evidence(
+        trajectories=check_trajectories(project),
+        seeds=tuple(check_seed(settings, project, name, seed) for name, seed in REAL),
+    )
+    for kind, code in new.items():
+        entries[kind].append(
+            accepted.Entry(
+                code=code,
+                commit=str(COMMIT["commit"]),
+                date=date.today().isoformat(),
+                reason=reason,
+                evidence=evidence,
+            )
+        )
+    write_atomically(accepted.PATH, accepted.dump(entries))
+    return f"accepted for {', '.join(new)}; commit {accepted.PATH.name}"

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bregman_nas.search.core.searches import SEARCHES
+from bregman_nas.search.kinds import SEARCHES
 from bregman_nas.search.records import digest_of, whole_digest
 from bregman_nas.settings import Run
 
@@ -28,16 +28,21 @@ _SHARED = (
     (f"{_CORE}.schedule", "LearningRate"),
 )
 
-#: Where following the code begins, by network.
+#: Where following the code begins, by kind of run.
 ROOTS: Mapping[str, tuple[Definition, ...]] = {
-    network: (*_SHARED, search) for network, search in SEARCHES.items()
+    kind: (*_SHARED, search) for kind, search in SEARCHES.items()
 }
 
 #: The code of seeds in lockstep, and of no others.
 LOCKSTEP_ROOTS = ((f"{_CORE}.lockstep", "train"),)
 
-#: Not followed: what they read is in the digests of settings and data.
-NOT_FOLLOWED = ("bregman_nas.settings", "bregman_nas.data.files", "bregman_nas.errors")
+#: Not followed: what they read is in the digests of settings and data, or among the roots.
+NOT_FOLLOWED = (
+    "bregman_nas.data.files",
+    "bregman_nas.errors",
+    "bregman_nas.search.kinds",
+    "bregman_nas.settings",
+)
 
 
 def read_source(module: str) -> str | None:
@@ -207,8 +212,8 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
-#: The digest of each network's code; the commit, and whether the package differs from it.
-CODE = {network: _load(roots) for network, roots in ROOTS.items()}
+#: The digest of the code of each kind; the commit, and whether the package differs from it.
+CODE = {kind: _load(roots) for kind, roots in ROOTS.items()}
 LOCKSTEP = code_digest(LOCKSTEP_ROOTS)
 COMMIT = {"commit": _git("rev-parse", "HEAD"), "modified": bool(_git("status", "--porcelain", "."))}
 

@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bregman_nas.search.records import Group
+
 
 @torch.no_grad()
-def active_groups(network: nn.Module) -> dict[str, dict[str, Any]]:
+def active_groups(network: nn.Module) -> dict[str, Group]:
     """Which rows of each weight matrix, and kernels of each convolution, are not zero.
 
     Args:
@@ -20,7 +21,7 @@ def active_groups(network: nn.Module) -> dict[str, dict[str, Any]]:
         For each weight, by name: `shape` of the groups, [rows] or [out, in], and `active`, one bit
         a group in the order of memory, the first the highest of its byte, in hexadecimal.
     """
-    groups = {}
+    groups: dict[str, Group] = {}
     for name, weight in network.named_parameters():
         if name.endswith("weight") and weight.ndim >= 2:
             inside = 1 if weight.ndim == 2 else 2

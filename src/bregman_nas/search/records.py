@@ -167,7 +167,7 @@ def fault_of(
     for part in ("code", "lockstep"):
         mine = then.get(part)
         if (mine is not None or part == "code") and not are_equivalent(
-            run.kind if part == "code" else part, mine, code and code[part]
+            run.kind if part == "code" else part, mine, None if code is None else code[part]
         ):
             changed.append(part)
     if changed:

@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.bregman.regularizers import L1, GroupLasso
-from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.networks.residual_mlp import ResidualMLP, rectify
 from bregman_nas.search.core.momentum import Adam, dead_rows
 from bregman_nas.search.core.variable import Variable
 
@@ -68,6 +69,7 @@ class CompactMLP(ABC):
         eps: of Adam's denominator.
         delta: of J_delta.
         correct_first_moment: see `AdaBreg`.
+        freeze_inactive_biases: keep the bias of a row as it is while the row is not active.
     """
 
     def __init__(
@@ -80,10 +82,13 @@ class CompactMLP(ABC):
         eps: float,
         delta: float,
         correct_first_moment: bool,
+        freeze_inactive_biases: bool = False,
     ) -> None:
         self.depth = len(network.layers)
         self.width = network.layers[0].in_features
         self.input_mean, self.input_std = network.input_mean, network.input_std
+        self.relu_slope = network.relu_slope
+        self.freeze_inactive_biases = freeze_inactive_biases
         self.row_regularizer, self.skip_regularizer = row_regularizer, skip_regularizer
         self.betas, self.eps, self.delta = betas, eps, delta
         self.correct_first_moment = correct_first_moment
@@ -156,6 +161,7 @@ class CompactMLP(ABC):
         """The output [width, n] for standardised inputs [width, n]."""
 
     def _update(self, learning_rate: float) -> None:
+        frozen = self._inactive_biases() if self.freeze_inactive_biases else []
         fused_adam_(
             [variable.v for variable in self._variables],
             self._gradients,
@@ -167,8 +173,21 @@ class CompactMLP(ABC):
             eps=self.eps,
             correct_first_moment=self.correct_first_moment,
         )
+        for bias, rows, kept in frozen:
+            for values, before in zip(bias.tensors(), kept.tensors(), strict=True):
+                values[rows] = before
         self.steps += 1
         self._shrink()
+
+    def _inactive_biases(self) -> list[tuple[Variable, Tensor, Variable]]:
+        """For each layer its biases, the rows that are not active, and a copy of their biases."""
+        frozen = []
+        for layer, active in zip(self.layers, self.active, strict=True):
+            rows = torch.ones_like(layer.rows, dtype=torch.bool)
+            rows[active] = False
+            index = rows.nonzero()[:, 0]
+            frozen.append((layer.bias, index, layer.bias.select(0, index)))
+        return frozen
 
     def _shrink(self) -> None:
         """The step theta = prox(delta v), for the active rows alone.
@@ -201,11 +220,22 @@ class CompactMLP(ABC):
         bias, active = self.bias[l], self.active[l]
         z = torch.mm(self.direction[l], x)
         if len(active) == len(bias):
-            return torch.addcmul(bias[:, None], z, self.scale[l]).relu_()
+            return self._rectify(torch.addcmul(bias[:, None], z, self.scale[l]))
         # A row that is off puts out the same value for every image.
-        y = bias.relu()[:, None].repeat(1, x.shape[1])
-        on = torch.addcmul(bias[active, None], z, self.scale[l]).relu_()
+        y = rectify(bias, self.relu_slope)[:, None].repeat(1, x.shape[1])
+        on = self._rectify(torch.addcmul(bias[active, None], z, self.scale[l]))
         return y.index_copy_(0, active, on)
+
+    def _rectify(self, z: Tensor) -> Tensor:
+        """The nonlinearity, in place."""
+        return functional.leaky_relu_(z, self.relu_slope) if self.relu_slope else z.relu_()
+
+    def _through_relu(self, gradient: Tensor, output: Tensor) -> Tensor:
+        """The gradient before the nonlinearity, from that after it."""
+        if self.relu_slope:
+            return torch.where(output > 0, gradient, gradient * self.relu_slope)
+        before: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
+        return before
 
     def _scaled(self, l: int, gradient: Tensor) -> Tensor:
         """The factor that, multiplied by `direction` transposed, gives W transposed gradient."""
@@ -295,7 +325,9 @@ class CompactMLP(ABC):
             on = torch.zeros_like(layer.rows, dtype=torch.bool)
             on[active] = True
             at_rest = adam.is_at_rest(*layer.weight.tensors()).all(1)
-            dead.append(dead_rows(on, bias, at_rest & adam.is_at_rest(*layer.bias.tensors())))
+            at_rest &= adam.is_at_rest(*layer.bias.tensors())
+            # With a slope every row has a gradient.
+            dead.append(dead_rows(on, bias, at_rest & (self.relu_slope == 0)))
         return dead
 
     def _adam(self, learning_rate: float) -> Adam:
@@ -379,7 +411,7 @@ class CompactAutoencoder(CompactMLP):
         loss = difference.square().mean()
         gradient = difference.index_select(0, rows).mul_(2 / difference.numel())
         for l in range(self.depth - 1, -1, -1):
-            gradient = _through_relu(gradient, outputs[l + 1])
+            gradient = self._through_relu(gradient, outputs[l + 1])
             torch.mm(gradient, outputs[l].T, out=self._gradients[l])
             torch.sum(gradient, dim=1, out=self._gradients[self.depth + l])
             if l > 0:
@@ -442,7 +474,7 @@ class CompactResidual(CompactMLP):
                 if self.tau_values[l][i] != 0:
                     gradients[i].add_(outer, alpha=self.tau_values[l][i])
             layer = self.layers[l]
-            inner = _through_relu(outer.index_select(0, layer.rows), rectified[l])
+            inner = self._through_relu(outer.index_select(0, layer.rows), rectified[l])
             torch.mm(inner, read[l].T, out=self._gradients[l])
             torch.sum(inner, dim=1, out=self._gradients[self.depth + l])
             if l > 0:
@@ -478,12 +510,6 @@ def _removed_columns(layer: Layer) -> tuple[Tensor, Tensor]:
     is_removed[layer.columns] = False
     columns = is_removed.nonzero()[:, 0]
     return columns, layer.full_weight.v[layer.rows[:, None], columns[None, :]]
-
-
-def _through_relu(gradient: Tensor, output: Tensor) -> Tensor:
-    """The gradient before ReLU, from that after it: 0 where the output is."""
-    before: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
-    return before
 
 
 def _pick(lines: Tensor, index: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.optim.adam import adam as torch_adam
 from bregman_nas.bregman.regularizers import Regularizer
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
+from bregman_nas.errors import UserError
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
@@ -241,6 +242,8 @@ class LockstepSearch:
         device: str = "cpu",
         states: Mapping[int, dict[str, Any]] | None = None,
     ) -> None:
+        if getattr(run.experiment, "inactive_biases", "learned") == "frozen":
+            raise UserError("seeds in lockstep cannot freeze biases; use another --engine")
         self.seeds = seeds
         self.searches: list[Any] = []
         for seed in seeds:

@@ -18,7 +18,7 @@ from bregman_nas.data.degradation import (
     split,
 )
 from bregman_nas.data.files import ImageSet
-from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.networks.residual_mlp import ResidualMLP, rectify
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
 from bregman_nas.search.core.start import nonnegative_bias_
@@ -55,11 +55,7 @@ class MLPSearch:
         self.trainer: CompactMLP | TextbookTrainer = (
             compact_trainer(run, self.network)
             if engine == "compact"
-            else TextbookTrainer(
-                self.network,
-                adabreg(run, parameter_groups(run, self.network)),
-                functional.mse_loss,
-            )
+            else textbook_trainer(run, self.network)
         )
         self._active = self._active_rows()
 
@@ -169,12 +165,48 @@ def compact_trainer(run: Run, net: ResidualMLP) -> CompactMLP:
         eps=run.optimizer.eps,
         delta=run.optimizer.delta,
         correct_first_moment=run.protocol.first_moment == "corrected",
+        freeze_inactive_biases=_experiment(run).inactive_biases == "frozen",
     )
+
+
+def textbook_trainer(run: Run, net: ResidualMLP) -> TextbookTrainer:
+    """The readable trainer for a network at its start."""
+    optimizer = adabreg(run, parameter_groups(run, net))
+    if _experiment(run).inactive_biases == "frozen":
+        freeze_inactive_biases(net, optimizer)
+    return TextbookTrainer(net, optimizer, functional.mse_loss)
+
+
+def freeze_inactive_biases(net: ResidualMLP, optimizer: AdaBreg) -> None:
+    """Let the optimizer leave the bias of each row as it is while the row is not active."""
+    kept: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
+
+    def before(*_: Any) -> None:
+        kept.clear()
+        for layer in net.layers:
+            rows = ~active_rows(layer.weight)
+            state = optimizer.state.get(layer.bias)
+            if not state:  # before the first step
+                v = optimizer.subgradient(layer.bias)
+                state = {"v": v, "exp_avg": torch.zeros_like(v), "exp_avg_sq": torch.zeros_like(v)}
+            values = {key: state[key][rows].clone() for key in ("v", "exp_avg", "exp_avg_sq")}
+            kept.append((layer.bias, rows, {**values, "bias": layer.bias.detach()[rows].clone()}))
+
+    def after(*_: Any) -> None:
+        for bias, rows, values in kept:
+            bias.data[rows] = values.pop("bias")
+            for key, value in values.items():
+                optimizer.state[bias][key][rows] = value
+
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)
 
 
 @torch.no_grad()
 def textbook_living_rows(net: ResidualMLP, optimizer: AdaBreg, learning_rate: float) -> list[int]:
     """For each layer of a network in textbook training, how many rows are not dead."""
+    if net.relu_slope:
+        return [layer.out_features for layer in net.layers]  # every row has a gradient
     return [
         int((~dead_outputs(optimizer, layer.weight, layer.bias, learning_rate)).sum())
         for layer in net.layers
@@ -226,6 +258,7 @@ def network(run: Run, seed: int, pixels: int = 784) -> ResidualMLP:
         skips=experiment.skips,
         input_mean=experiment.input_mean,
         input_std=experiment.input_std,
+        relu_slope=experiment.relu_slope,
     )
     scale = run.protocol.initial_scale
     numbers = generator(seed, "start")
@@ -322,10 +355,10 @@ def effective_widths(net: ResidualMLP, inputs: Tensor) -> list[int]:
 
 @torch.no_grad()
 def rectified(net: ResidualMLP, images: Tensor) -> list[Tensor]:
-    """ReLU(W(l) x(l) + b(l)) of each layer, before any skip is added; each [n, width]."""
+    """relu(W(l) x(l) + b(l)) of each layer, before any skip is added; each [n, width]."""
     outputs: list[Tensor] = []
     handles = [
-        layer.register_forward_hook(lambda _m, _i, z: outputs.append(torch.relu(z)))
+        layer.register_forward_hook(lambda _m, _i, z: outputs.append(rectify(z, net.relu_slope)))
         for layer in net.layers
     ]
     try:

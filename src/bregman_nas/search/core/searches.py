@@ -1,16 +1,10 @@
-"""The search of each network, by name."""
+"""The search that belongs to a run."""
 
-from importlib import import_module
 from typing import Any
 
 from bregman_nas.data.files import ImageSet
+from bregman_nas.search.kinds import search_class
 from bregman_nas.settings import Engine, Run
-
-#: Module and class, as names: the digest of one network's search must not cover the other's.
-SEARCHES = {
-    "mlp": ("bregman_nas.search.core.mlp", "MLPSearch"),
-    "densenet": ("bregman_nas.search.core.densenet", "DenseNetSearch"),
-}
 
 
 def searcher(
@@ -19,10 +13,20 @@ def searcher(
     seed: int,
     engine: Engine = "compact",
     device: str = "cpu",
+    found: Any = None,
 ) -> Any:
-    """The search of a run's network at its start: an `MLPSearch` or a `DenseNetSearch`."""
-    module, name = SEARCHES[run.kind]
-    search: Any = getattr(import_module(module), name)(run, images, seed, engine, device)
+    """A run's search at its start, such as an `MLPSearch` or a `DenseNetSearch`.
+
+    Args:
+        run: its settings.
+        images: the raw images.
+        seed: the number of the seed.
+        engine: how it is computed.
+        device: a torch device.
+        found: the record of the search whose architecture is trained anew; None for a search.
+    """
+    of_record = () if found is None else (found,)
+    search: Any = search_class(run.kind)(run, images, seed, engine, device, *of_record)
     if run.protocol.noise == "once":
         search.images = None  # needed again only for new noise
     return search
