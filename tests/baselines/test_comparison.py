@@ -1,0 +1,103 @@
+"""The rule that compares two kinds of networks: by hand, against scipy's tests, at its edges."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bregman_nas.baselines.comparison import MARGIN, Comparison, Outcome, compare
+
+
+def found_against_uniform(ratios: Sequence[float]) -> Comparison:
+    """Errors of found: 0.01 times the ratios; of uniform: 0.01."""
+    found = {seed: Outcome(0.01 * ratio) for seed, ratio in enumerate(ratios)}
+    uniform = dict.fromkeys(range(len(ratios)), Outcome(0.01))
+    return compare("found", found, "uniform", uniform)
+
+
+def test_by_hand() -> None:
+    """d = -0.3, -0.1: mean -0.2, standard error 0.1; t is 12.706 at 95% and 6.314 at 90%."""
+    result = found_against_uniform([math.exp(-0.3), math.exp(-0.1)])
+    assert result.pairs == 2
+    assert result.mean == pytest.approx(-0.2)
+    assert result.ratio == pytest.approx(math.exp(-0.2))
+    assert result.interval_95 is not None
+    assert result.interval_90 is not None
+    assert result.interval_95.low == pytest.approx(-0.2 - 1.2706, abs=1e-4)
+    assert result.interval_95.high == pytest.approx(-0.2 + 1.2706, abs=1e-4)
+    assert result.interval_90.low == pytest.approx(-0.2 - 0.6314, abs=1e-4)
+    assert result.interval_90.high == pytest.approx(-0.2 + 0.6314, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict", "differs"),
+    [
+        ([0.80, 0.82, 0.81], "found better", True),
+        ([1.20, 1.22, 1.21], "uniform better", True),
+        ([0.60, 1.00, 1.50], "undecided", False),
+        ([0.99, 1.00, 1.01], "equivalent", False),
+        ([0.98, 0.98, 0.98], "equivalent", True),  # certain, and smaller than 5%
+        ([0.94, 0.95, 0.96], "found better", True),  # certain, perhaps smaller than 5%
+        ([1.00, 1.00, 1.00], "equivalent", False),
+        ([0.80], "undecided", False),
+        ([], "undecided", False),
+    ],
+)
+def test_verdicts(ratios: list[float], verdict: str, differs: bool) -> None:
+    result = found_against_uniform(ratios)
+    assert result.verdict == verdict
+    assert result.differs == differs
+
+
+def test_the_order_of_naming_does_not_matter() -> None:
+    numbers = np.random.default_rng(0)
+    for spread in (0.02, 0.2):
+        for _ in range(50):
+            errors = [
+                {s: Outcome(x) for s, x in enumerate(np.exp(numbers.normal(-4, spread, 5)))}
+                for _ in range(2)
+            ]
+            one = compare("found", errors[0], "uniform", errors[1])
+            other = compare("uniform", errors[1], "found", errors[0])
+            assert one.verdict == other.verdict
+
+
+def test_the_rule_is_scipys_t_test_and_two_one_sided_tests() -> None:
+    numbers = np.random.default_rng(1)
+    verdicts = set()
+    for _ in range(300):
+        d = numbers.normal(numbers.uniform(-0.1, 0.1), numbers.uniform(0.01, 0.1), 10)
+        result = found_against_uniform(np.exp(d).tolist())
+        above = stats.ttest_1samp(d, -MARGIN, alternative="greater").pvalue < 0.05
+        below = stats.ttest_1samp(d, MARGIN, alternative="less").pvalue < 0.05
+        assert result.differs == (stats.ttest_1samp(d, 0).pvalue < 0.05)
+        assert (result.verdict == "equivalent") == (above and below)
+        verdicts.add(result.verdict)
+    assert verdicts == {"equivalent", "found better", "uniform better", "undecided"}
+
+
+def test_dead_networks_enter_and_are_counted_and_errors_that_are_not_finite_do_not() -> None:
+    found = {
+        0: Outcome(0.01),
+        1: Outcome(0.11, dead=True),
+        2: Outcome(math.nan),
+        3: Outcome(0.01),
+        7: Outcome(0.5),  # no partner
+    }
+    uniform = {
+        0: Outcome(0.01),
+        1: Outcome(0.01),
+        2: Outcome(0.11, dead=True),
+        3: Outcome(math.inf),
+    }
+    result = compare("found", found, "uniform", uniform)
+    assert (result.pairs, result.not_finite) == (2, 2)
+    assert (result.dead_first, result.dead_second) == (1, 1)
+    assert result.mean == pytest.approx(math.log(11) / 2)
+
+
+def test_an_error_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be positive, got 0"):
+        found_against_uniform([0.0])
