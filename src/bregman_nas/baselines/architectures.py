@@ -1,0 +1,170 @@
+"""Architectures of the multi-layer perceptron that the one found is measured against.
+
+An architecture says which rows of each W(l) exist and which skips are allowed. It has these
+parameters, each counted once:
+
+- weights: for each layer the rows that exist, times the columns that can carry something. The
+  entries of x(l) that can are all pixels for l = 0, and then the rows of layer l - 1 together with
+  every entry that an allowed skip brings there.
+- biases: one for each row that exists.
+- skips: one for each that is allowed.
+
+A row that does not exist has neither weights nor a bias and puts out 0. (In a searched network a
+row that is not active can have a positive bias, and then puts out a constant. It is no part of
+the architecture, and not counted.)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.randomness import generator
+from bregman_nas.search.records import unpack
+
+#: `found`: as it was found. `uniform`: hidden layers of one width. `random`: of widths drawn at
+#: random. `dense`: all rows of all layers. See `architecture`.
+Arm = Literal["found", "uniform", "random", "dense"]
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """Which rows exist and which skips are allowed.
+
+    Attributes:
+        rows: boolean [depth, width].
+        skips: boolean [depth, depth], entry (l, i) with i <= l for the skip from x(i) to x(l + 1);
+            None for the search space without skips.
+    """
+
+    rows: Tensor
+    skips: Tensor | None
+
+    @classmethod
+    def of(cls, network: ResidualMLP) -> "Architecture":
+        """Of a searched network: its rows and skips that are not zero."""
+        rows = torch.stack([(layer.weight != 0).any(1) for layer in network.layers]).cpu()
+        return cls(rows, None if network.skips is None else (network.skips != 0).tril().cpu())
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Architecture":
+        """Of the searched network that a record describes.
+
+        Args:
+            record: with `active_groups` and, of a network with skips, their values.
+        """
+        rows = torch.stack([torch.tensor(unpack(g)) for g in record["active_groups"].values()])
+        values = record["result"].get("skips")
+        if values is None:
+            return cls(rows, None)
+        skips = torch.zeros(len(rows), len(rows), dtype=torch.bool)
+        for l, tau in enumerate(values):
+            skips[l, : l + 1] = torch.tensor(tau) != 0
+        return cls(rows, skips)
+
+    @classmethod
+    def dense(cls, depth: int, width: int, *, skips: bool) -> "Architecture":
+        """All rows of all layers, and all skips of the search space if it has any."""
+        rows = torch.ones(depth, width, dtype=torch.bool)
+        return cls(rows, torch.ones(depth, depth, dtype=torch.bool).tril() if skips else None)
+
+    @property
+    def widths(self) -> list[int]:
+        """The number of rows of each layer."""
+        counts: list[int] = self.rows.sum(1).tolist()
+        return counts
+
+    def carrying(self) -> Tensor:
+        """Boolean [depth, width]: the entries of x(l) that can carry something."""
+        x = [torch.ones_like(self.rows[0])]
+        for l, rows in enumerate(self.rows[:-1]):
+            brought = [x[i] for i in range(l + 1) if self.skips is not None and self.skips[l, i]]
+            x.append(torch.stack([rows, *brought]).any(0))
+        return torch.stack(x)
+
+    def parameters(self) -> int:
+        """The number of parameters; the module says which count."""
+        rows, columns = self.rows.sum(1), self.carrying().sum(1)
+        skips = 0 if self.skips is None else int(self.skips.sum())
+        return int((rows * columns).sum() + rows.sum()) + skips
+
+
+def architecture(arm: Arm, found: Architecture, seed: int) -> Architecture:
+    """The architecture of an arm, made from the one that was found.
+
+    `uniform` and `random` have the output rows of `found`, and as nearly its number of parameters
+    as whole widths allow: one row more or less is a step of less than 1% for all but tiny
+    networks. With skips, all of the search space are allowed, and the positions of the hidden
+    rows are drawn by the seed; without, positions mean nothing. `dense` has all rows and skips.
+
+    Args:
+        arm: which.
+        found: the architecture that was found with this seed.
+        seed: of the search; `random` draws its widths by it.
+    """
+    if arm == "found":
+        return found
+    depth, width = found.rows.shape
+    dense = Architecture.dense(depth, width, skips=found.skips is not None)
+    if arm == "dense":
+        return dense
+    numbers = generator(seed, "architecture", arm)
+    places = torch.rand(depth - 1, width, generator=numbers).argsort(dim=1)  # permutations
+    # Each hidden width is its share of a scale that they have in common: all the same for
+    # `uniform`, and uniformly distributed for `random`.
+    shares = torch.ones(depth - 1, dtype=torch.float64)
+    if arm == "random":
+        shares = torch.rand(depth - 1, dtype=torch.float64, generator=numbers)
+    shares = shares.clamp_min(1 / width)
+
+    def at_scale(scale: float) -> Architecture:
+        widths = (scale * shares).round().clamp(1, width)
+        return Architecture(torch.cat([places < widths[:, None], found.rows[-1:]]), dense.skips)
+
+    return _nearest(at_scale, found.parameters(), largest=width**2)
+
+
+def _nearest(
+    at_scale: Callable[[float], Architecture], parameters: int, largest: float
+) -> Architecture:
+    """The architecture with the nearest number of parameters, which grows with the scale."""
+    low, high = 0.0, float(largest)
+    for _ in range(64):
+        middle = (low + high) / 2
+        if at_scale(middle).parameters() <= parameters:
+            low = middle
+        else:
+            high = middle
+    return min(
+        (at_scale(low), at_scale(high)), key=lambda made: abs(made.parameters() - parameters)
+    )
+
+
+@torch.no_grad()
+def start_(network: ResidualMLP, architecture: Architecture, numbers: torch.Generator) -> None:
+    """Give a network the architecture and a fresh start, in place.
+
+    The weights are normal with mean 0 and variance 2 / n (Kaiming, for ReLU), biases and skips are
+    zero. n is the number of entries of x(l) that are not zero at the start: the rows of layer
+    l - 1, as the skips do not carry anything yet.
+
+    Args:
+        network: its rows that do not exist become zero, and stay so in any training by gradients:
+            where the pre-activation is 0, ReLU passes no gradient.
+        architecture: which rows exist.
+        numbers: of the start.
+    """
+    carrying = architecture.carrying()
+    for l, layer in enumerate(network.layers):
+        rows, columns = architecture.rows[l], carrying[l]
+        inputs = len(columns) if l == 0 else int(architecture.rows[l - 1].sum())
+        values = torch.randn(int(rows.sum()), int(columns.sum()), generator=numbers)
+        weight = torch.zeros(layer.weight.shape)
+        weight[rows.nonzero(), columns.nonzero()[:, 0]] = values * (2 / max(inputs, 1)) ** 0.5
+        layer.weight.copy_(weight)
+        layer.bias.zero_()
+    if network.skips is not None:
+        network.skips.zero_()
