@@ -1,0 +1,328 @@
+"""Training a given architecture by Adam: the readable way, and the fast one with the same result.
+
+The fast one computes with the rows that exist alone: small dense matrices, states stored
+[features, batch], gradients written out by hand, the state in memory that is used again in every
+step. The tests hold the two together.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bregman_nas.baselines.architectures import Architecture
+from bregman_nas.bregman.optimizers import fused_adam_
+from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.search.mlp import rectified
+
+#: Images at a time where nothing is trained.
+BATCH = 128
+
+#: Called after each step with the weights, the skips if there are any, and the learning rate.
+AfterStep = Callable[[list[Tensor], Tensor | None, float], None]
+
+
+class Trainer(Protocol):
+    """Trains one network batch by batch."""
+
+    def train_batches(
+        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+    ) -> float:
+        """Make one step for each batch; return the sum of the batches' mean squared errors."""
+
+    def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
+        """The outputs [n, width]; for each layer the rows whose ReLU is positive for some image."""
+
+    def write_to(self, network: ResidualMLP) -> None:
+        """Set the parameters of a full network to those of this one."""
+
+    def restrict(self, architecture: Architecture) -> None:
+        """Take all other rows out, and go on with the rest where it stands; skips stay allowed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything from which training continues bit for bit."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+
+
+class ReferenceTrainer:
+    """The full module, autograd, and torch's Adam. Rows that do not exist are zero, and stay so.
+
+    Args:
+        network: at its start, see `architectures.start_`; changed in place.
+        architecture: of the network.
+        betas: decay of Adam's moments.
+        eps: of Adam's denominator.
+        after_step: acts on the parameters after each step.
+    """
+
+    def __init__(
+        self,
+        network: ResidualMLP,
+        architecture: Architecture,
+        *,
+        betas: tuple[float, float],
+        eps: float,
+        after_step: AfterStep | None = None,
+    ) -> None:
+        self.network, self.after_step = network, after_step
+        self.optimizer = torch.optim.Adam(network.parameters(), betas=betas, eps=eps)
+        if network.skips is not None and architecture.skips is not None:
+            allowed = architecture.skips.to(network.skips.device)
+            network.skips.register_hook(lambda gradient: gradient * allowed)
+
+    def train_batches(
+        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+    ) -> float:
+        """See `Trainer`."""
+        self.optimizer.param_groups[0]["lr"] = learning_rate
+        total = 0.0
+        for batch in batches:
+            self.optimizer.zero_grad()
+            loss = functional.mse_loss(self.network(inputs[batch]), targets[batch])
+            loss.backward()
+            self.optimizer.step()
+            if self.after_step is not None:
+                weights = [layer.weight.detach() for layer in self.network.layers]
+                skips = self.network.skips
+                self.after_step(weights, None if skips is None else skips.detach(), learning_rate)
+            total += float(loss.detach())
+        return total
+
+    @torch.no_grad()
+    def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
+        """See `Trainer`."""
+        fires = [(y > 0).any(0) for y in rectified(self.network, inputs)]
+        return self.network(inputs), [int(rows.sum()) for rows in fires]
+
+    def write_to(self, network: ResidualMLP) -> None:
+        """See `Trainer`."""
+        network.load_state_dict(self.network.state_dict())
+
+    @torch.no_grad()
+    def restrict(self, architecture: Architecture) -> None:
+        """See `Trainer`."""
+        masks = zip(architecture.rows, architecture.carrying(), strict=True)
+        for (rows, columns), layer in zip(masks, self.network.layers, strict=True):
+            for parameter in (layer.weight, layer.bias):
+                state = self.optimizer.state[parameter]
+                for values in (parameter, state["exp_avg"], state["exp_avg_sq"]):
+                    values[~rows] = 0
+                    if values.ndim == 2:
+                        values[:, ~columns] = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Trainer`."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Trainer`."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class FastTrainer:
+    """The same with small matrices; the arguments are those of `ReferenceTrainer`.
+
+    With skips each layer reads states of full width, for the skips bring something to every place.
+    Without, it reads the rows of the layer before alone. The last state has full width in any case:
+    it is the output. Entries of a state that nothing reaches are 0, and so are the weights' entries
+    that would read them.
+    """
+
+    def __init__(
+        self,
+        network: ResidualMLP,
+        architecture: Architecture,
+        *,
+        betas: tuple[float, float],
+        eps: float,
+        after_step: AfterStep | None = None,
+    ) -> None:
+        self.betas, self.eps, self.after_step = betas, eps, after_step
+        self.input_mean, self.input_std = network.input_mean, network.input_std
+        self.depth, self.width = architecture.rows.shape
+        weights = [layer.weight.detach() for layer in network.layers]
+        biases = [layer.bias.detach() for layer in network.layers]
+        self._has_skips = network.skips is not None
+        self.every = torch.arange(self.width, device=weights[0].device)
+        self._use(architecture)
+        skips = weights[0].new_zeros(self.depth, self.depth)
+        if network.skips is not None:
+            skips += network.skips.detach()
+        self.allowed = None if architecture.skips is None else architecture.skips.to(skips)
+        #: Weights, biases and skips; in the same order Adam's two moments, and its steps.
+        self.parameters = [*self._pick([*weights, *biases]), skips]
+        self.steps = [torch.zeros((), device=skips.device) for _ in self.parameters]
+        self.moments = [[torch.zeros_like(p) for p in self.parameters] for _ in range(2)]
+        self._prepare()
+
+    @torch.no_grad()
+    def train_batches(
+        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+    ) -> float:
+        """See `Trainer`."""
+        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        for batch in batches:
+            x = inputs.index_select(0, batch).sub_(self.input_mean).div_(self.input_std)
+            total += self._loss_and_gradients(x.T, targets.index_select(0, batch).T)
+            fused_adam_(
+                self.parameters,
+                self._gradients,
+                self.moments[0],
+                self.moments[1],
+                self.steps,
+                lr=learning_rate,
+                betas=self.betas,
+                eps=self.eps,
+            )
+            if self.after_step is not None:
+                skips = self.parameters[-1] if self._has_skips else None
+                self.after_step(self.parameters[: self.depth], skips, learning_rate)
+        return float(total)
+
+    @torch.no_grad()
+    def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
+        """See `Trainer`."""
+        outputs = torch.empty_like(inputs)
+        fires = [torch.zeros_like(rows, dtype=torch.bool) for rows in self.rows]
+        for images, out in zip(inputs.split(BATCH), outputs.split(BATCH), strict=True):
+            states, _, relu = self._forward(((images - self.input_mean) / self.input_std).T)
+            out.copy_(states[-1].T)
+            for seen, y in zip(fires, relu, strict=True):
+                seen |= (y > 0).any(1)
+        return outputs, [int(rows.sum()) for rows in fires]
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """All states, what each layer reads of them, and what its ReLU puts out.
+
+        Args:
+            x: standardised inputs [width, batch].
+
+        Returns:
+            x(0) ... x(depth), [depth + 1, width, batch], of which without skips only the first and
+            the last are used; for each layer the state that it reads, [columns, batch]; and its
+            ReLU, before skips, [rows, batch].
+        """
+        states, _ = self._memory(x)
+        flat, tau = states.flatten(1), self.parameters[-1]
+        states[0] = x
+        read: list[Tensor] = []
+        relu: list[Tensor] = []
+        for l in range(self.depth):
+            read.append(states[l] if self._has_skips or l == 0 else relu[-1])
+            bias = self.parameters[self.depth + l][:, None]
+            relu.append(torch.addmm(bias, self.parameters[l], read[l]).relu_())
+            if self._has_skips:
+                torch.mv(flat[: l + 1].T, tau[l, : l + 1], out=flat[l + 1])
+                states[l + 1].index_add_(0, self.rows[l], relu[l])
+        if not self._has_skips:
+            states[-1].zero_().index_add_(0, self.rows[-1], relu[-1])
+        return states, read, relu
+
+    def _loss_and_gradients(self, x: Tensor, target: Tensor) -> Tensor:
+        """Write the gradients; return the mean squared error. Both arguments [width, batch]."""
+        states, read, relu = self._forward(x)
+        # outer[l] is the gradient of x(l), inner that before the ReLU of the layer above.
+        _, outer = self._memory(x)
+        flat_states, flat_outer = states.flatten(1), outer.flatten(1)
+        weights, tau, gradients = self.parameters, self.parameters[-1], self._gradients
+        difference = torch.sub(states[-1], target, out=outer[-1])
+        loss = difference.square().mean()
+        difference.mul_(2 / difference.numel())
+        inner = difference[:0]
+        for l in range(self.depth - 1, -1, -1):
+            if self._has_skips and l < self.depth - 1:
+                torch.mv(flat_outer[l + 2 :].T, tau[l + 1 :, l + 1], out=flat_outer[l + 1])
+                outer[l + 1].addmm_(weights[l + 1].T, inner)
+            if self._has_skips:
+                torch.mv(flat_states[: l + 1], flat_outer[l + 1], out=gradients[-1][l, : l + 1])
+            if self._has_skips or l == self.depth - 1:
+                gradient = outer[l + 1].index_select(0, self.rows[l])
+            else:
+                gradient = torch.mm(weights[l + 1].T, inner)
+            inner = torch.ops.aten.threshold_backward(gradient, relu[l], 0)
+            torch.mm(inner, read[l].T, out=gradients[l])
+            torch.sum(inner, dim=1, out=gradients[self.depth + l])
+        if self.allowed is not None:
+            gradients[-1].mul_(self.allowed)
+        return loss
+
+    def _memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """All states of a batch of this size, and their gradients; used again in every step."""
+        if x.shape[1] not in self._memories:
+            shape = (2, self.depth + 1, *x.shape)
+            self._memories[x.shape[1]] = x.new_zeros(shape)
+        states, outer = self._memories[x.shape[1]]
+        return states, outer
+
+    def _use(self, architecture: Architecture) -> None:
+        """Take the rows that exist from now on."""
+        self.rows = [mask.nonzero()[:, 0].to(self.every.device) for mask in architecture.rows]
+
+    def _columns(self, l: int) -> Tensor:
+        """The entries of a full state that layer l reads."""
+        return self.every if self._has_skips or l == 0 else self.rows[l - 1]
+
+    def _pick(self, weights_and_biases: list[Tensor]) -> list[Tensor]:
+        """Of full weights and biases, those of the rows that exist."""
+        weights, biases = (weights_and_biases[: self.depth], weights_and_biases[self.depth :])
+        return [
+            *(w[self.rows[l][:, None], self._columns(l)] for l, w in enumerate(weights)),
+            *(b[rows] for b, rows in zip(biases, self.rows, strict=True)),
+        ]
+
+    def _widen(self, values: list[Tensor]) -> list[Tensor]:
+        """Full weights and biases, zero where no row exists: the inverse of `_pick`."""
+        weights = [values[0].new_zeros(self.width, self.width) for _ in self.rows]
+        biases = [values[0].new_zeros(self.width) for _ in self.rows]
+        for l, rows in enumerate(self.rows):
+            weights[l][rows[:, None], self._columns(l)] = values[l]
+            biases[l][rows] = values[self.depth + l]
+        return [*weights, *biases]
+
+    def _prepare(self) -> None:
+        self._memories: dict[int, Tensor] = {}
+        self._gradients = [torch.zeros_like(p) for p in self.parameters]
+
+    @torch.no_grad()
+    def write_to(self, network: ResidualMLP) -> None:
+        """See `Trainer`."""
+        full = self._widen(self.parameters)
+        for l, layer in enumerate(network.layers):
+            layer.weight.copy_(full[l])
+            layer.bias.copy_(full[self.depth + l])
+        if network.skips is not None:
+            network.skips.copy_(self.parameters[-1])
+
+    def restrict(self, architecture: Architecture) -> None:
+        """See `Trainer`."""
+        full = [(self._widen(values), values[-1]) for values in (self.parameters, *self.moments)]
+        for weights_and_biases, _ in full:
+            for weight, columns in zip(weights_and_biases, architecture.carrying(), strict=False):
+                weight[:, ~columns] = 0
+        self._use(architecture)
+        self.parameters, *self.moments = ([*self._pick(v), skips] for v, skips in full)
+        self._prepare()
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Trainer`."""
+        return {
+            "rows": self.rows,
+            "steps": self.steps,
+            "parameters": self.parameters,
+            "moments": self.moments,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Trainer`."""
+        self.rows, self.steps = list(state["rows"]), list(state["steps"])
+        self.parameters = list(state["parameters"])
+        self.moments = [list(moment) for moment in state["moments"]]
+        self._prepare()
