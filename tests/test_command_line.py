@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +13,8 @@ from typing import Any
 import pytest
 
 from bregman_nas import cli
-from bregman_nas.report.read import ResultsError, read_table
 from bregman_nas.search import seed as seed_module
-from bregman_nas.search.records import record_path
+from bregman_nas.search.records import record_path, run_folder
 from bregman_nas.search.seed import Job, search_seed
 
 NewProject = Callable[..., Path]
@@ -155,53 +153,15 @@ def test_without_seeds_there_is_nothing_to_measure(
     new_project: NewProject, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = ("paper-autoencoder", "authors-residual", "authors-densenet")
-    project = new_project(changes={f"seeds.{run}": 0 for run in runs})
+    project = new_project(changes={f"runs.{run}.seeds": 0 for run in runs})
     assert run_command(project, "bench") == 1
     assert "no run has seeds in params.yaml" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["aggregate", "figures", "ablation"])
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "No columns"),
-        ("a,b\n1,2\n", "it has no column 'seed'"),
-        ("seed,epoch,test_mse\n0,1,abc\n", "the column 'test_mse' has values that are not numbers"),
-    ],
-    ids=["empty", "foreign", "words"],
-)
-def test_results_that_were_damaged_are_a_clear_error(
-    new_project: NewProject,
-    capfd: pytest.CaptureFixture[str],
-    command: str,
-    content: str,
-    reason: str,
-) -> None:
-    project = new_project()
-    folder = project / "results" / "paper-residual-denoising"
-    folder.mkdir(parents=True)
-    for name in ("seeds.csv", "history.csv"):
-        (folder / name).write_text(content, "utf-8")
-    shutil.copy(Path(__file__).parents[1] / "params.yaml", project)
-    assert run_command(project, command) == 1
-    message = complaint(capfd)
-    assert f"{folder}/" in message
-    assert f"cannot be used: {reason}" in message
-    assert "`bregman-nas search paper-residual-denoising` writes it again" in message
-
-
-def test_the_command_that_writes_a_damaged_file_again(tmp_path: Path) -> None:
-    folder = tmp_path / "results" / "ablation" / "paper-plateau"
-    folder.mkdir(parents=True)
-    (folder / "history.csv").write_text("a\n1\n", "utf-8")
-    with pytest.raises(ResultsError, match="`bregman-nas search ablation/paper-plateau` writes"):
-        read_table(folder / "history.csv", "seed")
 
 
 def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
     new_project: NewProject, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DVC_STAGE", "search-mnist")
+    monkeypatch.setenv("DVC_STAGE", "search@paper-residual")
     assert run_command(new_project(changes={"batch_size": 0}), "search", "paper-residual") == 1
     assert "git restore" in complaint(capfd)
 
@@ -279,7 +239,8 @@ def test_prepare_notes_the_data_of_all_runs_and_always_the_same(
 
 
 def test_prepare_looks_at_no_data_that_no_run_needs(new_project: NewProject) -> None:
-    project = new_project(changes={"seeds": {"paper-autoencoder": 1}})
+    row = {"protocol": "paper", "experiment": "autoencoder", "seeds": 1}
+    project = new_project(changes={"runs": {"only": row}})
     assert run_command(project, "prepare") == 0
     noted = json.loads((project / "data" / "manifest.json").read_text("utf-8"))
     assert list(noted["datasets"]) == ["mnist"]
@@ -298,7 +259,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("in_this_process")
 def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewProject) -> None:
     project = new_project(changes={"experiments.autoencoder.epochs": 1})
-    folder = project / "results" / "paper-autoencoder"
+    folder = run_folder(project, "paper-autoencoder")
     assert run_command(project, "search", "paper-autoencoder", "--seeds", "1") == 0
     assert [path.name for path in folder.iterdir()] == ["records"]
     assert run_command(project, "search", "paper-autoencoder") == 0
@@ -316,41 +277,33 @@ def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewPro
 
 
 def test_a_run_without_seeds_has_results_that_say_so(new_project: NewProject) -> None:
-    project = new_project(changes={"seeds.authors-densenet": 0})
+    project = new_project(changes={"runs.authors-densenet.seeds": 0})
     assert run_command(project, "search", "authors-densenet") == 0
-    folder = project / "results" / "authors-densenet"
+    folder = run_folder(project, "authors-densenet")
     assert json.loads((folder / "metrics.json").read_text("utf-8")) == {"seeds": 0, "diverged": 0}
     assert (folder / "seeds.csv").read_text("utf-8") == "seed\n"
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_variant_is_searched_and_compared_with_its_protocol(new_project: NewProject) -> None:
-    """The variant changes nothing here, and is as long: then nothing may differ."""
-    project = new_project(
-        changes={
-            "seeds": {"authors-residual": 1},
-            "experiments.residual.epochs": 2,
-            "ablation.variants": {"same": {"base": "authors", "change": {"skip_threshold": 1}}},
-        }
-    )
-    assert run_command(project, "search", "authors-residual") == 0
-    assert run_command(project, "search", "ablation/same") == 0
-    own, variant = (project / "results" / name for name in ("authors-residual", "ablation/same"))
-    assert record_path(project, "ablation/same", 0).exists()
-    assert (variant / "history.csv").read_bytes() == (own / "history.csv").read_bytes()
-    assert run_command(project, "ablation") == 0
-    content = json.loads((project / "results" / "ablation.json").read_text("utf-8"))
-    measures = content["runs"]["ablation/same"]["measures"]
-    assert {found["difference"]["mean"] for found in measures.values()} == {0.0}
+def test_a_row_that_changes_nothing_gives_the_same_results(new_project: NewProject) -> None:
+    row = {"protocol": "authors", "experiment": "residual", "seeds": 1, "epochs": 2}
+    runs = {"plain": row, "changed": {**row, "change": {"skip_threshold": 1}}}
+    project = new_project(changes={"runs": runs})
+    for name in runs:
+        assert run_command(project, "search", name) == 0
+        assert record_path(project, name, 0).exists()
+    plain, changed = (run_folder(project, name) / "history.csv" for name in runs)
+    assert plain.read_bytes() == changed.read_bytes()
+    assert [path.name for path in (project / "results" / "networks").iterdir()] == ["plain"]
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("file", ["results", "checkpoints", "results/paper-autoencoder"])
+@pytest.mark.parametrize("file", ["results", "checkpoints", "results/runs/paper-autoencoder"])
 def test_a_folder_that_cannot_be_written_is_a_clear_error(
     new_project: NewProject, capfd: pytest.CaptureFixture[str], file: str
 ) -> None:
     project = new_project(changes={"experiments.autoencoder.epochs": 1})
-    (project / file).parent.mkdir(exist_ok=True)
+    (project / file).parent.mkdir(parents=True, exist_ok=True)
     (project / file).write_text("no folder", "utf-8")
     assert run_command(project, "search", "paper-autoencoder") == 1
     message = complaint(capfd)

@@ -27,7 +27,8 @@ JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
 PROJECT = Path(__file__).resolve().parents[2]
 RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
-STUDY = sorted(load_settings(PROJECT / "params.yaml").seeds)
+SETTINGS = load_settings(PROJECT / "params.yaml")
+STUDY = sorted(name for name, row in SETTINGS.runs.items() if row.seeds and not row.change)
 
 # Where the package is not.
 ELSEWHERE = """

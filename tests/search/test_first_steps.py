@@ -113,9 +113,9 @@ def test_the_steps_are_those_of_the_search(project: Path, images: ImageSet) -> N
 
 
 def test_the_table(new_project: NewProject, capsys: pytest.CaptureFixture[str]) -> None:
-    project = new_project(changes={f"seeds.{NAME}": 3})
+    project = new_project(changes={f"runs.{NAME}.seeds": 3})
     assert main(["--project", str(project), "first-steps", NAME]) == 0
-    path = project / "results" / NAME / "first_steps.csv"
+    path = project / "results" / "runs" / NAME / "first_steps.csv"
     out = capsys.readouterr().out
     assert f"{NAME} seed 2, linear logits: after 5 steps" in out
     assert str(path) in out
@@ -134,7 +134,7 @@ def test_the_table(new_project: NewProject, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_without_seeds_the_table_is_empty(new_project: NewProject) -> None:
-    project = new_project(changes={f"seeds.{NAME}": 0})
+    project = new_project(changes={f"runs.{NAME}.seeds": 0})
     path = write_first_steps(run_of(project), project, 5)
     assert path.read_text("utf-8") == f"{','.join(module.COLUMNS)}\n"
 
