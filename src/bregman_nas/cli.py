@@ -243,7 +243,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
     project = options.project.resolve()
     settings = load_settings(project / "params.yaml")
-    datasets = sorted({settings.run(name).experiment.dataset for name in settings.runs})
+    datasets = sorted({settings.run(name).experiment.dataset for name in settings.names})
     content = json.dumps(manifest(project, settings.data.source, datasets), indent=2)
     (project / "data" / "manifest.json").write_text(f"{content}\n", encoding="utf-8")
 
@@ -283,7 +283,7 @@ def _search(options: argparse.Namespace) -> None:
     from bregman_nas.export.finished import keep  # not before the results are written
 
     for job, record in zip(jobs, records, strict=True):
-        if job.seed == 0 and not settings.runs[run.name].change:
+        if job.seed == 0 and run.of is None and not settings.runs[run.name].change:
             keep(job, record)
 
 

@@ -135,6 +135,11 @@ class DenseNetExperiment(_Experiment):
 Experiment = Annotated[MLPExperiment | DenseNetExperiment, Field(discriminator="network")]
 
 
+def _refuse_unknown(where: str, key: str, known: Iterable[str]) -> None:
+    if key not in known:
+        raise ValueError(f"{where} = {key!r}: must be {' or '.join(known)}")
+
+
 def _are_of_folders(names: Iterable[str]) -> None:
     wrong = [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
     if wrong:
@@ -165,28 +170,42 @@ class RunRow(_Block):
         experiment: a key of `experiments`.
         change: other values for keys of the protocol, the experiment or the optimizer.
         epochs: another number of epochs than the experiment's.
-        method: what is done; all but `search` start from what the same run finds by `search`.
         seeds: the numbers of the seeds.
     """
 
     protocol: str
     experiment: str
-    method: Method = "search"
     change: dict[str, Any] = {}
     epochs: Count | None = None
     seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
 
 
-class Run(_Block):
-    """One experiment under one protocol: what a search stage works off, for all its seeds.
+class ArmRow(_Block):
+    """Networks that those of a run are compared with, on its images, noise and batches.
 
     Attributes:
-        found_by: the run by `search` whose architectures this one trains anew; None for a search.
+        of: a key of `runs`; its records say which architecture each seed found.
+        method: how the networks come about.
+        change: other values for keys of the protocol, the experiment or the optimizer.
+        seeds: the numbers of the seeds, all of them searched in the run.
+    """
+
+    of: str
+    method: Literal["found", "uniform", "random", "dense", "proximal-adam", "pruned"]
+    change: dict[str, Any] = {}
+    seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
+
+
+class Run(_Block):
+    """A row of params.yaml with all its settings: what one stage works off, for all its seeds.
+
+    Attributes:
+        of: of an arm, the run that it is compared with; None for a search.
     """
 
     name: str
     method: Method = "search"
-    found_by: str | None = None
+    of: str | None = None
     source: Literal["full", "sample"]
     optimizer: Optimizer
     batch_size: Count
@@ -210,7 +229,7 @@ class Run(_Block):
         foreign = {"logits"} if self.experiment.network == "mlp" else {"skip_threshold", "noise"}
         content = self.model_dump(
             mode="json",
-            exclude={"name": True, "seeds": True, "found_by": True, "protocol": foreign},
+            exclude={"name": True, "seeds": True, "of": True, "protocol": foreign},
         )
         if self.method == "search":
             del content["method"]
@@ -230,9 +249,10 @@ class Settings(_Block):
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
     runs: dict[str, RunRow]
+    arms: dict[str, ArmRow] = {}
     first_steps: Count
 
-    @pydantic.field_validator("protocols", "experiments", "runs")
+    @pydantic.field_validator("protocols", "experiments", "runs", "arms")
     @classmethod
     def _names_are_of_folders(cls, blocks: dict[str, Any]) -> dict[str, Any]:
         _are_of_folders(blocks)
@@ -241,66 +261,68 @@ class Settings(_Block):
     @pydantic.model_validator(mode="after")
     def _runs_can_be_made(self) -> "Settings":
         for name, row in self.runs.items():
-            where = f"runs.{name}"
-            for key, value, known in (
-                ("protocol", row.protocol, self.protocols),
-                ("experiment", row.experiment, self.experiments),
-            ):
-                if value not in known:
-                    raise ValueError(f"{where}.{key} = {value!r}: must be {' or '.join(known)}")
-            keys = [key for block in self._blocks(row) for key in block]
-            unknown = [key for key in row.change if key not in keys]
-            if unknown:
-                raise ValueError(
-                    f"{where}.change.{unknown[0]}: there is no such key; there are "
-                    f"{', '.join(keys)}"
-                )
-            try:
-                self.run(name)
-            except pydantic.ValidationError as error:
-                problems = _describe(error.errors(include_url=False), row.change)
-                raise ValueError(f"{where}.change.{problems[0]}") from error
+            _refuse_unknown(f"runs.{name}.protocol", row.protocol, self.protocols)
+            _refuse_unknown(f"runs.{name}.experiment", row.experiment, self.experiments)
+            self._check_change(f"runs.{name}", name, row)
+        for name, arm in self.arms.items():
+            _refuse_unknown(f"arms.{name}.of", arm.of, self.runs)
+            if name in self.runs:
+                raise ValueError(f"arms.{name}: there is a run of that name; choose another")
+            if self.run(arm.of).experiment.network != "mlp":
+                raise ValueError(f"arms.{name}.of = {arm.of!r}: must be a run with the perceptron")
+            self._check_change(f"arms.{name}", name, self.runs[arm.of], arm.change)
         return self
 
+    def _check_change(
+        self, where: str, name: str, row: RunRow, change: dict[str, Any] | None = None
+    ) -> None:
+        change = row.change if change is None else change
+        keys = [key for block in self._blocks(row) for key in block]
+        for key in change:
+            if key not in keys:
+                raise ValueError(
+                    f"{where}.change.{key}: there is no such key; there are {', '.join(keys)}"
+                )
+        try:
+            self.run(name)
+        except pydantic.ValidationError as error:
+            problems = _describe(error.errors(include_url=False), change)
+            raise ValueError(f"{where}.change.{problems[0]}") from error
+
+    @property
+    def names(self) -> list[str]:
+        """Of all runs and arms."""
+        return [*self.runs, *self.arms]
+
     def run(self, name: str) -> Run:
-        """The run of that name, with all its settings.
+        """The run or arm of that name, with all its settings.
 
         Raises:
-            SettingsError: if it is not among `runs`.
+            SettingsError: if there is none.
         """
-        if name not in self.runs:
-            near = difflib.get_close_matches(name, self.runs, n=1)
-            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.runs)}"
+        if name not in self.names:
+            near = difflib.get_close_matches(name, self.names, n=1)
+            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names)}"
             raise SettingsError(f"there is no run {name!r} in params.yaml; {known}")
-        row = self.runs[name]
+        arm = self.arms.get(name)
+        row = self.runs[name if arm is None else arm.of]
+        change = row.change if arm is None else {**row.change, **arm.change}
         optimizer, protocol, experiment = (
-            {key: row.change.get(key, value) for key, value in block.items()}
+            {key: change.get(key, value) for key, value in block.items()}
             for block in self._blocks(row)
         )
         if row.epochs is not None:
             experiment["epochs"] = row.epochs
-        same = row.model_copy(update={"method": "search", "seeds": ()})
-        found_by = None
-        if row.method != "search":
-            found_by = next(
-                (n for n, r in self.runs.items() if r.model_copy(update={"seeds": ()}) == same),
-                None,
-            )
-            if found_by is None:
-                raise SettingsError(
-                    f"runs.{name}: method {row.method} needs a run with the same protocol, "
-                    "experiment, changes and epochs by search, and there is none"
-                )
         return Run(
             name=name,
-            method=row.method,
-            found_by=found_by,
+            method="search" if arm is None else arm.method,
+            of=None if arm is None else arm.of,
             source=self.data.source,
             optimizer=Optimizer.model_validate(optimizer),
             batch_size=self.batch_size,
             protocol=Protocol.model_validate(protocol),
             experiment=type(self.experiments[row.experiment]).model_validate(experiment),
-            seeds=row.seeds,
+            seeds=row.seeds if arm is None else arm.seeds,
         )
 
     def _blocks(self, row: RunRow) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ import torch
 from bregman_nas.baselines.architectures import Architecture
 from bregman_nas.baselines.searchers import Retraining, Training
 from bregman_nas.data.files import ImageSet, load
-from bregman_nas.search.loop import Position, train
-from bregman_nas.search.mlp import problem
-from bregman_nas.search.schedule import LearningRate
+from bregman_nas.search.core.loop import Position, train
+from bregman_nas.search.core.mlp import problem
+from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.settings import Run
 
 PROJECT = Path(__file__).resolve().parents[2]

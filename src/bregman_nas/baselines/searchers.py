@@ -5,7 +5,8 @@ of epochs. The penalty and the start are what differs.
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from bregman_nas.data.degradation import Examples
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.mlp import (
+from bregman_nas.search.core.mlp import (
     PICTURED,
     effective_widths,
     fresh_inputs,
@@ -192,3 +193,16 @@ class Retraining(Training):
     def result(self) -> dict[str, Any]:
         """As `Training`; `parameters_found` is the number of parameters of the one found."""
         return super().result() | {"parameters_found": self._found.parameters()}
+
+
+def retraining(
+    run: Run,
+    images: ImageSet,
+    seed: int,
+    engine: Engine,
+    device: torch.device | str,
+    record: Mapping[str, Any],
+) -> Retraining:
+    """The arm that a run describes, for the architecture in the record of the search."""
+    arm = cast(Arm, run.method)
+    return Retraining(run, images, seed, arm, Architecture.from_record(record), engine, device)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from bregman_nas.baselines.architectures import Architecture
 from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.networks.residual_mlp import ResidualMLP
-from bregman_nas.search.mlp import rectified
+from bregman_nas.search.core.mlp import rectified
 
 #: Images at a time where nothing is trained.
 BATCH = 128

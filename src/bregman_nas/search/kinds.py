@@ -7,6 +7,7 @@ from typing import Any
 SEARCHES = {
     "mlp": ("bregman_nas.search.core.mlp", "MLPSearch"),
     "densenet": ("bregman_nas.search.core.densenet", "DenseNetSearch"),
+    "retraining": ("bregman_nas.baselines.searchers", "retraining"),
 }
 
 

@@ -35,17 +35,17 @@ def seed_row(record: Record) -> Row:
     result, last = record["result"], record["history"][-1]
     row: Row = {"seed": record["seed"]}
     for name, value in result.items():
-        if isinstance(value, float):
-            row[name] = value
+        if isinstance(value, (float, int)):  # a flag is 0 or 1
+            row[name] = value * 1
     row["train_loss"] = last["train_loss"]
     row["learning_rate"] = last["learning_rate"]
     if "active_rows" in result:
         row |= _numbered("width", result["active_rows"])
         row |= _numbered("effective", result["effective_rows"])
-        row |= _numbered("living", last["living_rows"])
+        row |= _numbered("living", last.get("living_rows", []))
         row |= _skips(result.get("skips", []))
         for part in ("test", "held_out"):
-            for name, value in result[f"{part}_baselines"].items():
+            for name, value in result.get(f"{part}_baselines", {}).items():
                 row[f"{part}_mse_{name}"] = value
     else:
         row |= _by_layer("kernels", result["active_kernels"])
@@ -61,9 +61,9 @@ def history_rows(record: Record) -> Iterable[Row]:
         row |= {name: value for name, value in entry.items() if not isinstance(value, list)}
         if "active_rows" in entry:
             row |= _numbered("width", entry["active_rows"])
-            row |= _numbered("living", entry["living_rows"])
-            row |= _numbered("switched_on", entry["switched_on"])
-            row |= _numbered("switched_off", entry["switched_off"])
+            row |= _numbered("living", entry.get("living_rows", []))
+            row |= _numbered("switched_on", entry.get("switched_on", []))
+            row |= _numbered("switched_off", entry.get("switched_off", []))
             row |= _skips(entry.get("skips", []))
         else:
             row |= _by_layer("kernels", entry["active_kernels"])

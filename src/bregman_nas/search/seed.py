@@ -19,6 +19,7 @@ import torch
 from bregman_nas.atomic import check_writable, remove_leftovers, write_atomically
 from bregman_nas.data import files
 from bregman_nas.data.degradation import Examples
+from bregman_nas.errors import UserError
 from bregman_nas.search.checkpoint import Checkpoints, save_atomically
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
@@ -31,6 +32,7 @@ from bregman_nas.search.records import (
     checksum,
     device_of,
     picture_path,
+    read_record,
     record_path,
     reusable_record,
     write_record,
@@ -143,8 +145,31 @@ def devices(jobs: Sequence[Job]) -> dict[int, str]:
 
 
 def _sha256(job: Job) -> dict[str, str]:
-    """Of the images, which need not be there where the record still holds."""
-    return files.sha256(job.run.experiment.dataset, job.run.source, job.project)
+    """Of the images, which need not be there where the record still holds.
+
+    For an arm also the digest of the search whose architecture it trains.
+    """
+    data = files.sha256(job.run.experiment.dataset, job.run.source, job.project)
+    return data if job.run.of is None else {**data, "found": _found(job)["digests"]["all"]}
+
+
+def _found(job: Job) -> Record:
+    """The record of the search whose architecture an arm trains."""
+    assert job.run.of is not None
+    path = record_path(job.project, job.run.of, job.seed)
+    if not path.exists():
+        raise UserError(
+            f"{job.run.name} trains what {job.run.of} finds, and its seed {job.seed} is not "
+            f"searched; run `bregman-nas search {job.run.of} --seeds {job.seed}` first"
+        )
+    record = read_record(path)
+    if (record["run"], record["seed"]) != (job.run.of, job.seed):
+        raise UserError(f"{path} is of seed {record['seed']} of {record['run']}; restore it")
+    if "active_groups" not in record:
+        raise UserError(f"{path} is an old record, which does not say which rows are active")
+    if record.get("checksum") != checksum(record["result"], record["history"]):
+        raise UserError(f"{path} was edited: its numbers do not have its checksum; restore it")
+    return record
 
 
 def _search(
@@ -152,7 +177,8 @@ def _search(
 ) -> Record:
     run, experiment = job.run, job.run.experiment
     images = files.load(run.experiment.dataset, run.source, job.project)
-    search = searcher(run, images, job.seed, job.engine, job.device)
+    found = None if run.of is None else _found(job)
+    search = searcher(run, images, job.seed, job.engine, job.device, found)
     del images  # only some searches keep them
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     position = Position()
