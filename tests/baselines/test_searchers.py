@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from bregman_nas.baselines.architectures import Architecture
+from bregman_nas.baselines.competitors import ProximalAdam, Pruning, largest_rows
 from bregman_nas.baselines.searchers import Retraining, Training
 from bregman_nas.data.files import ImageSet, load
+from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.mlp import problem
 from bregman_nas.search.core.schedule import LearningRate
@@ -23,11 +25,12 @@ def images() -> ImageSet:
     return load("mnist", "sample", PROJECT)
 
 
-def short_run(*, skips: bool, **changes: Any) -> Run:
-    """Two layers, on half of the sample; `changes` are of the experiment."""
+def short_run(method: str, *, skips: bool, **changes: Any) -> Run:
+    """Two layers, on a sixth of the sample; `changes` are of the experiment."""
     return Run.model_validate(
         {
             "name": "short",
+            "method": method,
             "source": "sample",
             "optimizer": {"learning_rate": 0.001, "betas": [0.9, 0.999], "eps": 1e-8, "delta": 1.0},
             "batch_size": 16,
@@ -36,7 +39,7 @@ def short_run(*, skips: bool, **changes: Any) -> Run:
                 "schedule": {"kind": "constant"},
                 "initial_scale": 5,
                 "first_moment": "corrected",
-                "held_out": 30000,
+                "held_out": 50000,
                 "noise": "every-epoch" if skips else "once",
                 "logits": "linear",
             },
@@ -78,7 +81,7 @@ def trained(training: Training, epochs: int, position: Position | None = None) -
 def test_an_arm_is_trained_on_the_images_and_batches_of_the_search(
     images: ImageSet, skips: bool
 ) -> None:
-    run = short_run(skips=skips)
+    run = short_run("found", skips=skips)
     old = found(skips=skips)
     fast, readable = (
         Retraining(run, images, 0, "found", old, engine) for engine in ("compact", "textbook")
@@ -87,7 +90,7 @@ def test_an_arm_is_trained_on_the_images_and_batches_of_the_search(
     assert torch.equal(fast.problem.train.inputs, same.train.inputs)
     assert torch.equal(fast.problem.test.inputs, same.test.inputs)
     before = fast.result()
-    ours, theirs = (trained(training, 2).history for training in (fast, readable))
+    ours, theirs = (trained(training, 1).history for training in (fast, readable))
     for entry, reference in zip(ours, theirs, strict=True):
         assert entry.keys() == reference.keys()
         assert entry["active_rows"] == [60, 300]
@@ -109,7 +112,7 @@ def test_an_arm_is_trained_on_the_images_and_batches_of_the_search(
 
 @pytest.mark.parametrize("skips", [False, True])
 def test_an_arm_continues_bit_for_bit(images: ImageSet, skips: bool) -> None:
-    run = short_run(skips=skips)
+    run = short_run("random", skips=skips)
     whole, begun, resumed = (
         Retraining(run, images, 3, "random", found(skips=skips)) for _ in range(3)
     )
@@ -122,10 +125,72 @@ def test_an_arm_continues_bit_for_bit(images: ImageSet, skips: bool) -> None:
 
 def test_a_network_that_puts_out_nothing_is_flagged(images: ImageSet) -> None:
     nothing = Architecture(torch.zeros(2, 784, dtype=torch.bool), None)
-    training = Retraining(short_run(skips=False), images, 0, "found", nothing)
+    training = Retraining(short_run("found", skips=False), images, 0, "found", nothing)
     trained(training, 1)
     result = training.result()
     assert result["dead"]
     clean = training.problem.test.targets
     assert result["test_mse"] == pytest.approx(float(clean.square().mean()))
     assert result["parameters"] == 0
+
+
+@pytest.mark.parametrize("engine", ["compact", "textbook"])
+def test_proximal_adam_shrinks_each_row_after_each_step(engine: Any, images: ImageSet) -> None:
+    """A single step of Adam moves each entry that has a gradient by the learning rate."""
+    run = short_run("proximal-adam", skips=True, mu=1.0)
+    training = ProximalAdam(run, images, 0, found(skips=True), engine)
+    before = [layer.weight.detach().clone() for layer in training.full_network().layers]
+    examples = training.train_examples(0)
+    batch = [torch.arange(16)]
+    training.train_batches(examples.inputs, examples.targets, batch, 0.001)
+    net = training.full_network()
+    for old, layer in zip(before, net.layers, strict=True):
+        norms = old.norm(dim=1)
+        # Rows that never fire have no gradient: the prox alone acts, with threshold lr mu 28.
+        shrunk = old * (1 - 0.028 / norms)[:, None]
+        still = torch.isclose(layer.weight, shrunk, rtol=1e-4, atol=1e-6).all(1)
+        moved = (layer.weight - shrunk).abs().max(1).values
+        assert still.any()
+        assert ((moved[~still] > 0.0008) & (moved[~still] < 0.0012)).all()
+    # The skips have moved by the learning rate, which is their threshold.
+    assert net.skips is not None
+    assert float(net.skips.detach().abs().max()) < 1e-5
+
+
+def test_proximal_adam_makes_rows_zero(images: ImageSet) -> None:
+    training = ProximalAdam(
+        short_run("proximal-adam", skips=False, mu=2.5), images, 0, found(skips=False)
+    )
+    trained(training, 1)
+    widths = training.result()["active_rows"]
+    assert 0 < sum(widths) < 2 * 784
+    assert training.result()["parameters"] == Architecture.of(training.full_network()).parameters()
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_pruning_keeps_the_largest_rows_at_half_time(images: ImageSet, skips: bool) -> None:
+    run = short_run("pruned", skips=skips)
+    fast, readable, resumed = (
+        Pruning(run, images, 0, found(skips=skips), engine)
+        for engine in ("compact", "textbook", "compact")
+    )
+    position = trained(fast, 1)
+    resumed.load_state_dict(copy.deepcopy(fast.state_dict()))
+    rows = Architecture.of(fast.full_network()).rows
+    assert int(rows.sum()) == 360
+    trained(resumed, 2, copy.deepcopy(position))
+    trained(fast, 2, position)
+    assert torch.equal(Architecture.of(fast.full_network()).rows, rows)
+    assert resumed.result() == fast.result()
+    if not skips:  # once is enough
+        trained(readable, 2)
+        assert fast.result()["test_mse"] == pytest.approx(readable.result()["test_mse"], rel=1e-2)
+
+
+def test_the_largest_rows_of_all_layers() -> None:
+    net = ResidualMLP(3, 2, skips=False)
+    with torch.no_grad():
+        for layer, norms in zip(net.layers, ([1.0, 5.0, 2.0], [3.0, 0.5, 4.0]), strict=True):
+            layer.weight.copy_(torch.diag(torch.tensor(norms)))
+    expected = torch.tensor([[False, True, False], [True, False, True]])
+    assert torch.equal(largest_rows(net, 3), expected)

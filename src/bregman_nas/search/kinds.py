@@ -8,6 +8,7 @@ SEARCHES = {
     "mlp": ("bregman_nas.search.core.mlp", "MLPSearch"),
     "densenet": ("bregman_nas.search.core.densenet", "DenseNetSearch"),
     "retraining": ("bregman_nas.baselines.searchers", "retraining"),
+    "competitor": ("bregman_nas.baselines.competitors", "competitor"),
 }
 
 
