@@ -112,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     search.set_defaults(command=_search)
 
+    baselines = commands.add_parser(
+        "baselines", help="fit and judge the answers that need no network, for all runs"
+    )
+    baselines.set_defaults(command=_baselines)
+
     first_steps = commands.add_parser(
         "first-steps", help="look at the first steps of the DenseNets of a run, one by one"
     )
@@ -285,6 +290,14 @@ def _search(options: argparse.Namespace) -> None:
     for job, record in zip(jobs, records, strict=True):
         if job.seed == 0 and run.of is None and not settings.runs[run.name].change:
             keep(job, record)
+
+
+def _baselines(options: argparse.Namespace) -> None:
+    from bregman_nas.baselines.judge import write_baselines
+    from bregman_nas.settings import load_settings
+
+    project = options.project.resolve()
+    print(write_baselines(project, load_settings(project / "params.yaml")))
 
 
 def _first_steps(options: argparse.Namespace) -> None:
