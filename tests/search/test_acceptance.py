@@ -62,7 +62,8 @@ def test_the_trajectories_pass_compaction_columns_that_come_back_and_the_schedul
 
 
 def test_the_code_that_runs_is_accepted() -> None:
-    for network, code in CODE.items():
+    for network in ("mlp", "densenet"):
+        code = CODE[network]
         assert accepted.are_equivalent(network, code, None), f"run `bregman-nas accept` ({network})"
 
 
