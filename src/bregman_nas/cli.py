@@ -12,9 +12,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status, with a message for a mistake of the user's."""
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = options.command
+    from bregman_nas.errors import UserError
     from bregman_nas.settings import SettingsError  # not before the arguments are known to be right
 
-    mistakes: tuple[type[Exception], ...] = (SettingsError, OSError)
+    mistakes: tuple[type[Exception], ...] = (UserError, SettingsError, OSError)
     try:
         command(options)
     except KeyboardInterrupt:
@@ -320,11 +321,11 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _repository(options: argparse.Namespace) -> Path:
-    """The project's folder; a mistake if it is another, in which results would be written."""
-    from bregman_nas.settings import load_settings
+    """The project's folder; a mistake if it is another, or its results are not of its settings."""
+    from bregman_nas.report.data import read_study
 
     project: Path = options.project.resolve()
-    load_settings(project / "params.yaml")
+    read_study(project)
     return project
 
 
@@ -335,10 +336,10 @@ def _aggregate(options: argparse.Namespace) -> None:
 
 
 def _ablation(options: argparse.Namespace) -> None:
+    project = _repository(options)
     from bregman_nas.report.ablation import write
     from bregman_nas.settings import load_settings
 
-    project = options.project.resolve()
     write(project, load_settings(project / "params.yaml").ablation)
 
 

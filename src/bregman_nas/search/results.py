@@ -22,12 +22,16 @@ def write_results(folder: Path, records: Sequence[Record]) -> None:
         folder: of the run.
         records: one for each seed; without any, the files say so.
     """
+    for name, text in results_of(records).items():
+        write_atomically(folder / name, text.encode())
+
+
+def results_of(records: Sequence[Record]) -> dict[str, str]:
+    """The text of each of these files, by its name."""
     seeds = [seed_row(record) for record in records]
     history = [row for record in records for row in history_rows(record)]
-    write_atomically(folder / "seeds.csv", _csv(seeds).encode())
-    write_atomically(folder / "history.csv", _csv(history).encode())
     metrics = json.dumps(metrics_of(seeds), indent=2)
-    write_atomically(folder / "metrics.json", f"{metrics}\n".encode())
+    return {"seeds.csv": _csv(seeds), "history.csv": _csv(history), "metrics.json": f"{metrics}\n"}
 
 
 def seed_row(record: Record) -> Row:

@@ -1,0 +1,414 @@
+"""The results of the study as a few tidy frames, read and checked in this one place.
+
+The records are the source. A run of `params.yaml` that has seeds must have them all, made with the
+settings that stand there now, and its tables must be what the records say; else nothing is read.
+
+Frames, each with a column `run`:
+
+- `losses(seed, images, answer, mse, cross_entropy, accuracy)`: after the last epoch. `images` are
+  `test` or `held_out`, `answer` is `network` or one that needs no training. `mse` is the mean
+  squared error per pixel; a classifier has `cross_entropy` and `accuracy` in its place.
+- `epochs(seed, epoch, learning_rate, train_loss, held_out_loss)`.
+- `layers(seed, epoch, layer, kind, rows)`: layers from 1. `kind`: `active`, `living`, `switched_on`
+  and `switched_off`, and after the last epoch `effective`. Of a DenseNet, layer 0 is the first
+  convolution, and kernels (living: channels) are counted.
+- `skips(seed, epoch, l, i, tau)`: tau(l, i) leads from x(i) to x(l + 1), i <= l; (2.5).
+- `kernels(seed, conv, out, in, norm)`: Frobenius norms of a DenseNet's kernels, from the first
+  convolution (0) to the last.
+- `costs(seed, seconds, processor, device, torch, lockstep)`.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from bregman_nas.errors import UserError
+from bregman_nas.report.records import (
+    MEND,
+    Classification,
+    Manifest,
+    Pixels,
+    Record,
+    Restoration,
+    SmallNetwork,
+    read,
+)
+from bregman_nas.search.results import results_of
+from bregman_nas.settings import RunRow, Settings, load_settings
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+PROTOCOLS = ("paper", "authors")
+NETWORKS = ("autoencoder", "residual")
+TASKS = ("denoising", "deblurring")
+DENSENET = "densenet-fashion"
+PIXELS = 784
+DIGIT_ROWS = 28
+#: The seeds for which the claims and their rules were registered: ten, as in the article.
+REGISTERED = range(10)
+MOST_PROBLEMS = 5  # told at once
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of one run; those that its network does not have are empty."""
+
+    losses: pd.DataFrame
+    epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    layers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    skips: pd.DataFrame = field(default_factory=pd.DataFrame)
+    kernels: pd.DataFrame = field(default_factory=pd.DataFrame)
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of params.yaml and its results.
+
+    Attributes:
+        name: its key in params.yaml.
+        row: what stands there.
+        folder: of its results.
+        frames: what its seeds say.
+        digests: of the record of each seed.
+    """
+
+    name: str
+    row: RunRow
+    folder: Path
+    frames: Frames
+    digests: Mapping[int, str] = field(default_factory=dict)
+
+    def only(self, seeds: Collection[int]) -> "Run":
+        """The same run with some of its seeds alone."""
+        frames = {
+            name: frame if frame.empty else frame[frame["seed"].isin(list(seeds))]
+            for name, frame in vars(self.frames).items()
+        }
+        return replace(self, frames=Frames(**frames))
+
+    @property
+    def protocol(self) -> str:
+        """One of `PROTOCOLS`."""
+        return self.row.protocol
+
+    @property
+    def network(self) -> str:
+        """`autoencoder`, `residual` or `densenet`."""
+        return self.row.experiment.partition("-")[0]
+
+    @property
+    def task(self) -> str:
+        """One of `TASKS`, or the DenseNet's data set."""
+        return self.row.experiment.partition("-")[2]
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a protocol's own run, in which nothing is changed."""
+        return not self.row.change and self.row.epochs is None
+
+    def scores(self, images: str = "test", answer: str = "network") -> pd.DataFrame:
+        """Columns `mse`, `cross_entropy`, `accuracy`; the index is the seed, all of them."""
+        chosen = (self.frames.losses["images"] == images) & (self.frames.losses["answer"] == answer)
+        return self.frames.losses[chosen].set_index("seed").sort_index()
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """All seeds, ascending."""
+        return [int(seed) for seed in self.scores().index]
+
+    @cached_property
+    def converged(self) -> list[int]:
+        """The seeds whose loss on the test images is finite."""
+        losses = self.scores()[["mse", "cross_entropy"]].to_numpy(float)
+        return [
+            seed for seed, loss in zip(self.seeds, losses, strict=True) if np.isfinite(loss).any()
+        ]
+
+    @property
+    def diverged(self) -> int:
+        """How many seeds are not among them."""
+        return len(self.seeds) - len(self.converged)
+
+    def score(self, name: str) -> Array:
+        """A column of `scores` on the test images, [converged seeds]."""
+        return self.scores().loc[self.converged, name].to_numpy(float)
+
+    @cached_property
+    def last(self) -> int:
+        """The last epoch."""
+        return int(self.frames.epochs["epoch"].max())
+
+    @cached_property
+    def depth(self) -> int:
+        """The number of layers L; of a DenseNet, its convolutions."""
+        return int(self.frames.layers["layer"].nunique())
+
+    def rows(self, kind: str = "active", epoch: int | None = None) -> Array:
+        """Of a kind of `layers` after an epoch, by default the last, [converged seeds, L]."""
+        frame = self._after(self.frames.layers, epoch)
+        chosen = frame[frame["kind"] == kind]
+        return chosen.pivot(index="seed", columns="layer", values="rows").to_numpy(float)
+
+    def tau(self, epoch: int | None = None) -> Array:
+        """The skips after an epoch, by default the last, [converged seeds, L, L]; NaN for i > l."""
+        found = np.full((len(self.converged), self.depth, self.depth), np.nan)
+        frame = self._after(self.frames.skips, epoch).sort_values(["seed", "l", "i"])
+        if len(frame):
+            pairs = skip_names(self.depth)
+            values = frame["tau"].to_numpy(float).reshape(-1, len(pairs))
+            for (l, i), of_seeds in zip(pairs, values.T, strict=True):
+                found[:, l, i] = of_seeds
+        return found
+
+    @cached_property
+    def norms(self) -> list[Array]:
+        """The norms of the kernels of each convolution, [converged seeds, out, in] each."""
+        frame = self.frames.kernels[self.frames.kernels["seed"].isin(self.converged)]
+        return [
+            of_conv.sort_values(["seed", "out", "in"])["norm"]
+            .to_numpy(float)
+            .reshape(len(self.converged), of_conv["out"].nunique(), of_conv["in"].nunique())
+            for _, of_conv in frame.groupby("conv")
+        ]
+
+    def picture(self, seed: int) -> Array | None:
+        """Digits [3, 28, 8 * 28], grey values from 0 to 255: clean, degraded, restored."""
+        path = self.folder / "records" / f"seed-{seed:02d}.png"
+        if not path.exists():
+            return None
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("L"), dtype=float)
+            return pixels.reshape(3, DIGIT_ROWS, -1)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is no picture of three rows of digits; {MEND}") from error
+
+    @cached_property
+    def first_steps(self) -> pd.DataFrame | None:
+        """`first_steps.csv`, of which `names` are needed; None if nobody has looked at them."""
+        path = self.folder / "first_steps.csv"
+        if not path.exists():
+            return None
+        names = ["seed", "relu_logits", "step", "firing", "varying", "active", "furthest"]
+        try:
+            return pd.read_csv(path)[names].astype(float)
+        except (ValueError, KeyError, OSError) as error:
+            raise UserError(f"{path} cannot be used: {error}; {MEND}") from error
+
+    def _after(self, frame: pd.DataFrame, epoch: int | None) -> pd.DataFrame:
+        if frame.empty:
+            return frame
+        wanted = frame["epoch"] == (self.last if epoch is None else epoch)
+        return frame[wanted & frame["seed"].isin(self.converged)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that there is.
+
+    Attributes:
+        project: the repository.
+        settings: its params.yaml.
+        runs: those that have seeds, by name, in the order of params.yaml.
+        pixels: of MNIST; None if they have not been counted.
+    """
+
+    project: Path
+    settings: Settings
+    runs: Mapping[str, Run]
+    pixels: Pixels | None = None
+
+    def run(self, protocol: str, experiment: str) -> Run | None:
+        """A protocol's own run of an experiment; None if it has no seeds."""
+        wanted = (protocol, experiment, True)
+        found = (r for r in self.runs.values() if (r.protocol, r.row.experiment, r.own) == wanted)
+        return next(found, None)
+
+    @property
+    def restoration(self) -> list[Run]:
+        """The protocols' own runs on MNIST: by network, task and protocol."""
+        wanted = [(p, f"{n}-{t}") for n in NETWORKS for t in TASKS for p in PROTOCOLS]
+        return [run for one in wanted if (run := self.run(*one)) is not None]
+
+    def only(self, seeds: Collection[int]) -> "Study":
+        """The same with some of the seeds alone; runs that have none of these are left out."""
+        runs = {name: run.only(seeds) for name, run in self.runs.items()}
+        return replace(self, runs={name: run for name, run in runs.items() if run.seeds})
+
+
+def read_study(project: Path) -> Study:
+    """Read all results and check them against the records and params.yaml.
+
+    Args:
+        project: the repository.
+
+    Raises:
+        UserError: if a result is missing, cannot be used, or is of other settings; each such run is
+            named, with what to do.
+    """
+    settings = load_settings(project / "params.yaml")
+    runs, problems = {}, []
+    for name, row in settings.runs.items():
+        try:
+            if row.seeds:
+                runs[name] = _read_run(project / "results" / "runs" / name, settings)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        rest = [f"... and {more} other runs"] if more > 0 else []
+        raise UserError("\n".join(problems[:MOST_PROBLEMS] + rest))
+    manifest = project / "data" / "manifest.json"
+    counted = read(manifest, Manifest).datasets.mnist.get("pixels") if manifest.exists() else None
+    return Study(project, settings, runs, counted and Pixels.model_validate(counted))
+
+
+def small_networks(study: Study) -> Iterator[tuple[SmallNetwork, Path]]:
+    """The descriptions of small networks, but those of a search that was replaced since."""
+    for path in sorted((study.project / "results" / "networks").glob("*/seed-*.json")):
+        about = read(path, SmallNetwork)
+        run = study.runs.get(about.run)
+        if run is not None and run.digests.get(about.seed) == about.record:
+            yield about, path
+
+
+def skip_names(layers: int) -> list[tuple[int, int]]:
+    """All (l, i) of tau(l, i), i <= l."""
+    return [(l, i) for l in range(layers) for i in range(l + 1)]
+
+
+def why_empty(run: Run | None) -> str | None:
+    """The reason why a run has nothing to show; None if it has."""
+    if run is None:
+        return "not run"
+    return None if run.converged else "all seeds diverged"
+
+
+def _read_run(folder: Path, settings: Settings) -> Run:
+    """Read a run from its records."""
+    name, row = folder.name, settings.runs[folder.name]
+    expected = settings.run(name).decisive()
+    raw, records = [], []
+    for seed in row.seeds:
+        path = folder / "records" / f"seed-{seed:02d}.json"
+        record = read(path, Record)
+        # Old records name a run by its folder of then, `ablation/<name>`.
+        if (record.run.split("/")[-1], record.seed) != (name, seed):
+            raise UserError(f"{path} is the record of seed {record.seed} of {record.run}; {MEND}")
+        for key, then, now in _differences(record.settings, expected):
+            raise UserError(
+                f"{name}: its results are of {key} = {then}, and params.yaml says {now}; "
+                f"`dvc repro` makes them anew, or change params.yaml back (found in {path})"
+            )
+        if len(record.history) != expected["experiment"]["epochs"]:
+            raise UserError(f"{path} has {len(record.history)} epochs; {MEND}")
+        records.append(record)
+        raw.append(json.loads(path.read_text("utf-8")))
+    for file, text in results_of(raw).items():
+        path = folder / file
+        if not path.is_file():
+            raise UserError(f"{name}: {path} is missing; {MEND}")
+        if path.read_bytes() != text.encode():
+            raise UserError(f"{name}: {path} is not what the records say; {MEND}")
+    digests = {record.seed: record.digests.all for record in records}
+    return Run(name, row, folder, frames_of(name, records), digests)
+
+
+def _differences(then: object, now: object, key: str = "") -> Iterator[tuple[str, object, object]]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name in [*then, *(name for name in now if name not in then)]:
+            below = f"{key}.{name}" if key else str(name)
+            yield from _differences(then.get(name), now.get(name), below)
+    elif then != now:
+        yield key, then, now
+
+
+def frames_of(run: str, records: Sequence[Record]) -> Frames:
+    """The frames of a run.
+
+    Args:
+        run: its name.
+        records: of all its seeds.
+    """
+    results = [record.result for record in records]
+    every = [entry for record in records for entry in record.history]
+    axes: dict[str, Any] = {
+        "seed": [record.seed for record in records],
+        "epoch": [entry.epoch for entry in records[0].history],
+    }
+    last = axes | {"epoch": axes["epoch"][-1:]}
+    values = ["learning_rate", "train_loss", "held_out_loss"]
+    kinds = ["active", "living", "switched_on", "switched_off"]
+    perceptrons = [result for result in results if isinstance(result, Restoration)]
+    layer = range(bool(perceptrons), len(every[0].active) + bool(perceptrons))
+    counts = [[getattr(entry, kind) for kind in kinds] for entry in every]
+    layers = [_tidy("rows", counts, **axes, kind=kinds, layer=layer)]
+    if perceptrons:
+        effective = [result.effective for result in perceptrons]
+        layers.append(_tidy("rows", effective, **last, kind=["effective"], layer=layer))
+    pairs = skip_names(len(every[0].skips))
+    skips = [[tau for row in entry.skips for tau in row] for entry in every]
+    norms = [result.kernel_norms for result in results if isinstance(result, Classification)]
+    kernels = [
+        _tidy("norm", of_conv, seed=axes["seed"], conv=[conv], out=out, **{"in": into})
+        for conv, of_conv in enumerate(zip(*norms, strict=True))
+        for out, into in [(range(len(of_conv[0])), range(len(of_conv[0][0])))]
+    ]
+    found = {
+        "losses": pd.DataFrame([row for record in records for row in _losses(record)]),
+        "epochs": _tidy(
+            "value", [[getattr(e, v) for v in values] for e in every], **axes, of=values
+        )
+        .pivot(index=["seed", "epoch"], columns="of", values="value")
+        .reset_index(),
+        "layers": pd.concat(layers),
+        "skips": _tidy("tau", skips, **axes, l=[0], i=pairs),
+        "kernels": pd.concat(kernels) if kernels else pd.DataFrame(),
+        "costs": pd.DataFrame([_cost(record) for record in records]),
+    }
+    if pairs:
+        found["skips"][["l", "i"]] = found["skips"]["i"].tolist()
+    return Frames(**{name: frame.assign(run=run) for name, frame in found.items()})
+
+
+def _tidy(name: str, values: object, **axes: Collection[object]) -> pd.DataFrame:
+    """A row for each number; the axes are those of the array, from outside to inside."""
+    index = pd.MultiIndex.from_product(list(axes.values()), names=list(axes))
+    return pd.DataFrame({name: np.asarray(values).ravel()}, index=index).reset_index()
+
+
+def _losses(record: Record) -> Iterator[dict[str, object]]:
+    result, nan = record.result, float("nan")
+    for images in ("test", "held_out"):
+        row = {"seed": record.seed, "images": images, "cross_entropy": nan, "accuracy": nan}
+        if isinstance(result, Restoration):
+            answers = {"network": getattr(result, f"{images}_mse")}
+            for answer, mse in (answers | getattr(result, f"{images}_baselines")).items():
+                yield row | {"answer": answer, "mse": mse}
+        else:
+            loss, accuracy = (getattr(result, f"{images}_{k}") for k in ("loss", "accuracy"))
+            found = {"answer": "network", "mse": nan, "cross_entropy": loss, "accuracy": accuracy}
+            yield row | found
+
+
+def _cost(record: Record) -> dict[str, object]:
+    """Seeds in lockstep share the time of their batch evenly."""
+    told = record.provenance
+    return {
+        "seed": record.seed,
+        "seconds": told.seconds / max(1, len(told.in_lockstep)),
+        "processor": told.host.processor,
+        "device": told.host.device,
+        "torch": told.versions.get("torch", ""),
+        "lockstep": bool(told.in_lockstep),
+    }

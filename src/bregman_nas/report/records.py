@@ -1,0 +1,156 @@
+"""Models of the JSON files under results/ and data/, and the one reader of them."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+from pydantic import AliasChoices, Field
+
+from bregman_nas.errors import UserError
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+MEND = "`git restore` brings the committed file back, `dvc repro` makes it anew"
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True)
+
+
+class Epoch(_Part):
+    """One line of a record's history."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    held_out_loss: float
+    active: list[int] = Field(validation_alias=AliasChoices("active_rows", "active_kernels"))
+    living: list[int] = Field(validation_alias=AliasChoices("living_rows", "living_channels"))
+    switched_on: list[int]
+    switched_off: list[int]
+    skips: list[list[float]] = []
+
+
+class Restoration(_Part):
+    """The outcome of a search with the multi-layer perceptron."""
+
+    test_mse: float
+    held_out_mse: float
+    test_baselines: dict[str, float]
+    held_out_baselines: dict[str, float]
+    active: list[int] = Field(validation_alias="active_rows")
+    effective: list[int] = Field(validation_alias="effective_rows")
+    skips: list[list[float]] = []
+
+
+class Classification(_Part):
+    """The outcome of a search with the DenseNet."""
+
+    test_loss: float
+    held_out_loss: float
+    test_accuracy: float
+    held_out_accuracy: float
+    active: list[int] = Field(validation_alias="active_kernels")
+    kernel_norms: list[list[list[float]]]
+    skips: list[list[float]] = []
+
+
+class Host(_Part):
+    """A machine."""
+
+    processor: str
+    device: str
+
+
+class Provenance(_Part):
+    """How a record was made."""
+
+    seconds: float
+    host: Host
+    versions: dict[str, str]
+    in_lockstep: list[int] = []
+
+
+class Digests(_Part):
+    """What decided the numbers of a record."""
+
+    all: str
+
+
+class Record(_Part):
+    """What is kept of one seed."""
+
+    run: str
+    seed: int
+    digests: Digests
+    settings: dict[str, Any]
+    result: Restoration | Classification
+    provenance: Provenance
+    history: list[Epoch] = Field(min_length=1)
+
+    @pydantic.model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Record":
+        if [entry.epoch for entry in self.history] != [*range(1, len(self.history) + 1)]:
+            raise ValueError("the epochs of its history are not 1, 2, 3 ...")
+        depth, last = len(self.result.active), self.history[-1]
+        shape = [*range(1, depth + 1)] if self.result.skips else []
+        for entry in self.history:
+            counts = (entry.active, entry.living, entry.switched_on, entry.switched_off)
+            if {len(count) for count in counts} != {depth} or [*map(len, entry.skips)] != shape:
+                raise ValueError(f"epoch {entry.epoch} of its history does not have {depth} layers")
+        effective = getattr(self.result, "effective", last.active)
+        if (self.result.active, self.result.skips) != (last.active, last.skips) or len(
+            effective
+        ) != depth:
+            raise ValueError("its result is not that of the last epoch of its history")
+        return self
+
+
+class Pixels(_Part):
+    """Of the training images: the share of values, and how many pixels, that are not zero."""
+
+    nonzero_share: float
+    ever_nonzero: int
+    nonzero_in_one_per_thousand: int
+    nonzero_in_one_per_hundred: int
+
+
+class _Datasets(_Part):
+    mnist: dict[str, Any] = {}
+
+
+class Manifest(_Part):
+    """`data/manifest.json`."""
+
+    datasets: _Datasets
+
+
+class SmallNetwork(_Part):
+    """`results/networks/<run>/seed-00.json`, less what the table does not show."""
+
+    run: str
+    seed: int
+    record: str
+    parameters: dict[str, int]
+    multiply_adds: dict[str, int]
+    difference: dict[str, float]
+
+
+def read(path: Path, model: type[Model]) -> Model:
+    """Read a JSON file.
+
+    Raises:
+        UserError: if it is missing or not as the model says.
+    """
+    try:
+        return model.model_validate(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; {MEND}") from error
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise UserError(f"{path} cannot be used: {reason}; {MEND}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be used: {error}; {MEND}") from error

@@ -1,0 +1,164 @@
+"""Studies made by hand: params.yaml, records, and the tables that belong to them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from bregman_nas.report.data import Run, Study, frames_of
+from bregman_nas.report.records import Record
+from bregman_nas.search.results import results_of
+from bregman_nas.settings import RunRow, Settings, load_settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+LAYERS = 6
+EPOCHS = 4
+SHAPE = [400, 300, 200, 300, 400, 500]
+BASELINES = ("input_unchanged", "mean_image", "zero")
+Seed = Mapping[str, Any]
+MakeRun = Callable[..., Run]
+MakeStudy = Callable[..., Study]
+MakeProject = Callable[[Mapping[str, Sequence[Seed]]], Path]
+
+
+def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as a search writes it.
+
+    Args:
+        name: of the run.
+        number: of the seed.
+        seed: what is other than the default: of a perceptron `mse`, `active`, `living`,
+            `effective`, `tau` (by (l, i), none for no skips at all); of a DenseNet `norms`,
+            `accuracy`, `loss`. `history` has for each epoch what is other than in the last.
+        settings: that decide its numbers.
+    """
+    dense = "norms" in seed
+    if dense:
+        active = [int((np.asarray(norms) > 0).sum()) for norms in seed["norms"]]
+        names, loss = ("active_kernels", "living_channels"), seed.get("loss", 0.3)
+        result = {
+            **{f"{images}_accuracy": seed.get("accuracy", 0.9) for images in ("test", "held_out")},
+            **{f"{images}_loss": loss for images in ("test", "held_out")},
+            "kernel_norms": seed["norms"],
+        }
+    else:
+        active = list(seed.get("active", SHAPE))
+        names, loss = ("active_rows", "living_rows"), seed.get("mse", 0.01)
+        result = {"test_mse": loss, "held_out_mse": seed.get("held_out", 2 * loss)}
+        for images, value in (("test", 0.01), ("held_out", 0.02)):
+            baselines = {name: k * value for k, name in enumerate(BASELINES, start=1)}
+            result[f"{images}_baselines"] = baselines | seed.get("baselines", {})
+        result["effective_rows"] = seed.get("effective", [5 * l + 5 for l in range(len(active))])
+    entry = {
+        "learning_rate": 0.001,
+        "train_loss": loss,
+        "held_out_loss": result.get("held_out_mse", loss),
+        "held_out_accuracy": 0.9,
+        "active_channels": active,
+        names[0]: active,
+        names[1]: list(seed.get("living", active)),
+        "switched_on": [0] * len(active),
+        "switched_off": [0] * len(active),
+    }
+    if seed.get("tau") is not None:
+        tau = seed["tau"]
+        entry["skips"] = [[tau.get((l, i), 0.0) for i in range(l + 1)] for l in range(len(active))]
+        result["skips"] = entry["skips"]
+    result[names[0]] = active
+    epochs = settings["experiment"]["epochs"]
+    before = seed.get("history", {})
+    provenance = {
+        "seconds": 60.0,
+        "host": {"processor": "made up", "device": "cpu"},
+        "versions": {"torch": "2"},
+    }
+    return {
+        "run": name,
+        "seed": number,
+        "digests": {"all": f"{name} {number}"},
+        "settings": dict(settings),
+        "result": result,
+        "provenance": provenance,
+        "history": [{"epoch": e, **entry, **before.get(e, {})} for e in range(1, epochs + 1)],
+    }
+
+
+@pytest.fixture(scope="session")
+def make_run() -> MakeRun:
+    """Makes a run that is in no file, from its seeds."""
+
+    def make(
+        seeds: Sequence[Seed],
+        name: str = "paper-residual-denoising",
+        epochs: int = 1,
+        first_seed: int = 0,
+        **row: Any,
+    ) -> Run:
+        settings = {"experiment": {"epochs": epochs}}
+        records = [
+            Record.model_validate(record(name, number, seed, settings))
+            for number, seed in enumerate(seeds, start=first_seed)
+        ]
+        protocol, _, experiment = name.partition("-")
+        row = {"protocol": protocol, "experiment": experiment, "seeds": len(seeds), **row}
+        return Run(name, RunRow.model_validate(row), Path(), frames_of(name, records))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_study(make_run: MakeRun) -> MakeStudy:
+    """Makes a study that is in no file, from the seeds of its runs, by name, or from runs."""
+
+    def make(runs: Mapping[str, Any], **more: Any) -> Study:
+        made = {
+            name: run if isinstance(run, Run) else make_run(run, name) for name, run in runs.items()
+        }
+        settings = load_settings(PROJECT / "params.yaml")
+        return Study(Path(), settings, made, **more)
+
+    return make
+
+
+def write_run(project: Path, settings: Settings, name: str, seeds: Sequence[Seed]) -> None:
+    """Write the records of a run, and the tables of them."""
+    run = settings.run(name)
+    folder = project / "results" / "runs" / name
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    records = [record(name, k, seed, run.decisive()) for k, seed in enumerate(seeds)]
+    for made in records:
+        path = folder / "records" / f"seed-{made['seed']:02d}.json"
+        path.write_text(json.dumps(made), "utf-8")
+        if run.experiment.network == "mlp":
+            grey = np.arange(84 * 224, dtype=np.uint32).reshape(84, 224) % 256
+            Image.fromarray(grey.astype(np.uint8)).save(path.with_suffix(".png"))
+    for file, text in results_of(records).items():
+        (folder / file).write_bytes(text.encode())
+
+
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory: pytest.TempPathFactory) -> MakeProject:
+    """Makes a repository with the runs whose seeds are given, by name, and no others."""
+    return lambda runs: write_project(tmp_path_factory.mktemp("study"), runs)
+
+
+def write_project(folder: Path, runs: Mapping[str, Sequence[Seed]]) -> Path:
+    """Write params.yaml and the results of runs."""
+    yaml = YAML(typ="safe")
+    content = yaml.load((PROJECT / "params.yaml").read_text("utf-8"))
+    for experiment in content["experiments"].values():
+        experiment["epochs"] = EPOCHS
+    for name, row in content["runs"].items():
+        row["seeds"] = len(runs.get(name, []))
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+    (folder / "results").mkdir()
+    settings = load_settings(folder / "params.yaml")
+    for name, seeds in runs.items():
+        write_run(folder, settings, name, seeds)
+    return folder

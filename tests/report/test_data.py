@@ -1,0 +1,213 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from bregman_nas.cli import main
+from bregman_nas.errors import UserError
+from bregman_nas.report.data import Run, read_study, skip_names
+
+PROJECT = Path(__file__).resolve().parents[2]
+LAYERS, EPOCHS = 6, 4  # of the runs that are made
+SHAPE = [400, 300, 200, 300, 400, 500]
+RUN = "paper-residual-denoising"
+OTHER = "paper-autoencoder-denoising"
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def made(make_project: Callable[..., Path]) -> Path:
+    tau = {(0, 0): 0.5, (3, 1): -0.25}
+    return make_project({OTHER: [{}], RUN: [{"tau": tau}, {"tau": tau, "mse": NAN}]})
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    """A copy, that a test may spoil."""
+    return shutil.copytree(made, tmp_path / "project")
+
+
+def refused(project: Path, *words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_study(project)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def not_published(project: Path) -> None:
+    """No command that publishes accepts the results, and none writes anything."""
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    for command in ("aggregate", "ablation", "figures", "readme", "paper"):
+        assert main(["--project", str(project), command]) == 1
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
+
+
+def change_params(project: Path, how: Callable[[Any], None]) -> None:
+    yaml, path = YAML(typ="safe"), project / "params.yaml"
+    content = yaml.load(path.read_text("utf-8"))
+    how(content)
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+
+
+def test_frames_by_hand(project: Path) -> None:
+    study = read_study(project)
+    assert list(study.runs) == [OTHER, RUN]
+    run = study.run("paper", "residual-denoising")
+    assert run is not None
+    assert (run.seeds, run.converged, run.diverged) == ([0, 1], [0], 1)
+    assert (run.network, run.task, run.depth, run.last) == ("residual", "denoising", LAYERS, EPOCHS)
+    losses = run.frames.losses
+    assert list(losses) == ["seed", "images", "cross_entropy", "accuracy", "answer", "mse", "run"]
+    assert len(losses) == 2 * 2 * 4
+    assert run.scores("held_out", "zero")["mse"].tolist() == [0.06, 0.06]
+    assert run.score("mse").tolist() == [0.01]
+    layers = run.frames.layers
+    assert len(layers) == 2 * LAYERS * (4 * EPOCHS + 1)
+    assert run.rows().tolist() == run.rows("living", 1).tolist() == [SHAPE]
+    assert run.rows("effective").tolist() == [[5, 10, 15, 20, 25, 30]]
+    tau = run.tau(2)
+    assert tau.shape == (1, LAYERS, LAYERS)
+    assert (tau[0, 0, 0], tau[0, 3, 1], tau[0, 3, 2]) == (0.5, -0.25, 0)
+    assert np.isnan(tau).sum() == LAYERS**2 - len(skip_names(LAYERS))
+    assert study.run("authors", "residual-denoising") is None
+    assert study.only([1]).runs.keys() == {RUN}
+
+
+def test_kernels_by_hand(make_run: Callable[..., Run]) -> None:
+    norms = [[[1], [2]], [[3, 4], [5, 6]], [[7, 8, 9, 10]]]
+    run = make_run([{"norms": norms}] * 2, "authors-densenet-fashion")
+    assert [array[1].tolist() for array in run.norms] == norms
+    assert run.score("accuracy").tolist() == [0.9, 0.9]
+    assert run.depth == 3
+
+
+def test_the_committed_study_is_read() -> None:
+    study = read_study(PROJECT)
+    assert len(study.restoration) == 8
+    assert study.pixels is not None
+
+
+# The three false publications.
+
+
+def test_results_that_an_interrupted_pipeline_removed(project: Path) -> None:
+    for name in ("metrics.json", "seeds.csv", "history.csv"):
+        (project / "results" / "runs" / RUN / name).unlink()
+    refused(project, RUN, "seeds.csv is missing", "git restore")
+    not_published(project)
+
+
+def test_results_of_other_settings(project: Path) -> None:
+    change_params(project, lambda c: c["experiments"]["residual-denoising"].update(mu=0.5))
+    refused(project, RUN, "experiment.mu = 0.07", "params.yaml says 0.5")
+    not_published(project)
+
+
+def test_results_of_the_sample_among_those_of_the_full_data(project: Path) -> None:
+    study = project.parent / "sample"
+    shutil.copytree(project, study)
+
+    def on_the_sample(content: Any) -> None:
+        content["data"]["source"] = "sample"
+
+    change_params(study, on_the_sample)
+    refused(study, RUN, OTHER, "source = full")
+    # A run that was made so, under the settings of before.
+    path = project / "results" / "runs" / RUN / "records" / "seed-00.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["settings"]["source"] = "sample"
+    path.write_text(json.dumps(record), "utf-8")
+    refused(project, RUN, "source = sample")
+    not_published(project)
+
+
+# What is not as it should be.
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def conflicted(path: Path) -> None:
+    text = path.read_text("utf-8")
+    path.write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n", "utf-8")
+
+
+def twice(path: Path) -> None:
+    *lines, last = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([*lines, last, last, ""]), "utf-8")
+
+
+def wordy(path: Path) -> None:
+    path.write_text(path.read_text("utf-8").replace("0.01", "much", 1), "utf-8")
+
+
+def binary(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00")
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, cut, conflicted, twice, wordy, binary])
+@pytest.mark.parametrize(
+    "name", ["seeds.csv", "history.csv", "metrics.json", "records/seed-01.json"]
+)
+def test_a_file_that_is_not_what_it_was_is_named(
+    project: Path, name: str, spoil: Callable[[Path], None]
+) -> None:
+    spoil(project / "results" / "runs" / RUN / name)
+    refused(project, f"{RUN}/{name}", "git restore")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("seed",), 7),
+        (("run",), "paper-residual-deblurring"),
+        (("result", "test_mse"), "much"),
+        (("result", "test_mse"), None),
+        (("result", "active_rows"), [1] * LAYERS),
+        (("result", "effective_rows"), [1]),
+        (("history", 1, "epoch"), 7),
+        (("history", 1, "living_rows"), [1]),
+        (("history",), []),
+        (("digests",), {}),
+        (("provenance",), 3),
+    ],
+)
+def test_a_record_that_is_not_that_of_its_seed(
+    project: Path, keys: tuple[str | int, ...], value: object
+) -> None:
+    path = project / "results" / "runs" / RUN / "records" / "seed-01.json"
+    content = found = json.loads(path.read_text("utf-8"))
+    for key in keys[:-1]:
+        found = found[key]
+    found[keys[-1]] = value
+    path.write_text(json.dumps(content), "utf-8")
+    refused(project, "seed-01.json")
+
+
+def test_missing_seeds_and_epochs(project: Path) -> None:
+    change_params(project, lambda c: c["runs"][RUN].update(seeds=3))
+    change_params(project, lambda c: c["runs"][OTHER].update(seeds="0-1"))
+    refused(project, f"{RUN}/records/seed-02.json is missing", f"{OTHER}/records/seed-01.json")
+
+
+def test_a_picture_that_is_none(project: Path) -> None:
+    run = read_study(project).runs[RUN]
+    assert run.picture(7) is None
+    path = run.folder / "records" / "seed-00.png"
+    cut(path)
+    with pytest.raises(UserError, match=r"seed-00\.png is no picture"):
+        run.picture(0)
+
+
+@pytest.mark.parametrize("text", ["seed,step\n0,0\n", "<<<<<<< HEAD\n", ""])
+def test_first_steps_that_are_none(project: Path, text: str) -> None:
+    run = read_study(project).runs[RUN]
+    (run.folder / "first_steps.csv").write_text(text, "utf-8")
+    with pytest.raises(UserError, match=r"first_steps\.csv cannot be used"):
+        assert run.first_steps is not None
