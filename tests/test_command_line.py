@@ -138,9 +138,7 @@ def test_a_mistake_in_params_yaml_is_named(
     assert "experiments.residual.mu = -1: must be " in complaint(capfd)
 
 
-@pytest.mark.parametrize(
-    "command", ["prepare", "aggregate", "ablation", "figures", "paper", "readme"]
-)
+@pytest.mark.parametrize("command", ["prepare", "aggregate", "figures", "paper", "readme"])
 def test_outside_of_the_repository_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:

@@ -6,6 +6,10 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bregman_nas.report.data import Study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +45,6 @@ _MISTAKES = (
     "DataError",
     "ExportError",
     "MixedDevicesError",
-    "PaperError",
-    "ResultsError",
     "StoppedError",
     "UserError",
 )
@@ -133,14 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(command=_export)
 
     aggregate = commands.add_parser(
-        "aggregate", help="write Table 1 and the layer widths from the results of all runs"
+        "aggregate", help="write the tables and the claims from the results of all runs"
     )
     aggregate.set_defaults(command=_aggregate)
-
-    ablation = commands.add_parser(
-        "ablation", help="write the table that compares the ablation with the runs of its protocols"
-    )
-    ablation.set_defaults(command=_ablation)
 
     figures = commands.add_parser("figures", help="draw the figures from the results of all runs")
     figures.add_argument(
@@ -320,45 +317,39 @@ def _export(options: argparse.Namespace) -> None:
     print(export(Job(run, options.seed, project), options.out))
 
 
-def _repository(options: argparse.Namespace) -> Path:
-    """The project's folder; a mistake if it is another, or its results are not of its settings."""
+def _study(options: argparse.Namespace) -> "Study":
+    """All results; a mistake if they are not of the settings, or the folder is another."""
     from bregman_nas.report.data import read_study
 
-    project: Path = options.project.resolve()
-    read_study(project)
-    return project
+    return read_study(options.project.resolve())
 
 
 def _aggregate(options: argparse.Namespace) -> None:
+    study = _study(options)
     from bregman_nas.report.tables import aggregate
 
-    aggregate(_repository(options))
-
-
-def _ablation(options: argparse.Namespace) -> None:
-    project = _repository(options)
-    from bregman_nas.report.ablation import write
-    from bregman_nas.settings import load_settings
-
-    write(project, load_settings(project / "params.yaml").ablation)
+    print(aggregate(study))
 
 
 def _figures(options: argparse.Namespace) -> None:
+    study = _study(options)
     from bregman_nas.report.figures import draw
 
-    draw(_repository(options), options.numbers)
+    print(draw(study, options.numbers))
 
 
 def _paper(options: argparse.Namespace) -> None:
-    from bregman_nas.report.paper.build import build
+    study = _study(options)
+    from bregman_nas.report.paper import build
 
-    build(_repository(options))
+    print(build(study))
 
 
 def _readme(options: argparse.Namespace) -> None:
+    study = _study(options)
     from bregman_nas.report.readme import update
 
-    update(_repository(options))
+    print(update(study))
 
 
 def _bench(options: argparse.Namespace) -> None:

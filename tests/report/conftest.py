@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from bregman_nas.report.data import Run, Study, frames_of
 from bregman_nas.report.records import Record
+from bregman_nas.search.records import checksum, digest_of, whole_digest
 from bregman_nas.search.results import results_of
 from bregman_nas.settings import RunRow, Settings, load_settings
 
@@ -26,15 +27,16 @@ MakeStudy = Callable[..., Study]
 MakeProject = Callable[[Mapping[str, Sequence[Seed]]], Path]
 
 
-def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> dict[str, Any]:
+def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> Any:
     """A record as a search writes it.
 
     Args:
         name: of the run.
         number: of the seed.
         seed: what is other than the default: of a perceptron `mse`, `active`, `living`,
-            `effective`, `tau` (by (l, i), none for no skips at all); of a DenseNet `norms`,
-            `accuracy`, `loss`. `history` has for each epoch what is other than in the last.
+            `effective`, `output`, `tau` (by (l, i), None for no skips at all); of a DenseNet
+            `norms`, `accuracy`, `loss`. `history` has for each epoch what is other than in the
+            last; `seed` is another number.
         settings: that decide its numbers.
     """
     dense = "norms" in seed
@@ -53,6 +55,7 @@ def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> d
         for images, value in (("test", 0.01), ("held_out", 0.02)):
             baselines = {name: k * value for k, name in enumerate(BASELINES, start=1)}
             result[f"{images}_baselines"] = baselines | seed.get("baselines", {})
+        result["output_rows"] = seed.get("output", [])
         result["effective_rows"] = seed.get("effective", [5 * l + 5 for l in range(len(active))])
     entry = {
         "learning_rate": 0.001,
@@ -65,13 +68,15 @@ def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> d
         "switched_on": [0] * len(active),
         "switched_off": [0] * len(active),
     }
-    if seed.get("tau") is not None:
-        tau = seed["tau"]
+    tau = seed.get("tau", {} if "residual" in name else None)
+    if tau is not None:
         entry["skips"] = [[tau.get((l, i), 0.0) for i in range(l + 1)] for l in range(len(active))]
         result["skips"] = entry["skips"]
     result[names[0]] = active
     epochs = settings["experiment"]["epochs"]
     before = seed.get("history", {})
+    history = [{"epoch": e, **entry, **before.get(e, {})} for e in range(1, epochs + 1)]
+    digests = {"settings": digest_of(settings), "data": digest_of({}), "code": "made by hand"}
     provenance = {
         "seconds": 60.0,
         "host": {"processor": "made up", "device": "cpu"},
@@ -80,11 +85,13 @@ def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> d
     return {
         "run": name,
         "seed": number,
-        "digests": {"all": f"{name} {number}"},
+        "digests": {**digests, "all": whole_digest(digests, number)},
         "settings": dict(settings),
+        "data": {},
+        "checksum": checksum(result, history),
         "result": result,
         "provenance": provenance,
-        "history": [{"epoch": e, **entry, **before.get(e, {})} for e in range(1, epochs + 1)],
+        "history": history,
     }
 
 
@@ -96,16 +103,15 @@ def make_run() -> MakeRun:
         seeds: Sequence[Seed],
         name: str = "paper-residual-denoising",
         epochs: int = 1,
-        first_seed: int = 0,
-        **row: Any,
+        row: Mapping[str, Any] | None = None,
     ) -> Run:
         settings = {"experiment": {"epochs": epochs}}
         records = [
-            Record.model_validate(record(name, number, seed, settings))
-            for number, seed in enumerate(seeds, start=first_seed)
+            Record.model_validate(record(name, seed.get("seed", number), seed, settings))
+            for number, seed in enumerate(seeds)
         ]
         protocol, _, experiment = name.partition("-")
-        row = {"protocol": protocol, "experiment": experiment, "seeds": len(seeds), **row}
+        row = {"protocol": protocol, "experiment": experiment, "seeds": len(seeds), **(row or {})}
         return Run(name, RunRow.model_validate(row), Path(), frames_of(name, records))
 
     return make
@@ -114,12 +120,12 @@ def make_run() -> MakeRun:
 @pytest.fixture(scope="session")
 def make_study(make_run: MakeRun) -> MakeStudy:
     """Makes a study that is in no file, from the seeds of its runs, by name, or from runs."""
+    settings = load_settings(PROJECT / "params.yaml")
 
     def make(runs: Mapping[str, Any], **more: Any) -> Study:
         made = {
             name: run if isinstance(run, Run) else make_run(run, name) for name, run in runs.items()
         }
-        settings = load_settings(PROJECT / "params.yaml")
         return Study(Path(), settings, made, **more)
 
     return make

@@ -1,7 +1,7 @@
-import csv
+import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +9,42 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bregman_nas.report.claims import densenet, skips, table, training, widths
+from bregman_nas.report.claims import (
+    CLAIMS,
+    COLLAPSED_MARK,
+    claim,
+    decide,
+    densenet,
+    skips,
+    training,
+    widths,
+)
 from bregman_nas.report.claims.claim import (
     Finding,
+    Results,
     Verdict,
     above,
     at_least,
     at_most,
     difference,
-    mean,
-    share_of_seeds,
+    share_finding,
     verdict_of,
     within,
 )
-from bregman_nas.report.claims.results import Results, read_results
-from bregman_nas.report.read import PROTOCOLS, TASKS, Run
-from bregman_nas.report.statistics import summarize
-from bregman_nas.report.tables import aggregate
+from bregman_nas.report.data import DENSENET, PROTOCOLS, TASKS, Study
+from bregman_nas.report.records import Pixels
+from bregman_nas.report.stats import summarize
+from bregman_nas.report.tables import render_all
 
 SUPPORTED, CONTRADICTED = Verdict.SUPPORTED, Verdict.CONTRADICTED
 UNDECIDED, NOT_RUN = Verdict.UNDECIDED, Verdict.NOT_RUN
 LAYERS = 6
 NAN = math.nan
-MARK = table.COLLAPSED_MARK
-Row = dict[str, float]
 Widths = Sequence[float]
+Seeds = list[dict[str, Any]]
+Runs = Mapping[str, Seeds]
+Judge = Callable[..., Verdict]
+Find = Callable[..., Finding]
 
 SHAPE: Widths = [400, 300, 200, 300, 400, 500]
 FLAT: Widths = [500] * LAYERS
@@ -44,41 +55,59 @@ def run(
     losses: Sequence[float] | None = None,
     tau: Mapping[tuple[int, int], Sequence[float]] | None = None,
     living: Sequence[Widths] | None = None,
-    folder: Path | None = None,
     first_seed: int = 0,
-) -> Run:
-    """A restoration run with these widths; skips that are not named are 0."""
-    rows = []
-    for index, layers in enumerate(of_seeds):
-        row: Row = {"seed": first_seed + index, "test_mse_zero": 0.1}
-        row["test_mse"] = losses[index] if losses is not None else 0.01
-        row |= {f"width_{l}": width for l, width in enumerate(layers, start=1)}
-        alive = layers if living is None else living[index]
-        row |= {f"living_{l}": number for l, number in enumerate(alive, start=1)}
-        for l in range(len(layers)):
-            for i in range(l + 1):
-                row[f"skip_{l}_{i}"] = (tau or {}).get((l, i), [0.0] * len(of_seeds))[index]
-        rows.append(row)
-    return Run(folder or Path(), pd.DataFrame(rows))
+) -> Seeds:
+    """The seeds of a restoration run with these widths; skips that are not named are 0."""
+    return [
+        {
+            "seed": first_seed + index,
+            "active": layers,
+            "living": layers if living is None else living[index],
+            "mse": 0.01 if losses is None else losses[index],
+            "tau": {name: values[index] for name, values in (tau or {}).items()},
+            "baselines": {"zero": 0.1},
+        }
+        for index, layers in enumerate(of_seeds)
+    ]
 
 
-def on_both_tasks(network: str, one: Run, other: Run | None = None) -> Results:
-    return Results({f"{network}-denoising": one, f"{network}-deblurring": other or one})
+def on_both_tasks(network: str, one: Seeds, other: Seeds | None = None) -> Runs:
+    return {f"{network}-denoising": one, f"{network}-deblurring": other or one}
 
 
-def verdict(number: int, results: Results) -> Verdict:
-    (claim,) = (claim for claim in table.CLAIMS if claim.number == number)
-    found = [finding for finding in claim.decide(results) if finding.verdict is not None]
-    return verdict_of(found)
+@pytest.fixture
+def find(make_study: Callable[..., Study]) -> Callable[..., list[Finding]]:
+    """The findings of a claim on runs of `paper`."""
+
+    def of(number: int, runs: Runs, pixels: Pixels | None = None) -> list[Finding]:
+        (asked,) = (one for one in CLAIMS if one.number == number)
+        study = make_study({f"paper-{name}": seeds for name, seeds in runs.items()}, pixels=pixels)
+        return asked.findings(Results(study, "paper"))
+
+    return of
 
 
-def finding(number: int, results: Results, name: str) -> Finding:
-    (claim,) = (claim for claim in table.CLAIMS if claim.number == number)
-    (found,) = (finding for finding in claim.decide(results) if finding.name == name)
-    return found
+@pytest.fixture
+def verdict(find: Callable[..., list[Finding]]) -> Judge:
+    return lambda *of: verdict_of(found for found in find(*of) if found.verdict is not None)
+
+
+@pytest.fixture
+def finding(find: Callable[..., list[Finding]]) -> Find:
+    def of(number: int, runs: Runs, name: str, pixels: Pixels | None = None) -> Finding:
+        (found,) = (found for found in find(number, runs, pixels) if found.name == name)
+        return found
+
+    return of
 
 
 # From intervals to verdicts.
+
+
+def mean_of(*of: Any, **more: Any) -> Finding:
+    found = claim.mean_of(*of, **more)
+    assert found is not None
+    return found
 
 
 def test_rules_at_their_thresholds() -> None:
@@ -115,21 +144,21 @@ def test_a_claim_is_as_good_as_the_worst_of_its_findings() -> None:
 
 def test_a_mean_needs_three_seeds_and_few_diverged_ones() -> None:
     rule = above(0)
-    assert mean("", summarize([1.0, 1.0, 1.0]), rule).verdict is SUPPORTED
-    assert mean("", summarize([1.0, 1.0]), rule).verdict is UNDECIDED
-    assert mean("", summarize([1.0]), rule).verdict is UNDECIDED
-    assert mean("", summarize([]), rule).verdict is UNDECIDED
+    assert mean_of("", summarize([1.0, 1.0, 1.0]), rule).verdict is SUPPORTED
+    assert mean_of("", summarize([1.0, 1.0]), rule).verdict is UNDECIDED
+    assert mean_of("", summarize([1.0]), rule).verdict is UNDECIDED
+    assert mean_of("", summarize([]), rule).verdict is UNDECIDED
     # 1 of 5 is a fifth, 1 of 4 is more.
-    assert mean("", summarize([1.0] * 4 + [NAN]), rule).verdict is SUPPORTED
-    assert mean("", summarize([1.0] * 3 + [NAN]), rule).verdict is UNDECIDED
-    assert mean("", summarize([NAN] * 3), rule).verdict is UNDECIDED
-    assert mean("", None, rule) == Finding("", seeds=0, verdict=NOT_RUN)
-    assert mean("", summarize([1.0] * 3)).verdict is None
+    assert mean_of("", summarize([1.0] * 4 + [NAN]), rule).verdict is SUPPORTED
+    assert mean_of("", summarize([1.0] * 3 + [NAN]), rule).verdict is UNDECIDED
+    assert mean_of("", summarize([NAN] * 3), rule).verdict is UNDECIDED
+    assert mean_of("", None, rule) == Finding("", seeds=0, verdict=NOT_RUN)
+    assert mean_of("", summarize([1.0] * 3)).verdict is None
 
 
 def test_a_mean_by_hand() -> None:
     # Standard error 1 / sqrt 3; 97.5% quantile of t, 2 degrees of freedom: 4.30265. 2 - 2.484 < 0.
-    found = mean("", summarize([1.0, 2.0, 3.0]), above(0))
+    found = mean_of("", summarize([1.0, 2.0, 3.0]), above(0))
     assert found.low == pytest.approx(2 - 4.30265 / math.sqrt(3), rel=1e-5)
     assert (found.value, found.std, found.seeds, found.verdict) == (2.0, 1.0, 3, UNDECIDED)
 
@@ -137,29 +166,27 @@ def test_a_mean_by_hand() -> None:
 def test_the_interval_of_a_share_is_told_within_0_and_1() -> None:
     # Mean 0.9, standard deviation 0.1: 0.9 -+ 4.30265 * 0.1 / sqrt 3, up to 1.148.
     shares = summarize([0.8, 0.9, 1.0])
-    found = mean("", shares, within(0, 1), share=True)
+    found = mean_of("", shares, within(0, 1), share=True)
     assert found.low == pytest.approx(0.9 - 4.30265 * 0.1 / math.sqrt(3), rel=1e-5)
     assert found.high == 1
     assert found.verdict is UNDECIDED  # the rule sees what lies above 1
-    assert mean("", summarize([0.0, 0.1, 0.2]), share=True).low == 0
-    assert mean("", shares).high == pytest.approx(1.1484, abs=1e-4)
+    assert mean_of("", summarize([0.0, 0.1, 0.2]), share=True).low == 0
+    assert mean_of("", shares).high == pytest.approx(1.1484, abs=1e-4)
 
 
 def test_a_share_of_seeds_by_hand() -> None:
     # If all of n agree, the lower end is 0.025 ** (1 / n): 0.4782 for 5 and 0.5407 for 6.
-    assert share_of_seeds("", [True] * 5, 0).verdict is UNDECIDED
-    six = share_of_seeds("", [True] * 6, 0)
+    assert share_finding("", 5, 5).verdict is UNDECIDED
+    six = share_finding("", 6, 6)
     assert six.low == pytest.approx(0.025 ** (1 / 6))
     assert (six.value, six.high, six.seeds, six.verdict) == (1.0, 1.0, 6, SUPPORTED)
-    assert share_of_seeds("", [False] * 6, 0).verdict is CONTRADICTED
-    # Nothing holds in a diverged seed: 8 of 10 (0.444 to 0.975) and 9 of 10 (0.555 to 0.997).
-    eight = share_of_seeds("", [True] * 8, 2)
+    assert share_finding("", 0, 6).verdict is CONTRADICTED
+    # 8 of 10 (0.444 to 0.975) and 9 of 10 (0.555 to 0.997).
+    eight = share_finding("", 8, 10, 2)
     assert (eight.value, eight.diverged, eight.verdict) == (0.8, 2, UNDECIDED)
     assert eight.low == pytest.approx(0.4439, abs=1e-4)
-    assert share_of_seeds("", [True] * 9, 1).verdict is SUPPORTED
-    assert share_of_seeds("", [], 6).verdict is CONTRADICTED
-    assert share_of_seeds("", None, 0).verdict is NOT_RUN
-    assert share_of_seeds("", [True], 0).verdict is UNDECIDED
+    assert share_finding("", 9, 10, 1).verdict is SUPPORTED
+    assert share_finding("", 1, 1).verdict is UNDECIDED
 
 
 def test_a_difference_by_hand() -> None:
@@ -203,8 +230,8 @@ def test_the_shape_of_an_autoencoder(layers: Widths, expected: bool) -> None:
     assert widths.has_autoencoder_shape(np.array(layers, dtype=float)) == expected
 
 
-def test_claim_1() -> None:
-    def of(good: int, bad: int, diverged: int = 0) -> Results:
+def test_claim_1(verdict: Judge) -> None:
+    def of(good: int, bad: int, diverged: int = 0) -> Runs:
         losses = [0.01] * (good + bad) + [NAN] * diverged
         seeds = [SHAPE] * good + [FLAT] * bad + [SHAPE] * diverged
         return on_both_tasks("autoencoder", run(seeds, losses))
@@ -235,13 +262,13 @@ def test_the_excess_of_spread_by_hand() -> None:
     assert widths.excess_spread(seeds, 6).tolist() == [25, 0, 20 - 1]
 
 
-def spreading(inner: float, outer: float, output: float) -> Run:
+def spreading(inner: float, outer: float, output: float) -> Seeds:
     """Six seeds, whose widths are this far from the medians, in alternating directions."""
     sign = [1, -1, 1, -1, 1, -1]
     return run([[400 + s * outer, *[300 + s * inner] * 4, 500 + s * output] for s in sign])
 
 
-def test_claim_2() -> None:
+def test_claim_2(verdict: Judge, finding: Find) -> None:
     # Without a spread of the excess, its interval is a point: the inner distance less the other.
     assert verdict(2, on_both_tasks("autoencoder", spreading(50, 10, 5))) is SUPPORTED
     assert verdict(2, on_both_tasks("autoencoder", spreading(50, 10, 60))) is CONTRADICTED
@@ -256,8 +283,8 @@ def test_claim_2() -> None:
     assert verdict(2, single) is UNDECIDED
 
 
-def test_claim_3() -> None:
-    def of(*outputs: float) -> Run:
+def test_claim_3(verdict: Judge, finding: Find) -> None:
+    def of(*outputs: float) -> Seeds:
         return run([[400, 300, 200, 300, 400, output] for output in outputs])
 
     # 65% of 784 are 509.6, the margins 470.4 and 548.8. 97.5% quantile of t, 2 degrees of freedom:
@@ -275,45 +302,29 @@ def test_claim_3() -> None:
     assert verdict(3, shallow) is NOT_RUN
 
 
-def test_claim_4() -> None:
-    def of(share: float, ever: int) -> Verdict:
-        return verdict(4, Results({}, {"nonzero_share": share, "ever_nonzero": ever}))
+def test_claim_4(verdict: Judge, finding: Find) -> None:
+    def of(share: float, ever: int) -> Pixels:
+        counts = {"nonzero_in_one_per_thousand": 588, "nonzero_in_one_per_hundred": 392}
+        return Pixels(nonzero_share=share, ever_nonzero=ever, **counts)
 
-    assert of(0.66, 784) is SUPPORTED
-    assert of(0.2, 500) is UNDECIDED  # 500 / 784 = 63.8%
-    assert of(0.2, 700) is CONTRADICTED  # 89%
-    assert of(0.2, 400) is CONTRADICTED  # 51%
-    assert verdict(4, Results({})) is NOT_RUN
-
-
-def test_claim_4_reads_what_was_counted(tmp_path: Path) -> None:
-    def verdict_on(content: dict[str, Any]) -> Verdict:
-        (tmp_path / "data" / "manifest.json").write_text(json.dumps(content), "utf-8")
-        return verdict(4, read_results(tmp_path, "paper"))
-
-    (tmp_path / "data").mkdir()
-    counts = {
-        "nonzero_share": 0.25,
-        "ever_nonzero": 784,
-        "nonzero_in_one_per_thousand": 588,
-        "nonzero_in_one_per_hundred": 392,
-    }
-    assert verdict_on({}) is NOT_RUN
-    assert verdict_on({"datasets": {"mnist": {"files": []}}}) is NOT_RUN
-    assert verdict_on({"datasets": {"mnist": {"pixels": counts}}}) is CONTRADICTED
+    assert verdict(4, {}, of(0.66, 784)) is SUPPORTED
+    assert verdict(4, {}, of(0.2, 500)) is UNDECIDED  # 500 / 784 = 63.8%
+    assert verdict(4, {}, of(0.2, 700)) is CONTRADICTED  # 89%
+    assert verdict(4, {}, of(0.2, 400)) is CONTRADICTED  # 51%
+    assert verdict(4, {}) is NOT_RUN
     name = "pixels that are not zero in at least 0.1% of the images"
-    found = finding(4, read_results(tmp_path, "authors"), name)
+    found = finding(4, {}, name, of(0.2, 400))
     assert (found.value, found.verdict, found.seeds) == (0.75, None, None)
 
 
-def shifted(*by: float) -> Run:
+def shifted(*by: float) -> Seeds:
     """A run whose seeds have the widths of SHAPE, shifted."""
     return run([[width + shift for width in SHAPE] for shift in by])
 
 
-def test_claim_5() -> None:
-    def of(one: Run, other: Run) -> Verdict:
-        return verdict(5, Results({"autoencoder-denoising": one, "autoencoder-deblurring": other}))
+def test_claim_5(verdict: Judge, finding: Find) -> None:
+    def of(one: Seeds, other: Seeds) -> Verdict:
+        return verdict(5, on_both_tasks("autoencoder", one, other))
 
     # Paired by seed: differences 20, 20, 20, though the widths themselves are far apart.
     assert of(shifted(0, 100, 200), shifted(-20, 80, 180)) is SUPPORTED
@@ -322,16 +333,14 @@ def test_claim_5() -> None:
     assert of(shifted(0, 0, 0), shifted(90, 90, 90)) is CONTRADICTED
     one_layer = run([[*SHAPE[:5], 600]] * 3)
     assert of(shifted(0, 0, 0), one_layer) is CONTRADICTED
-    assert verdict(5, Results({"autoencoder-denoising": shifted(0, 0, 0)})) is NOT_RUN
+    assert verdict(5, {"autoencoder-denoising": shifted(0, 0, 0)}) is NOT_RUN
     # No seed in both; then two pairs, because one seed diverged in one of them.
     assert of(shifted(0, 0, 0), run([SHAPE] * 3, first_seed=3)) is UNDECIDED
     assert of(shifted(0, 0, 0), run([SHAPE] * 3, [0.01, NAN, 0.01])) is UNDECIDED
-    results = Results(
-        {
-            "autoencoder-denoising": shifted(0, 10, 20, 30),
-            "autoencoder-deblurring": run([SHAPE] * 3, [0.01, NAN, 0.01], first_seed=1),
-        }
-    )
+    results = {
+        "autoencoder-denoising": shifted(0, 10, 20, 30),
+        "autoencoder-deblurring": run([SHAPE] * 3, [0.01, NAN, 0.01], first_seed=1),
+    }
     found = finding(5, results, "layer 4, denoising less deblurring")
     assert (found.value, found.seeds, found.diverged) == (20.0, 3, 1)  # (10 + 30) / 2
 
@@ -341,7 +350,7 @@ def test_the_coding_layer_is_the_first_narrowest_hidden_one() -> None:
     assert widths.coding_layers(np.array(seeds, dtype=float)).tolist() == [3, 1, 5]
 
 
-def test_claim_6() -> None:
+def test_claim_6(verdict: Judge, finding: Find) -> None:
     early, late = [300, 200, 300, 400, 500, 600], [500, 400, 300, 200, 300, 600]
     wide = [400, 300, 350, 400, 500, 600]
     assert verdict(6, on_both_tasks("residual", run([early] * 6))) is SUPPORTED
@@ -355,13 +364,13 @@ def test_claim_6() -> None:
     assert finding(6, one_task, "deblurring, coding layer").value == 4
 
 
-def test_claim_7() -> None:
+def test_claim_7(verdict: Judge) -> None:
     def of(with_skips: Sequence[float], without: Sequence[float]) -> Verdict:
         runs = {}
         for network, outputs in (("residual", with_skips), ("autoencoder", without)):
             for task in TASKS:
                 runs[f"{network}-{task}"] = run([[*SHAPE[:5], output] for output in outputs])
-        return verdict(7, Results(runs))
+        return verdict(7, runs)
 
     # Standard errors of 10 / sqrt 3 each, 4 degrees of freedom: half 2.776 * 10 * sqrt(2/3) = 22.7.
     assert of([590, 600, 610], [490, 500, 510]) is SUPPORTED
@@ -389,23 +398,23 @@ def test_a_rising_line(layers: Widths, expected: bool) -> None:
     assert widths.rises_linearly(np.array(layers, dtype=float)) == expected
 
 
-def test_claim_11() -> None:
+def test_claim_11(verdict: Judge) -> None:
     def of(good: int, bad: int, diverged: int = 0) -> Verdict:
         seeds = [[100.0, 200, 300, 400, 500, 600]] * good + [FLAT] * (bad + diverged)
         losses = [0.01] * (good + bad) + [NAN] * diverged
-        return verdict(11, Results({"residual-denoising": run(seeds, losses)}))
+        return verdict(11, {"residual-denoising": run(seeds, losses)})
 
     assert of(6, 0) is SUPPORTED
     assert of(3, 3) is UNDECIDED
     assert of(8, 0, diverged=2) is UNDECIDED
     assert of(0, 6) is CONTRADICTED
-    assert verdict(11, Results({})) is NOT_RUN
+    assert verdict(11, {}) is NOT_RUN
 
 
 # Claims 8 to 10: skips.
 
 
-def with_skips(tau: Mapping[tuple[int, int], float | Sequence[float]], seeds: int = 3) -> Run:
+def with_skips(tau: Mapping[tuple[int, int], float | Sequence[float]], seeds: int = 3) -> Seeds:
     of_seeds = {
         name: [float(value)] * seeds if isinstance(value, int | float) else value
         for name, value in tau.items()
@@ -413,7 +422,7 @@ def with_skips(tau: Mapping[tuple[int, int], float | Sequence[float]], seeds: in
     return run([SHAPE] * seeds, tau=of_seeds)
 
 
-def test_claim_8() -> None:
+def test_claim_8(verdict: Judge, finding: Find) -> None:
     out: dict[tuple[int, int], float | Sequence[float]] = {(5, i): 0.3 for i in range(1, 6)}
     out[5, 0] = 0.0
     assert verdict(8, on_both_tasks("residual", with_skips(out))) is SUPPORTED
@@ -446,7 +455,7 @@ def test_the_share_of_negative_skips_by_hand() -> None:
     assert skips.negative_share(tau).tolist() == [2 / 3, 1, 0]
 
 
-def test_claim_9() -> None:
+def test_claim_9(verdict: Judge, finding: Find) -> None:
     assert verdict(
         9, on_both_tasks("residual", with_skips({(0, 0): -1, (3, 1): -1, (2, 2): 1}))
     ) is (SUPPORTED)
@@ -472,7 +481,7 @@ def test_the_counterdiagonal_connects_mirror_images() -> None:
     assert skips.counterdiagonal_share(tau).tolist() == [3 / 21, 0]
 
 
-def test_claim_10() -> None:
+def test_claim_10(verdict: Judge, finding: Find) -> None:
     unet = {(5, 0): 0.3, (4, 1): -0.3, (3, 2): 0.3}
     assert verdict(10, on_both_tasks("residual", with_skips(unet))) is CONTRADICTED
     # 0.9 on it, 1.8 beside it: a third.
@@ -495,15 +504,13 @@ def test_claim_10() -> None:
 # Claims 12 and 15 to 17: training.
 
 
-def test_claim_12() -> None:
-    def of(
-        denoising: tuple[Sequence[float], ...], deblurring: tuple[Sequence[float], ...]
-    ) -> Results:
+def test_claim_12(verdict: Judge, finding: Find) -> None:
+    def of(denoising: tuple[Sequence[float], ...], deblurring: tuple[Sequence[float], ...]) -> Runs:
         runs = {}
         for task, (without, skipping) in (("denoising", denoising), ("deblurring", deblurring)):
             for network, losses in (("autoencoder", without), ("residual", skipping)):
                 runs[f"{network}-{task}"] = run([SHAPE] * len(losses), losses)
-        return Results(runs)
+        return runs
 
     twenty, two = ([0.02] * 3, [0.001] * 3), ([0.02] * 3, [0.01] * 3)
     assert verdict(12, of(twenty, two)) is SUPPORTED
@@ -521,33 +528,31 @@ def test_claim_12() -> None:
     diverged = finding(12, of(([0.02] * 3, [0.001, 0.001, NAN]), two), name)
     assert diverged.value == pytest.approx(0.02 / 0.1 ** (7 / 3))
     assert (diverged.seeds, diverged.diverged, diverged.verdict) == (3, 1, UNDECIDED)
-    assert verdict(12, Results({})) is NOT_RUN
+    assert verdict(12, {}) is NOT_RUN
 
 
-def test_claim_15_is_proved_by_tests_that_exist() -> None:
-    assert verdict(15, Results({})) is SUPPORTED
+def test_claim_15_is_proved_by_tests_that_exist(verdict: Judge) -> None:
+    assert verdict(15, {}) is SUPPORTED
     text = (Path(__file__).parents[2] / training.EQUIVALENCE_TEST).read_text("utf-8")
     assert "def test_without_regularizer_adabreg_is_adam(" in text
     assert "def test_without_regularizer_a_network_trains_as_under_adam(" in text
 
 
-def write_history(
-    folder: Path, seed: int, switches: Sequence[tuple[Sequence[int], Sequence[int]]]
-) -> None:
-    (folder / "records").mkdir(parents=True, exist_ok=True)
-    history = [{"switched_on": on, "switched_off": off} for on, off in switches]
-    text = json.dumps({"history": history})
-    (folder / "records" / f"seed-{seed:02d}.json").write_text(text, "utf-8")
+def switching(on: int, off: int) -> dict[int, Any]:
+    """In the second epoch one row goes on in one layer, and off in another."""
+    none = [0] * (LAYERS - 2)
+    return {
+        1: {"switched_on": [on, 0, *none], "switched_off": [0, off, *none]},
+        2: {"switched_on": [1, 0, *none], "switched_off": [0, 1, *none]},
+    }
 
 
-def test_claim_16(tmp_path: Path) -> None:
-    def of(*seeds: tuple[int, int], losses: Sequence[float] | None = None) -> Results:
-        for seed, (on, off) in enumerate(seeds):
-            # In the second epoch one row goes on in one layer, and off in another.
-            write_history(tmp_path, seed, [([on, 0], [0, off]), ([1, 0], [0, 1])])
-        found = run([SHAPE] * len(seeds), losses, folder=tmp_path)
-        networks = ("autoencoder", "residual")
-        return Results({f"{network}-{task}": found for network in networks for task in TASKS})
+def test_claim_16(make_run: Callable[..., Any], verdict: Judge, finding: Find) -> None:
+    def of(*counts: tuple[int, int], losses: Sequence[float] | None = None) -> Runs:
+        seeds = run([SHAPE] * len(counts), losses)
+        seeds = [s | {"history": switching(*n)} for s, n in zip(seeds, counts, strict=True)]
+        names = (f"{network}-{task}" for network in ("autoencoder", "residual") for task in TASKS)
+        return {name: make_run(seeds, f"paper-{name}", epochs=2) for name in names}
 
     assert verdict(16, of((9, 4), (9, 4), (9, 4))) is SUPPORTED  # 10 of 15
     assert finding(16, of((9, 4)), "residual, deblurring").value == pytest.approx(2 / 3)
@@ -556,19 +561,13 @@ def test_claim_16(tmp_path: Path) -> None:
     assert verdict(16, of((4, 9), (4, 4), (9, 4))) is UNDECIDED  # mean 1/2
     assert verdict(16, of((9, 4))) is UNDECIDED
     assert verdict(16, of((9, 4), (9, 4), losses=[NAN, NAN])) is UNDECIDED
-    (tmp_path / "records" / "seed-00.json").unlink()
-    assert verdict(16, Results({})) is NOT_RUN
-    unrecorded = run([SHAPE] * 3, folder=tmp_path)
-    assert verdict(16, on_both_tasks("autoencoder", unrecorded)) is NOT_RUN
+    assert verdict(16, {}) is NOT_RUN
 
 
-def test_what_never_switches_has_no_share_of_additions(tmp_path: Path) -> None:
-    results = dense(tmp_path, [[[[9]], [[1]], [[1, 0]], [[9, 0, 0]]]] * 3)
-    for seed, (on, off) in enumerate(((0, 0), (9, 1), (0, 0))):
-        path = tmp_path / "records" / f"seed-{seed:02d}.json"
-        record = json.loads(path.read_text("utf-8"))
-        record["history"] = [{"switched_on": [on, 0], "switched_off": [0, off]}]
-        path.write_text(json.dumps(record), "utf-8")
+def test_what_never_switches_has_no_share_of_additions(finding: Find) -> None:
+    results = dense([[[[9]], [[1]], [[1, 0]], [[9, 0, 0]]]] * 3)
+    for seed, (on, off) in zip(results[DENSENET], ((0, 0), (9, 1), (0, 0)), strict=True):
+        seed["history"] = {1: {"switched_on": [on, 0, 0, 0], "switched_off": [0, off, 0, 0]}}
     assert finding(16, results, "DenseNet, kernels (seeds with switches)").value == 0.9
     assert finding(16, results, "DenseNet, switches in a seed").value == pytest.approx(10 / 3)
 
@@ -578,12 +577,12 @@ def test_nothing_switched_is_neither_added_nor_removed() -> None:
     assert shares.tolist() == [0.5, 0.75]
 
 
-def test_claim_17() -> None:
-    def of(*active: float) -> Results:
+def test_claim_17(verdict: Judge, finding: Find) -> None:
+    def of(*active: float) -> Runs:
         seeds = [[width, *[100] * 5] for width in active]
         found = run(seeds, living=[[200, *[100] * 5]] * len(active))
         networks = ("autoencoder", "residual")
-        return Results({f"{network}-{task}": found for network in networks for task in TASKS})
+        return {f"{network}-{task}": found for network in networks for task in TASKS}
 
     # Of 700 living rows 700, 697 (99.6%), 660 (94.3%), 600 (85.7%) are active.
     assert verdict(17, of(200, 200, 200)) is SUPPORTED
@@ -603,22 +602,17 @@ def test_claim_17() -> None:
 # Claims 13 and 14: the DenseNet.
 
 
-def dense(folder: Path, of_seeds: Sequence[Sequence[Any]], diverged: int = 0) -> Results:
+def dense(of_seeds: Sequence[Sequence[Any]], diverged: int = 0) -> dict[str, Seeds]:
     """A DenseNet from its kernel norms, from first to last convolution; then diverged seeds."""
-    (folder / "records").mkdir(parents=True, exist_ok=True)
+    norms = [*of_seeds, *[of_seeds[0] if of_seeds else [[[1]], [[1]], [[1, 1]]]] * diverged]
     losses = [0.3] * len(of_seeds) + [NAN] * diverged
-    seeds = [
-        {"seed": seed, "test_loss": loss, "test_accuracy": 0.9} for seed, loss in enumerate(losses)
-    ]
-    for seed, norms in enumerate(of_seeds):
-        text = json.dumps({"result": {"kernel_norms": norms}})
-        (folder / "records" / f"seed-{seed:02d}.json").write_text(text, "utf-8")
-    return Results({"densenet-fashion": Run(folder, pd.DataFrame(seeds))})
+    found = [{"norms": n, "loss": loss} for n, loss in zip(norms, losses, strict=True)]
+    return {DENSENET: found}
 
 
-def test_claim_13(tmp_path: Path) -> None:
-    def of(*layers: tuple[float, float, float]) -> Results:
-        return dense(tmp_path, [[[[9]], [[a]], [[b, c]], [[9, 9, 9]]] for a, b, c in layers])
+def test_claim_13(verdict: Judge, finding: Find) -> None:
+    def of(*layers: tuple[float, float, float]) -> Runs:
+        return dense([[[[9]], [[a]], [[b, c]], [[9, 9, 9]]] for a, b, c in layers])
 
     # The last layer gets b + c, the one before it a; per kernel (b + c) / 2 and a.
     results = of(*[(3, 1, 4)] * 3)
@@ -633,18 +627,18 @@ def test_claim_13(tmp_path: Path) -> None:
     assert verdict(13, of(*[(5, 1, 3)] * 3)) is CONTRADICTED
     assert verdict(13, of((3, 1, 4), (4, 2, 2), (5, 1, 2))) is UNDECIDED  # 1/4, 0, -1/4
     assert verdict(13, of((3, 1, 4))) is UNDECIDED
-    assert verdict(13, Results({})) is NOT_RUN
+    assert verdict(13, {}) is NOT_RUN
     assert densenet.lead_of_the_last(np.zeros((1, 2))).tolist() == [0]
 
 
-def test_networks_that_did_not_collapse_stand_beside_all(tmp_path: Path) -> None:
+def test_networks_that_did_not_collapse_stand_beside_all(
+    find: Callable[..., list[Finding]], finding: Find
+) -> None:
     # Growth 2, one layer, as in `test_claim_14`; a second layer that reads a part of it.
     def norms(into_last: float) -> list[Any]:
         return [[[1], [1]], [[1, 0], [0, 0]], [[0, 0, into_last, 0], [0] * 4], [[0, 0, 1, 1, 1, 1]]]
 
-    results = dense(tmp_path, [norms(1), norms(3), norms(9)])
-    run = results.densenet
-    assert run is not None
+    results = dense([norms(1), norms(3), norms(9)])
     lead = f"lead of the last layer, sums{densenet.OTHERS}"
     inputs = f"unused input channels{densenet.OTHERS}"
     for accuracies, expected in (
@@ -653,8 +647,9 @@ def test_networks_that_did_not_collapse_stand_beside_all(tmp_path: Path) -> None
         ((0.1, 0.1, 0.1), None),  # then there are no others
         ((0.9, 0.9, 0.9), None),
     ):
-        run.seeds["test_accuracy"] = accuracies
-        names = {found.name for claim in densenet.CLAIMS for found in claim.decide(results)}
+        for seed, accuracy in zip(results[DENSENET], accuracies, strict=True):
+            seed["accuracy"] = accuracy
+        names = {found.name for number in (13, 14) for found in find(number, results)}
         assert ({lead, inputs} <= names) == (expected is not None)
         if expected is not None:
             assert finding(13, results, lead).value == pytest.approx(expected)
@@ -662,65 +657,69 @@ def test_networks_that_did_not_collapse_stand_beside_all(tmp_path: Path) -> None
             assert finding(14, results, inputs).value == 1
 
 
-def test_claim_14(tmp_path: Path) -> None:
+def test_claim_14(verdict: Judge, finding: Find) -> None:
     # Growth 2, one layer. Channel 1 is read by nothing; channel 3 is written by nothing.
     both = [[[1], [1]], [[1, 0], [0, 0]], [[0, 0, 1, 1]]]
     # The last convolution reads channel 1, so that the network uses it, the dense block does not.
     read = [[[1], [1]], [[1, 0], [0, 0]], [[0, 1, 1, 1]]]
-    results = dense(tmp_path, [both] * 6)
+    results = dense([both] * 6)
     assert verdict(14, results) is SUPPORTED
     assert finding(14, results, "unused input channels").value == 1
     assert finding(14, results, "unused output channels").value == 1
-    results = dense(tmp_path, [read] * 6)
+    results = dense([read] * 6)
     assert verdict(14, results) is CONTRADICTED
     assert finding(14, results, "unused input channels").value == 0
     assert finding(14, results, "unused input channels of the dense block alone").value == 1
-    assert verdict(14, dense(tmp_path, [both] * 3 + [read] * 3)) is UNDECIDED
-    assert verdict(14, dense(tmp_path, [both] * 8, diverged=2)) is UNDECIDED
-    assert verdict(14, dense(tmp_path, [], diverged=6)) is CONTRADICTED
-    assert verdict(14, dense(tmp_path, [both])) is UNDECIDED
-    assert verdict(14, Results({})) is NOT_RUN
+    assert verdict(14, dense([both] * 3 + [read] * 3)) is UNDECIDED
+    assert verdict(14, dense([both] * 8, diverged=2)) is UNDECIDED
+    assert verdict(14, dense([], diverged=6)) is CONTRADICTED
+    assert verdict(14, dense([both])) is UNDECIDED
+    assert verdict(14, {}) is NOT_RUN
 
 
 # The table.
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(make_study: Callable[..., Study]) -> Study:
     """Two of the runs: three seeds, and one seed that diverged."""
-    found = tmp_path_factory.mktemp("project")
-    others = ("mse_input_unchanged", "mse_mean_image")
-    made = {
-        "paper-residual-denoising": run([[100, 200, 300, 400, 500, 600]] * 3),
+    rising = run([[100, 200, 300, 400, 500, 600]] * 3)
+    runs = {
+        "paper-residual-denoising": rising,
         "authors-autoencoder-denoising": run([SHAPE], [NAN]),
     }
-    for name, of_run in made.items():
-        folder = found / "results" / name
-        folder.mkdir(parents=True)
-        seeds = of_run.seeds.assign(
-            **{f"effective_{l}": 1 for l in range(1, LAYERS + 1)},
-            **dict.fromkeys((*(f"test_{name}" for name in others), "held_out_mse"), 0.1),
-            **dict.fromkeys((f"held_out_{name}" for name in (*others, "mse_zero")), 0.1),
-        )
-        seeds.to_csv(folder / "seeds.csv", index=False)
-    aggregate(found)
-    return found
+    return make_study(runs)
+
+
+@pytest.fixture(scope="module")
+def tables(study: Study) -> dict[str, str]:
+    return render_all(study)
 
 
 def test_all_claims_have_a_rule() -> None:
-    assert [claim.number for claim in table.CLAIMS] == list(range(1, 18))
-    for claim in table.CLAIMS:
-        assert claim.rule.startswith("Supported if ")
-        assert not claim.statistic.endswith(".")
+    assert [one.number for one in CLAIMS] == list(range(1, 18))
+    for one in CLAIMS:
+        assert one.rule.startswith("Supported if ")
+        assert not one.statistic.endswith(".")
 
 
-def test_nothing_run_at_all(tmp_path: Path) -> None:
-    verdicts = {d.claim.number: d.verdict for d in table.rows(tmp_path)}
+def test_nothing_run_at_all(make_study: Callable[..., Study]) -> None:
+    verdicts = {d.claim.number: d.verdict for d in decide(make_study({}))}
     assert verdicts == dict.fromkeys(range(1, 18), NOT_RUN) | {15: SUPPORTED}
 
 
-def test_claims_as_json(project: Path) -> None:
-    content = json.loads((project / "results" / "claims.json").read_text("utf-8"))
+def test_fresh_seeds_have_no_part_in_what_was_registered(make_study: Callable[..., Study]) -> None:
+    registered = run([SHAPE] * 10)
+    both = [
+        {"paper-autoencoder-denoising": s}
+        for s in (registered, registered + run([FLAT], first_seed=10))
+    ]
+    one, other = (decide(make_study(runs)) for runs in both)
+    assert [d.findings for d in one] == [d.findings for d in other]
+
+
+def test_claims_as_json(tables: dict[str, str]) -> None:
+    content = json.loads(tables["claims.json"])
     assert list(content["claims"]) == [str(number) for number in range(1, 18)]
     triangle = content["claims"]["11"]
     assert triangle["paper"]["verdict"] == "undecided"  # 3 of 3: from 0.29
@@ -735,22 +734,30 @@ def test_claims_as_json(project: Path) -> None:
     assert content["verdicts"]["authors"]["supported"] == 1
 
 
-def test_claims_as_csv(project: Path) -> None:
-    with (project / "results" / "claims.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    triangle = [line for line in lines if line["claim"] == "11"]
-    assert [(line["protocol"], line["verdict"], line["seeds"]) for line in triangle] == [
-        ("paper", "undecided", "3"),
-        ("authors", "not run", "0"),
+def test_claims_as_csv(tables: dict[str, str]) -> None:
+    frame = pd.read_csv(io.StringIO(tables["claims.csv"]), keep_default_na=False)
+    columns = [
+        "claim",
+        "protocol",
+        "name",
+        "value",
+        "std",
+        "low",
+        "high",
+        "n",
+        "diverged",
+        "verdict",
     ]
-    assert triangle[0]["value"] == "1.0"
-    assert triangle[1]["value"] == triangle[1]["low"] == ""
-    beside = [line for line in lines if not line["finding_verdict"]]
-    assert {line["claim"] for line in beside} == {"2", "6", "9", "10", "16", "17"}
+    assert list(frame) == columns
+    triangle = frame[frame["claim"] == 11]
+    assert triangle["value"].tolist() == ["1.0", ""]
+    assert triangle["verdict"].tolist() == ["undecided", "not run"]
+    beside = frame[frame["verdict"] == ""]
+    assert set(beside["claim"]) == {2, 6, 9, 10, 16, 17}
 
 
-def test_claims_for_readers(project: Path) -> None:
-    text = (project / "results" / "claims.md").read_text("utf-8")
+def test_claims_for_readers(tables: dict[str, str]) -> None:
+    text = tables["claims.md"]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(lines) == 1 + 17
     assert all(line.replace(r"\|", "").count("|") == 4 + len(PROTOCOLS) for line in lines)
@@ -759,43 +766,32 @@ def test_claims_for_readers(project: Path) -> None:
     assert "denoising, widths on a rising line: 1, interval 0.292 to 1, 3 seeds: undecided" in text
     assert "denoising: 0, interval 0 to 0.975, 1 seed, 1 diverged: undecided" in text
     assert "beside it, residual, denoising: layer 1 1 (0); layer 2 1 (0); " in text
-    assert text.endswith("\n")
 
 
-def test_verdicts_on_collapsed_networks_are_marked(tmp_path: Path) -> None:
-    def of(*accuracies: float) -> tuple[str, dict[str, int]]:
-        run = tmp_path / "results" / "authors-densenet-fashion"
-        dense(run, [[[[9]], [[1]], [[1, 0]], [[9, 0, 0]]]] * 3)
-        seeds = {"seed": [0, 1, 2], "test_loss": 2.3, "test_accuracy": accuracies}
-        pd.DataFrame(seeds).to_csv(run / "seeds.csv", index=False)
-        decisions = table.rows(tmp_path)
-        claims = json.loads(table.as_json(decisions))["claims"]
-        marked = {number: claim["authors"]["collapsed"] for number, claim in claims.items()}
-        return table.as_markdown(decisions), marked
-
-    text, marked = of(0.1, 0.1, 0.1)
-    assert {number: count for number, count in marked.items() if count} == {"13": 3, "14": 3}
-    assert f"| not run | **undecided**{MARK}: 0 (n = 3) |" in text
-    assert text.count(f"*Authors:* undecided{MARK}") == 2
-    # Layers 1 and 1 have no lead: what the rule of the claim alone would say is told beside.
+@pytest.mark.parametrize(
+    ("accuracies", "words"),
+    [((0.1, 0.1, 0.1), "all 3"), ((0.1, 0.1, 0.2), "2 of 3"), ((0.2, 0.1001, 0.2), None)],
+)
+def test_verdicts_on_collapsed_networks_are_marked(
+    make_study: Callable[..., Study], accuracies: Sequence[float], words: str | None
+) -> None:
+    # Layers 1 and 1 have no lead: the rule of the claim alone would say contradicted.
+    (seeds,) = dense([[[[9]], [[1]], [[1, 0]], [[9, 0, 0]]]] * 3).values()
+    seeds = [seed | {"accuracy": a} for seed, a in zip(seeds, accuracies, strict=True)]
+    tables = render_all(make_study({f"authors-{DENSENET}": seeds}))
+    text, mark = tables["claims.md"], COLLAPSED_MARK
+    claims = json.loads(tables["claims.json"])["claims"]
+    marked = {number for number, one in claims.items() if one["authors"]["collapsed"]}
     assert "lead of the last layer, sums: 0 (0), interval 0 to 0, 3 seeds: contradicted" in text
-    explained = f"{MARK} Networks behind this verdict collapsed to one answer for all images: "
-    assert f"{explained}all 3 under `authors`. Their" in text
-    text, marked = of(0.1, 0.1, 0.2)
-    assert {number: count for number, count in marked.items() if count} == {"13": 2, "14": 2}
-    assert f"{explained}2 of 3 under `authors`. Their" in text
-    text, marked = of(0.2, 0.1001, 0.2)
-    assert not any(marked.values())
-    assert MARK not in text
-    assert "| not run | **contradicted**: 0 (n = 3) |" in text
-
-
-def outputs(project: Path) -> Iterator[bytes]:
-    for kind in ("csv", "md", "json"):
-        yield (project / "results" / f"claims.{kind}").read_bytes()
-
-
-def test_same_results_same_claims(project: Path) -> None:
-    first = list(outputs(project))
-    aggregate(project)
-    assert list(outputs(project)) == first
+    if words is None:
+        assert mark not in text
+        assert not marked
+        assert "| not run | **contradicted**: 0 (n = 3) |" in text
+    else:
+        assert marked == {"13", "14"}
+        assert f"| not run | **undecided**{mark}: 0 (n = 3) |" in text
+        assert text.count(f"*Authors:* undecided{mark}") == 2
+        assert (
+            f"{mark} Networks behind this verdict collapsed to one answer for all images: " in text
+        )
+        assert f"{words} under `authors`. Their" in text

@@ -41,7 +41,7 @@ def refused(project: Path, *words: str) -> None:
 def not_published(project: Path) -> None:
     """No command that publishes accepts the results, and none writes anything."""
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
-    for command in ("aggregate", "ablation", "figures", "readme", "paper"):
+    for command in ("aggregate", "figures", "readme", "paper"):
         assert main(["--project", str(project), command]) == 1
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
 
@@ -167,6 +167,7 @@ def test_a_file_that_is_not_what_it_was_is_named(
     [
         (("seed",), 7),
         (("run",), "paper-residual-deblurring"),
+        (("result", "test_mse"), 1e-9),
         (("result", "test_mse"), "much"),
         (("result", "test_mse"), None),
         (("result", "active_rows"), [1] * LAYERS),
@@ -206,8 +207,12 @@ def test_a_picture_that_is_none(project: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["seed,step\n0,0\n", "<<<<<<< HEAD\n", ""])
-def test_first_steps_that_are_none(project: Path, text: str) -> None:
-    run = read_study(project).runs[RUN]
-    (run.folder / "first_steps.csv").write_text(text, "utf-8")
+def test_first_steps_that_are_none(make_project: Callable[..., Path], text: str) -> None:
+    norms = [[[1]], [[1]], [[1, 1]]]
+    project = make_project({"authors-densenet-fashion": [{"norms": norms}]})
+    run = read_study(project).runs["authors-densenet-fashion"]
+    assert run.first_steps is None
+    (project / "results" / "first_steps.csv").write_text(text, "utf-8")
+    run = read_study(project).runs["authors-densenet-fashion"]
     with pytest.raises(UserError, match=r"first_steps\.csv cannot be used"):
         assert run.first_steps is not None

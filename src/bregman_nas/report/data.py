@@ -13,6 +13,7 @@ Frames, each with a column `run`:
   and `switched_off`, and after the last epoch `effective`. Of a DenseNet, layer 0 is the first
   convolution, and kernels (living: channels) are counted.
 - `skips(seed, epoch, l, i, tau)`: tau(l, i) leads from x(i) to x(l + 1), i <= l; (2.5).
+- `output(seed, row)`: the active rows of a perceptron's output layer, from 0.
 - `kernels(seed, conv, out, in, norm)`: Frobenius norms of a DenseNet's kernels, from the first
   convolution (0) to the last.
 - `costs(seed, seconds, processor, device, torch, lockstep)`.
@@ -41,6 +42,7 @@ from bregman_nas.report.records import (
     SmallNetwork,
     read,
 )
+from bregman_nas.search.records import fault_of
 from bregman_nas.search.results import results_of
 from bregman_nas.settings import RunRow, Settings, load_settings
 
@@ -66,6 +68,7 @@ class Frames:
     epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
     layers: pd.DataFrame = field(default_factory=pd.DataFrame)
     skips: pd.DataFrame = field(default_factory=pd.DataFrame)
+    output: pd.DataFrame = field(default_factory=pd.DataFrame)
     kernels: pd.DataFrame = field(default_factory=pd.DataFrame)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -113,8 +116,8 @@ class Run:
 
     @property
     def own(self) -> bool:
-        """Whether it is a protocol's own run, in which nothing is changed."""
-        return not self.row.change and self.row.epochs is None
+        """Whether it is a protocol's own search, in which nothing is changed."""
+        return (self.row.method, self.row.change, self.row.epochs) == ("search", {}, None)
 
     def scores(self, images: str = "test", answer: str = "network") -> pd.DataFrame:
         """Columns `mse`, `cross_entropy`, `accuracy`; the index is the seed, all of them."""
@@ -170,6 +173,14 @@ class Run:
                 found[:, l, i] = of_seeds
         return found
 
+    @property
+    def output(self) -> Flags:
+        """Which rows of the output layer are active, [converged seeds, 784]."""
+        found = np.zeros((len(self.converged), PIXELS), dtype=bool)
+        for flags, seed in zip(found, self.converged, strict=True):
+            flags[self.frames.output.loc[self.frames.output["seed"] == seed, "row"]] = True
+        return found
+
     @cached_property
     def norms(self) -> list[Array]:
         """The norms of the kernels of each convolution, [converged seeds, out, in] each."""
@@ -195,9 +206,9 @@ class Run:
 
     @cached_property
     def first_steps(self) -> pd.DataFrame | None:
-        """`first_steps.csv`, of which `names` are needed; None if nobody has looked at them."""
-        path = self.folder / "first_steps.csv"
-        if not path.exists():
+        """Of results/first_steps.csv those of this run; None if nobody has looked at them."""
+        path = self.folder.parents[1] / "first_steps.csv" if self.own else self.folder
+        if not path.is_file() or self.frames.kernels.empty:
             return None
         names = ["seed", "relu_logits", "step", "firing", "varying", "active", "furthest"]
         try:
@@ -221,12 +232,15 @@ class Study:
         settings: its params.yaml.
         runs: those that have seeds, by name, in the order of params.yaml.
         pixels: of MNIST; None if they have not been counted.
+        frequencies: [784], the share of the training images of MNIST in which each pixel is not
+            zero; None if they have not been counted.
     """
 
     project: Path
     settings: Settings
     runs: Mapping[str, Run]
     pixels: Pixels | None = None
+    frequencies: Array | None = None
 
     def run(self, protocol: str, experiment: str) -> Run | None:
         """A protocol's own run of an experiment; None if it has no seeds."""
@@ -240,10 +254,17 @@ class Study:
         wanted = [(p, f"{n}-{t}") for n in NETWORKS for t in TASKS for p in PROTOCOLS]
         return [run for one in wanted if (run := self.run(*one)) is not None]
 
-    def only(self, seeds: Collection[int]) -> "Study":
-        """The same with some of the seeds alone; runs that have none of these are left out."""
+    @property
+    def perceptrons(self) -> list[Run]:
+        """`restoration`, then the runs on MNIST in which something is changed."""
+        changed = (run for run in self.runs.values() if not run.own and run.frames.kernels.empty)
+        return [*self.restoration, *changed]
+
+    def only(self, seeds: Collection[int], at_least: int = 1) -> "Study":
+        """The same with some of the seeds alone; runs that have too few of these are left out."""
         runs = {name: run.only(seeds) for name, run in self.runs.items()}
-        return replace(self, runs={name: run for name, run in runs.items() if run.seeds})
+        enough = {name: run for name, run in runs.items() if len(run.seeds) >= at_least}
+        return replace(self, runs=enough)
 
 
 def read_study(project: Path) -> Study:
@@ -297,23 +318,25 @@ def why_empty(run: Run | None) -> str | None:
 def _read_run(folder: Path, settings: Settings) -> Run:
     """Read a run from its records."""
     name, row = folder.name, settings.runs[folder.name]
-    expected = settings.run(name).decisive()
+    expected = settings.run(name)
     raw, records = [], []
     for seed in row.seeds:
         path = folder / "records" / f"seed-{seed:02d}.json"
         record = read(path, Record)
-        # Old records name a run by its folder of then, `ablation/<name>`.
-        if (record.run.split("/")[-1], record.seed) != (name, seed):
-            raise UserError(f"{path} is the record of seed {record.seed} of {record.run}; {MEND}")
-        for key, then, now in _differences(record.settings, expected):
+        for key, then, now in _differences(record.settings, expected.decisive()):
             raise UserError(
                 f"{name}: its results are of {key} = {then}, and params.yaml says {now}; "
                 f"`dvc repro` makes them anew, or change params.yaml back (found in {path})"
             )
-        if len(record.history) != expected["experiment"]["epochs"]:
-            raise UserError(f"{path} has {len(record.history)} epochs; {MEND}")
+        content = json.loads(path.read_text("utf-8"))
+        # What decides that a seed is searched again is not asked: the code that made it may be old.
+        fault = fault_of(content, expected, seed, content["data"], content["digests"])
+        if fault is None and len(record.history) != expected.experiment.epochs:
+            fault = f"has {len(record.history)} epochs"
+        if fault is not None:
+            raise UserError(f"{path} {fault}; {MEND}")
         records.append(record)
-        raw.append(json.loads(path.read_text("utf-8")))
+        raw.append(content)
     for file, text in results_of(raw).items():
         path = folder / file
         if not path.is_file():
@@ -321,7 +344,10 @@ def _read_run(folder: Path, settings: Settings) -> Run:
         if path.read_bytes() != text.encode():
             raise UserError(f"{name}: {path} is not what the records say; {MEND}")
     digests = {record.seed: record.digests.all for record in records}
-    return Run(name, row, folder, frames_of(name, records), digests)
+    try:
+        return Run(name, row, folder, frames_of(name, records), digests)
+    except ValueError as error:  # numbers do not fit into one frame
+        raise UserError(f"{name}: its records are of different networks; {MEND}") from error
 
 
 def _differences(then: object, now: object, key: str = "") -> Iterator[tuple[str, object, object]]:
@@ -372,6 +398,15 @@ def frames_of(run: str, records: Sequence[Record]) -> Frames:
         .pivot(index=["seed", "epoch"], columns="of", values="value")
         .reset_index(),
         "layers": pd.concat(layers),
+        "output": pd.DataFrame(
+            [
+                (record.seed, row)
+                for record in records
+                if isinstance(record.result, Restoration)
+                for row in record.result.output_rows
+            ],
+            columns=["seed", "row"],
+        ),
         "skips": _tidy("tau", skips, **axes, l=[0], i=pairs),
         "kernels": pd.concat(kernels) if kernels else pd.DataFrame(),
         "costs": pd.DataFrame([_cost(record) for record in records]),

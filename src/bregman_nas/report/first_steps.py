@@ -1,10 +1,10 @@
-"""What became of each DenseNet in its first steps, from `first_steps.csv` of a run."""
+"""The fate of each DenseNet in its first steps."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from bregman_nas.report.read import Run, read_table
+from bregman_nas.report.data import Run
 
 DEAD_AT_THE_START, DIED, GREW, UNDECIDED = "dead at the start", "die", "grow", "undecided"
 #: What a network may do first; one that grows may still die later.
@@ -56,34 +56,25 @@ class Start:
 def starts(run: Run) -> dict[bool, list[Start]]:
     """The first steps of all seeds of a run, by whether there is a ReLU on the logits.
 
-    What the run's protocol has comes first. Empty if the first steps have not been looked at.
-
-    Raises:
-        ResultsError: if the file is no such table.
+    The protocol's own logits come first. Empty if the first steps have not been looked at.
     """
-    path = run.folder / "first_steps.csv"
-    if not path.exists():
+    table = run.first_steps
+    if table is None:
         return {}
-    columns = ("seed", "relu_logits", "step", "firing", "active", "furthest")
-    table = read_table(path, *columns)
-    found: dict[bool, list[Start]] = {}
-    for relu in table["relu_logits"].unique():
-        chosen = table[table["relu_logits"] == relu]
-        found[bool(relu)] = [
-            _start(seed, chosen[chosen["seed"] == seed].sort_values("step"))
-            for seed in sorted(int(seed) for seed in chosen["seed"].unique())
-        ]
-    return found
+    return {
+        bool(relu): [_start(rows) for _, rows in of_logits.groupby("seed")]
+        for relu, of_logits in table.groupby("relu_logits", sort=False)
+    }
 
 
-def _start(seed: int, rows: pd.DataFrame) -> Start:
-    fires = rows["firing"].to_numpy(float) > 0
-    grown = rows["active"].to_numpy(int) > rows["active"].iloc[0]
-    steps = rows["step"].to_numpy(int)
-    last_fired = steps[fires].max(initial=steps[0] - 1)
+def _start(rows: pd.DataFrame) -> Start:
+    rows = rows.sort_values("step")
+    steps, fires = rows["step"].to_numpy(int), rows["firing"].to_numpy() > 0
+    grown = rows["active"].to_numpy() > rows["active"].iloc[0]
+    died = steps[steps > steps[fires].max(initial=steps[0] - 1)]
     return Start(
-        seed,
+        int(rows["seed"].iloc[0]),
         rows,
-        died=None if fires[-1] else int(steps[steps > last_fired][0]),
+        died=int(died[0]) if len(died) else None,
         grew=int(steps[grown][0]) if grown.any() else None,
     )

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 from pydantic import AliasChoices, Field
@@ -41,6 +41,7 @@ class Restoration(_Part):
     held_out_baselines: dict[str, float]
     active: list[int] = Field(validation_alias="active_rows")
     effective: list[int] = Field(validation_alias="effective_rows")
+    output_rows: list[Annotated[int, Field(ge=0, lt=784)]] = []
     skips: list[list[float]] = []
 
 
@@ -85,6 +86,7 @@ class Record(_Part):
     seed: int
     digests: Digests
     settings: dict[str, Any]
+    data: dict[str, str]
     result: Restoration | Classification
     provenance: Provenance
     history: list[Epoch] = Field(min_length=1)

@@ -1,42 +1,189 @@
-"""All tables of the study: `aggregate` writes them under results/."""
+"""All tables under results/: each is a frame or a context, and a template."""
 
-from pathlib import Path
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from bregman_nas.report import networks, table1, widths
-from bregman_nas.report.claims import table as claims
+import jinja2
+import pandas as pd
+
+from bregman_nas.errors import UserError
+from bregman_nas.report import changes, claims, table1, text
+from bregman_nas.report.claims.claim import ENOUGH_SEEDS, TOO_MANY_DIVERGED
+from bregman_nas.report.claims.densenet import collapsed
+from bregman_nas.report.claims.widths import LINEAR_R2
+from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study, small_networks
+from bregman_nas.report.stats import summarize
+
+_WIDTHS = {"active": "width", "effective": "effective", "living": "living"}
 
 
-def aggregate(project: Path) -> None:
-    """Write all tables under `results/`.
+def render(template: str, **context: Any) -> str:
+    """Fill in a template of `templates/`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bregman_nas.report"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters |= {"fixed": text.fixed, "number": text.number, "p": text.probability}
+    environment.globals |= {"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH}
+    return environment.get_template(template).render(context)
 
-    Table 1 (CSV, Markdown, LaTeX in short and in full, JSON, and in short for `dvc metrics`), the
-    claims (CSV, Markdown, JSON), the widths and the small networks (CSV, Markdown).
 
-    The same results give the same bytes. Runs that have not been made are left out or said to be
-    missing.
+def render_all(study: Study) -> dict[str, str]:
+    """The text of each table, by the name of its file; the same results give the same bytes."""
+    losses, decisions = table1.rows(study), claims.decide(study)
+    in_table1 = {
+        "rows": losses,
+        "compact": list(table1.compact(losses)),
+        **{name: getattr(table1, name) for name in ("ANSWERS", "ARTICLE", "IMAGES")},
+        "protocols": PROTOCOLS,
+        "tasks": TASKS,
+    }
+    compared = changes.groups(study)
+    in_changes = {
+        "groups": compared,
+        "unit": table1.ARTICLE_UNIT,
+        "line": LINEAR_R2,
+    }
+    networks = pd.DataFrame(_networks(study), columns=_NETWORKS)
+    return {
+        "table1.csv": _csv(table1.as_frame(losses)),
+        "table1.json": _json(table1.as_json(losses)),
+        "table1.md": render("table1.md.j2", **in_table1),
+        "table1.tex": render("table1.tex.j2", **in_table1),
+        "table1-detailed.tex": render("table1-detailed.tex.j2", **in_table1),
+        "metrics.json": _json(table1.metrics(study)),
+        "claims.csv": _csv(claims.findings(decisions)),
+        "claims.json": _json(claims.as_json(decisions)),
+        "claims.md": render("claims.md.j2", **_in_claims(decisions)),
+        "widths.csv": _csv(widths(study)),
+        "widths.md": render("widths.md.j2", runs=list(_mean_widths(study))),
+        "networks.csv": _csv(networks),
+        "networks.md": render("networks.md.j2", rows=networks.to_dict("records")),
+        "ablation.csv": _csv(changes.as_frame(compared)),
+        "ablation.md": render("ablation.md.j2", **in_changes),
+    }
 
-    Args:
-        project: the repository; `results/` in it is read and written, `data/manifest.json`
-            read.
+
+def aggregate(study: Study) -> str:
+    """Write all tables; returns a line that says so."""
+    results = study.project / "results"
+    tables = render_all(study)
+    for name, content in tables.items():
+        (results / name).write_text(content, encoding="utf-8", newline="\n")
+    return f"{len(tables)} tables of {len(study.runs)} runs in {results}"
+
+
+def check_current(study: Study) -> None:
+    """Refuse tables on disk that are not of the present results.
+
+    Raises:
+        UserError: if one is missing or says something else.
     """
-    results = project / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    rows = table1.rows(project)
-    decisions = claims.rows(project)
-    small = networks.read(project)
-    for name, text in {
-        "table1.csv": table1.as_csv(rows),
-        "table1.md": table1.as_markdown(rows),
-        "table1.tex": table1.as_latex(rows),
-        "table1-detailed.tex": table1.as_detailed_latex(rows),
-        "table1.json": table1.as_json(rows),
-        "metrics.json": table1.as_metrics(rows),
-        "claims.csv": claims.as_csv(decisions),
-        "claims.md": claims.as_markdown(decisions),
-        "claims.json": claims.as_json(decisions),
-        "widths.csv": widths.as_csv(project),
-        "widths.md": widths.as_markdown(project),
-        "networks.csv": networks.as_csv(small),
-        "networks.md": networks.as_markdown(small),
-    }.items():
-        (results / name).write_text(text, encoding="utf-8", newline="\n")
+    for name, content in render_all(study).items():
+        path = study.project / "results" / name
+        if not path.is_file() or path.read_bytes() != content.encode():
+            raise UserError(
+                f"{path} is not of the present results; `bregman-nas aggregate` makes it"
+            )
+
+
+def widths(study: Study) -> pd.DataFrame:
+    """One line for each run on MNIST, seed and layer, diverged seeds included.
+
+    Columns: `run`; `seed`; `layer`, 0 for the input and then from 1; `width`, its active rows;
+    `effective` and `living` rows, empty for the input; `added_by_hand`, 1 for the input, whose
+    784 pixels are no result, else 0.
+    """
+    parts = [pd.DataFrame(columns=["run", "seed", "layer", *_WIDTHS.values(), "added_by_hand"])]
+    for run in study.perceptrons:
+        layers = run.frames.layers
+        last = layers[(layers["epoch"] == run.last) & layers["kind"].isin([*_WIDTHS])]
+        wide = last.pivot(index=["seed", "layer"], columns="kind", values="rows")
+        wide = wide.rename(columns=_WIDTHS).reset_index().assign(added_by_hand=0)
+        by_hand = pd.DataFrame({"seed": run.seeds, "layer": 0, "width": PIXELS, "added_by_hand": 1})
+        parts.append(pd.concat([by_hand, wide]).sort_values(["seed", "layer"]).assign(run=run.name))
+    return pd.concat(parts)[parts[0].columns].convert_dtypes()
+
+
+def _mean_widths(study: Study) -> Iterator[tuple[Run, str, list[Any]]]:
+    for run in study.perceptrons:
+        if run.converged:
+            for kind in ("active", "effective"):
+                yield run, kind, [summarize(of_layer) for of_layer in run.rows(kind).T]
+
+
+_NETWORKS = [
+    "run",
+    "seed",
+    "parameters_full",
+    "parameters_small",
+    "multiply_adds_full",
+    "multiply_adds_small",
+    "images",
+    "difference_double",
+    "difference_single",
+    "weights_committed",
+    "collapsed",
+]
+
+
+def _networks(study: Study) -> Iterator[dict[str, Any]]:
+    """A line for each small network that is described, ordered by run and seed."""
+    for about, path in small_networks(study):
+        run = study.runs[about.run]
+        lost = dict(zip(run.seeds, collapsed(run), strict=True))[about.seed]
+        sizes = {"parameters": about.parameters, "multiply_adds": about.multiply_adds}
+        yield {
+            "run": about.run,
+            "seed": about.seed,
+            **{f"{kind}_{which}": n for kind, ns in sizes.items() for which, n in ns.items()},
+            "images": int(about.difference["images"]),
+            "difference_double": about.difference["double"],
+            "difference_single": about.difference["single"],
+            "weights_committed": int(path.with_suffix(".safetensors").exists()),
+            "collapsed": int(lost),
+        }
+
+
+def _in_claims(decisions: list[claims.Decision]) -> dict[str, Any]:
+    lost = dict.fromkeys(
+        f"{'all' if one.collapsed == one.seeds else f'{one.collapsed} of'} {one.seeds} "
+        f"under `{one.protocol}`"
+        for one in decisions
+        if one.collapsed
+    )
+    return {
+        "claims": [
+            (claim, [one for one in decisions if one.claim is claim]) for claim in claims.CLAIMS
+        ],
+        "protocols": PROTOCOLS,
+        "enough": ENOUGH_SEEDS,
+        "too_many": TOO_MANY_DIVERGED,
+        "registered": len(REGISTERED),
+        "mark": claims.COLLAPSED_MARK,
+        "collapsed": list(lost),
+        "beside": _beside,
+    }
+
+
+def _beside(decision: claims.Decision) -> dict[str, list[str]]:
+    """What decides nothing: findings by how their names begin, up to the last comma."""
+    found: dict[str, list[str]] = {}
+    for one in decision.findings:
+        if one.verdict is None:
+            beginning, _, name = one.name.rpartition(", ")
+            found.setdefault(beginning, []).append(f"{name} {text.mean_std(one.value, one.std)}")
+    return found
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

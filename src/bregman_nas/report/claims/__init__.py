@@ -25,3 +25,141 @@ What some of these rules cannot answer, those in `revised` can, which fresh seed
 
 The article counts the input as its first layer: its second and last layers are 1 and 6 here.
 """
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from bregman_nas.report.claims import densenet, skips, training, widths
+from bregman_nas.report.claims.claim import (
+    ENOUGH_SEEDS,
+    TOO_MANY_DIVERGED,
+    Claim,
+    Finding,
+    Results,
+    Verdict,
+    deciding,
+    verdict_of,
+)
+from bregman_nas.report.claims.revised import REVISED
+from bregman_nas.report.data import PROTOCOLS, REGISTERED, Run, Study
+
+CLAIMS = sorted(
+    [*widths.CLAIMS, *skips.CLAIMS, *training.CLAIMS, *densenet.CLAIMS],
+    key=lambda claim: claim.number,
+)
+#: The seeds that the revised rules are decided by.
+FRESH = range(10, 20)
+#: The claim that is not the article's.
+OURS = 17
+COLLAPSED_MARK = "\N{DAGGER}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome of a claim under one protocol.
+
+    Attributes:
+        claim: the claim.
+        protocol: one of `PROTOCOLS`.
+        findings: the numbers that decide it, and those that are told beside.
+        collapsed: how many of the networks behind them give the same answer for every image.
+    """
+
+    claim: Claim
+    protocol: str
+    findings: list[Finding]
+    collapsed: int = 0
+
+    @property
+    def deciding(self) -> list[Finding]:
+        """Those of the findings that have a say."""
+        return deciding(self.findings)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """On the claim; undecided, whatever its findings say, if too many networks collapsed.
+
+        None if no finding decides anything.
+        """
+        if not self.deciding:
+            return None
+        found = verdict_of(self.deciding)
+        too_many = self.collapsed > TOO_MANY_DIVERGED * (self.seeds or 0)
+        return Verdict.UNDECIDED if too_many and found is not Verdict.NOT_RUN else found
+
+    @property
+    def seeds(self) -> int | None:
+        """The fewest behind a finding that decides; None if it is no matter of seeds."""
+        found = [finding.seeds for finding in self.deciding if finding.seeds is not None]
+        return min(found, default=None)
+
+    @property
+    def few(self) -> bool:
+        """Whether it is undecided with fewer seeds than were registered: more may decide it."""
+        few = self.seeds is not None and self.seeds < len(REGISTERED)
+        return few and self.verdict is Verdict.UNDECIDED
+
+
+def decide(study: Study) -> list[Decision]:
+    """All claims, ascending, under each protocol, by the registered seeds alone."""
+    registered, found = study.only(REGISTERED), []
+    for claim in CLAIMS:
+        for protocol in PROTOCOLS:
+            results = Results(registered, protocol)
+            run = results.densenet if claim in densenet.CLAIMS else None
+            collapsed = 0 if run is None else int(densenet.collapsed(run).sum())
+            found.append(Decision(claim, protocol, claim.findings(results), collapsed))
+    return found
+
+
+def decide_revised(study: Study) -> list[Decision]:
+    """All claims, ascending, under each protocol, by the fresh seeds alone and the revised rules.
+
+    A run with fewer than `ENOUGH_SEEDS` of them counts as not run. Interventions keep all seeds.
+    """
+    fresh, found = study.only(FRESH, ENOUGH_SEEDS), []
+    for claim in REVISED.values():
+        for protocol in PROTOCOLS:
+            results = Results(fresh, protocol, interventions(study, protocol))
+            found.append(Decision(claim, protocol, claim.findings(results)))
+    return found
+
+
+def interventions(study: Study, protocol: str) -> dict[str, Run]:
+    """Perceptrons whose rows were kept from dying, by words that say how."""
+    found = {}
+    for run in study.perceptrons:
+        change = run.row.change
+        if run.protocol == protocol and change.keys() & {"relu_slope", "inactive_biases"}:
+            how = " and ".join(f"{key} {value}" for key, value in change.items())
+            found[f"{run.network}, {run.task}, {how}"] = run
+    return found
+
+
+def findings(decisions: Sequence[Decision]) -> pd.DataFrame:
+    """A row for each claim, protocol and finding; `verdict` is empty where it decides nothing."""
+    rows = [
+        {"claim": decision.claim.number, "protocol": decision.protocol, **asdict(finding)}
+        for decision in decisions
+        for finding in decision.findings
+    ]
+    return pd.DataFrame(rows).rename(columns={"seeds": "n"}).astype({"n": "Int64"})
+
+
+def as_json(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """`verdicts`: how many of each, by protocol. `claims`: by number; None where there is none."""
+    counts = Counter((decision.protocol, decision.verdict) for decision in decisions)
+    claims: dict[str, Any] = {}
+    for decision in decisions:
+        claim = decision.claim
+        told = {name: getattr(claim, name) for name in ("words", "place", "statistic", "rule")}
+        claims.setdefault(str(claim.number), told)[decision.protocol] = {
+            **{name: getattr(decision, name) for name in ("verdict", "seeds", "collapsed")},
+            "findings": [asdict(finding) for finding in decision.findings],
+        }
+    verdicts = {p: {str(v): counts[p, v] for v in Verdict} for p in PROTOCOLS}
+    return {"verdicts": verdicts, "claims": claims}

@@ -1,15 +1,14 @@
-"""What a claim is, and how the numbers that it rests on become a verdict."""
+"""The parts of a claim: its words, its rule, and the numbers that the rule decides by."""
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from scipy import stats
+from bregman_nas.report.data import DENSENET, TASKS, Array, Flags, Run, Study
+from bregman_nas.report.records import Pixels
+from bregman_nas.report.stats import Summary, difference_interval, share_interval, summarize
 
-from bregman_nas.report.claims.results import Results
-from bregman_nas.report.statistics import CONFIDENCE, Summary
-
+LAYERS = 6  # L of the article's perceptrons, which the claims are about
 # The fewest from which a spread can be told at all. (A share of seeds needs six that agree.)
 ENOUGH_SEEDS = 3
 # If more than a fifth of the seeds diverged, those left are no longer what the method finds.
@@ -27,8 +26,44 @@ class Verdict(StrEnum):
     NOT_RUN = "not run"
 
 
-# From the ends of an interval.
-Rule = Callable[[float, float], Verdict]
+@dataclass(frozen=True)
+class Results:
+    """The runs of one protocol that claims are decided by.
+
+    Attributes:
+        study: with the seeds that decide alone.
+        protocol: one of `PROTOCOLS`.
+        interventions: perceptrons whose rows were kept from dying, by words that say how, network
+            and task included.
+    """
+
+    study: Study
+    protocol: str
+    interventions: Mapping[str, Run] = field(default_factory=dict)
+
+    def restoration(self, network: str, task: str) -> Run | None:
+        """The run of a network on a task, or None; also if it has another depth than `LAYERS`."""
+        run = self.study.run(self.protocol, f"{network}-{task}")
+        return None if run is None or run.depth != LAYERS else run
+
+    def tasks(self, network: str) -> Iterator[tuple[str, Run | None]]:
+        """Each task with its run."""
+        return ((task, self.restoration(network, task)) for task in TASKS)
+
+    @property
+    def densenet(self) -> Run | None:
+        """The run of the DenseNet, or None."""
+        return self.study.run(self.protocol, DENSENET)
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """Counts on the training images of MNIST."""
+        return self.study.pixels
+
+
+Rule = Callable[[float, float], Verdict]  # from the ends of an interval
+Measure = Callable[[Run], Array]  # one number for each converged seed
+Holds = Callable[[Run], Flags]  # whether something holds, for each converged seed
 
 
 @dataclass(frozen=True)
@@ -36,7 +71,7 @@ class Finding:
     """One number that a claim rests on.
 
     Attributes:
-        name: what it is, such as `denoising, layer 6`.
+        name: such as `denoising, layer 6`.
         value: its estimate; None if there is none.
         std: standard deviation over the seeds, n - 1, where the value is a mean.
         low: lower end of its 95% interval, where it has one.
@@ -57,18 +92,22 @@ class Finding:
     verdict: Verdict | None = None
 
 
+Findings = Iterator[Finding | None]
+Decide = Callable[[Results], Findings]
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim and its rule.
 
     Attributes:
         number: as in the list of claims.
-        words: what is claimed.
+        words: the claim.
         place: where in the article.
         statistic: the numbers that decide it.
         supported_if: where these must lie.
         contradicted_if: where they must not.
-        decide: the rule as code: the findings of one protocol.
+        decide: the rule as code: the findings of one protocol, None for what is not there.
     """
 
     number: int
@@ -77,7 +116,7 @@ class Claim:
     statistic: str
     supported_if: str
     contradicted_if: str
-    decide: Callable[[Results], list[Finding]]
+    decide: Decide
 
     @property
     def rule(self) -> str:
@@ -87,8 +126,13 @@ class Claim:
             "else undecided."
         )
 
+    def findings(self, results: Results) -> list[Finding]:
+        """Those that decide, then those that are told beside."""
+        found = [finding for finding in self.decide(results) if finding is not None]
+        return sorted(found, key=lambda finding: finding.verdict is None)
 
-def verdict_of(findings: Sequence[Finding]) -> Verdict:
+
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
     """The verdict on a claim that says that all of its findings hold."""
     found = [finding.verdict for finding in findings]
     for verdict in (Verdict.CONTRADICTED, Verdict.NOT_RUN, Verdict.UNDECIDED):
@@ -99,72 +143,77 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
 
 def above(threshold: float) -> Rule:
     """The number is larger than a threshold."""
-
-    def rule(low: float, high: float) -> Verdict:
-        if low > threshold:
-            return Verdict.SUPPORTED
-        return Verdict.CONTRADICTED if high <= threshold else Verdict.UNDECIDED
-
-    return rule
+    return lambda low, high: _verdict(low > threshold, high <= threshold)
 
 
 def at_most(threshold: float) -> Rule:
     """The number is not larger than a threshold."""
-
-    def rule(low: float, high: float) -> Verdict:
-        if high <= threshold:
-            return Verdict.SUPPORTED
-        return Verdict.CONTRADICTED if low > threshold else Verdict.UNDECIDED
-
-    return rule
+    return lambda low, high: _verdict(high <= threshold, low > threshold)
 
 
 def within(least: float, most: float) -> Rule:
     """The number lies between two others, ends included (equivalence)."""
-
-    def rule(low: float, high: float) -> Verdict:
-        if least <= low and high <= most:
-            return Verdict.SUPPORTED
-        return Verdict.CONTRADICTED if high < least or most < low else Verdict.UNDECIDED
-
-    return rule
+    return lambda low, high: _verdict(least <= low and high <= most, high < least or most < low)
 
 
 def at_least(enough: float, too_little: float) -> Rule:
     """The number is not below `enough`; between that and `too_little` nothing is decided."""
+    return lambda low, high: _verdict(low >= enough, high < too_little)
 
-    def rule(low: float, high: float) -> Verdict:
-        if low >= enough:
-            return Verdict.SUPPORTED
-        return Verdict.CONTRADICTED if high < too_little else Verdict.UNDECIDED
 
-    return rule
+def _verdict(supported: bool, contradicted: bool) -> Verdict:
+    if supported:
+        return Verdict.SUPPORTED
+    return Verdict.CONTRADICTED if contradicted else Verdict.UNDECIDED
+
+
+def summary(run: Run | None, measure: Measure) -> Summary | None:
+    """One number per seed, NaN where it diverged; None if not run.
+
+    Args:
+        run: the run.
+        measure: the number, called only if a seed converged.
+    """
+    if run is None:
+        return None
+    values = measure(run).tolist() if run.converged else []
+    return summarize([*values, *[float("nan")] * run.diverged])
 
 
 def mean(
-    name: str, summary: Summary | None, rule: Rule | None = None, share: bool = False
-) -> Finding:
+    name: str,
+    run: Run | None,
+    measure: Measure,
+    rule: Rule | None = None,
+    share: bool = False,
+) -> Finding | None:
     """The mean over the seeds.
 
     Args:
         name: of the finding.
-        summary: of one number per seed, NaN if it diverged; None if not run.
+        run: None if not run.
+        measure: the number.
         rule: decides by the interval of the mean; without one, it is told beside.
         share: the number is a share. Its interval is told as far as it lies in [0, 1]; the rule
             sees all of it.
     """
-    if summary is None:
-        return _missing(name, rule)
-    low, high, verdict = summary.low, summary.high, None
+    return mean_of(name, summary(run, measure), rule, share)
+
+
+def mean_of(
+    name: str, found: Summary | None, rule: Rule | None = None, share: bool = False
+) -> Finding | None:
+    """The same, of numbers that are summarized already."""
+    if found is None:
+        return None if rule is None else Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
+    low, high, verdict = found.low, found.high, None
     if rule is not None:
         verdict = Verdict.UNDECIDED
-        if low is not None and high is not None and _enough(summary):
+        if low is not None and high is not None and _enough(found):
             verdict = rule(low, high)
     if share and low is not None and high is not None:
         low, high = max(low, 0.0), min(high, 1.0)
-    return Finding(
-        name, summary.mean, summary.std, low, high, summary.seeds, summary.nan_seeds, verdict
-    )
+    return Finding(name, found.mean, found.std, low, high, found.seeds, found.nan_seeds, verdict)
 
 
 def difference(
@@ -181,65 +230,68 @@ def difference(
         first: of one number per seed; None if not run.
         second: likewise.
         rule: decides by the interval of the difference.
-        unit: a rising function that is applied to the difference and to its interval, before the
-            rule: for logarithms, that which makes a ratio of a difference.
+        unit: a rising function, applied to the difference and to its interval before the rule:
+            exp makes a ratio of a difference of logarithms.
     """
     if first is None or second is None:
-        return _missing(name, rule)
+        return Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
     seeds, diverged = min(first.seeds, second.seeds), first.nan_seeds + second.nan_seeds
-    if first.mean is None or second.mean is None:
-        return Finding(name, seeds=seeds, diverged=diverged, verdict=Verdict.UNDECIDED)
-    value = first.mean - second.mean
-    interval = _welch_interval(first, second)
-    if interval is None:
-        return Finding(name, unit(value), seeds=seeds, diverged=diverged, verdict=Verdict.UNDECIDED)
-    low, high = map(unit, interval)
-    enough = _enough(first) and _enough(second)
-    verdict = rule(low, high) if enough else Verdict.UNDECIDED
-    return Finding(name, unit(value), None, low, high, seeds, diverged, verdict)
+    value, low, high, verdict = None, None, None, Verdict.UNDECIDED
+    if first.mean is not None and second.mean is not None:
+        value = unit(first.mean - second.mean)
+    ends = difference_interval(first, second)
+    if ends is not None:
+        low, high = map(unit, ends)
+        if _enough(first) and _enough(second):
+            verdict = rule(low, high)
+    return Finding(name, value, None, low, high, seeds, diverged, verdict)
 
 
-def share_of_seeds(name: str, holds: Sequence[bool] | None, diverged: int) -> Finding:
-    """In how many of the seeds something holds, as a share; most of them must.
+def share_of_seeds(name: str, run: Run | None, holds: Holds) -> Finding:
+    """The share of the seeds in which something holds; most of them must.
 
     Args:
         name: of the finding.
-        holds: for each seed that converged; None if not run.
-        diverged: how many did not; nothing holds in them.
+        run: None if not run.
+        holds: called only if a seed converged; in one that did not, nothing holds.
     """
-    rule = above(HALF)
-    if holds is None:
-        return _missing(name, rule)
-    seeds = len(holds) + diverged
-    test = stats.binomtest(sum(holds), seeds)
-    interval = test.proportion_ci(CONFIDENCE, method="exact")
-    low, high = float(interval.low), float(interval.high)
-    verdict = rule(low, high) if seeds >= ENOUGH_SEEDS else Verdict.UNDECIDED
-    return Finding(name, sum(holds) / seeds, None, low, high, seeds, diverged, verdict)
+    if run is None:
+        return Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
+    count = int(holds(run).sum()) if run.converged else 0
+    return share_finding(name, count, len(run.seeds), run.diverged)
 
 
-def _missing(name: str, rule: Rule | None) -> Finding:
-    return Finding(name, seeds=0, verdict=None if rule is None else Verdict.NOT_RUN)
+def share_finding(name: str, count: int, seeds: int, diverged: int = 0) -> Finding:
+    """The same, of numbers that are counted already."""
+    low, high = share_interval(count, seeds)
+    verdict = above(HALF)(low, high) if seeds >= ENOUGH_SEEDS else Verdict.UNDECIDED
+    return Finding(name, count / seeds, None, low, high, seeds, diverged, verdict)
 
 
-def _enough(summary: Summary) -> bool:
-    few_diverged = summary.nan_seeds <= TOO_MANY_DIVERGED * summary.seeds
-    return summary.used >= ENOUGH_SEEDS and few_diverged
+def claim(
+    claims: list[Claim],
+    number: int,
+    words: str,
+    place: str,
+    statistic: str,
+    supported_if: str,
+    contradicted_if: str,
+) -> Callable[[Decide], Decide]:
+    """Make a claim of the function below it, which is its rule, and add it to a list."""
+
+    def add(decide: Decide) -> Decide:
+        told = (statistic, supported_if, contradicted_if)
+        claims.append(Claim(number, words, place, *told, decide))
+        return decide
+
+    return add
 
 
-def _welch_interval(first: Summary, second: Summary) -> tuple[float, float] | None:
-    """Of the difference of the means, by Welch and Satterthwaite; None without a spread."""
-    if first.mean is None or first.std is None or second.mean is None or second.std is None:
-        return None
-    value = first.mean - second.mean
-    squares = [summary.std**2 / summary.used for summary in (first, second) if summary.std]
-    if not squares:
-        return value, value
-    total = sum(squares)
-    freedom = total**2 / sum(
-        (summary.std**2 / summary.used) ** 2 / (summary.used - 1)
-        for summary in (first, second)
-        if summary.std
-    )
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
-    return value - half, value + half
+def deciding(findings: Sequence[Finding]) -> list[Finding]:
+    """Those of the findings that have a say."""
+    return [finding for finding in findings if finding.verdict is not None]
+
+
+def _enough(found: Summary) -> bool:
+    few_diverged = found.nan_seeds <= TOO_MANY_DIVERGED * found.seeds
+    return found.used >= ENOUGH_SEEDS and few_diverged

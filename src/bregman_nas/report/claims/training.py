@@ -1,24 +1,29 @@
 """Claims 12 and 15 to 17, on losses, on the optimizer, and on how rows switch on and off."""
 
-import json
+import math
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from bregman_nas.report.claims.claim import (
     HALF,
+    LAYERS,
     Claim,
     Finding,
+    Findings,
+    Measure,
+    Results,
     Verdict,
     above,
     at_least,
+    claim,
     difference,
     mean,
 )
-from bregman_nas.report.claims.results import LAYERS, Results, diverged, summary
-from bregman_nas.report.read import NETWORKS, PIXELS, TASKS, Array, Run, depth, rows_by_layer
-from bregman_nas.report.statistics import Summary, summarize
+from bregman_nas.report.data import NETWORKS, PIXELS, TASKS, Array, Run
+from bregman_nas.report.stats import summarize
+
+CLAIMS: list[Claim] = []
 
 # "The lower loss", and "more than one order of magnitude".
 LOSS_RATIOS = {"denoising": 10, "deblurring": 1}
@@ -31,8 +36,8 @@ EQUIVALENCE_TEST = "tests/bregman/test_equivalence.py"
 
 def losses(run: Run) -> Array:
     """The loss on the test images of each seed, [seeds], diverged ones with that of answering 0."""
-    found = run.seeds["test_mse"].to_numpy(float)
-    return np.where(np.isfinite(found), found, run.seeds["test_mse_zero"].to_numpy(float))
+    found = run.scores()["mse"].to_numpy(float)
+    return np.where(np.isfinite(found), found, run.scores(answer="zero")["mse"].to_numpy(float))
 
 
 def share_of_additions(on: Array, off: Array) -> Array:
@@ -56,167 +61,116 @@ def active_share(active: Array, living: Array) -> Array:
     return np.where(living > 0, active / np.where(living > 0, living, 1), 1.0)
 
 
-def _log_loss(run: Run | None) -> Summary | None:
-    return None if run is None else summarize(np.log(losses(run)))
-
-
-def _loss(results: Results) -> list[Finding]:
-    findings = []
-    for task in TASKS:
-        without, skips = (results.restoration(network, task) for network in NETWORKS)
-        ratio = difference(
-            f"{task}, loss without skips / loss with skips",
-            _log_loss(without),
-            _log_loss(skips),
-            above(LOSS_RATIOS[task]),
-            unit=lambda logarithm: float(np.exp(logarithm)),
-        )
-        findings.append(replace(ratio, diverged=diverged(without) + diverged(skips)))
-    return findings
-
-
-def _adam(_: Results) -> list[Finding]:
-    return [Finding(f"proved by {EQUIVALENCE_TEST}", verdict=Verdict.SUPPORTED)]
-
-
-def _switches(run: Run) -> tuple[Array, Array] | None:
-    """How often groups switched on, and off, from epoch to epoch, [converged seeds] each.
-
-    None if the records do not say.
-    """
-    counts = []
-    for seed in run.converged["seed"]:
-        path = run.folder / "records" / f"seed-{seed:02d}.json"
-        history = json.loads(path.read_text("utf-8")).get("history") if path.exists() else None
-        if history is None or not all("switched_on" in entry for entry in history):
-            return None
-        kinds = ("switched_on", "switched_off")
-        counts.append([sum(sum(entry[kind]) for entry in history) for kind in kinds])
-    on, off = np.array(counts, dtype=float).reshape(-1, 2).T
-    return on, off
-
-
-def _additions(results: Results) -> list[Finding]:
-    deciding, beside = [], []
-    for network in NETWORKS:
-        for task in TASKS:
-            share, switches = _share_of_additions(results.restoration(network, task))
-            deciding.append(mean(f"{network}, {task}", share, above(HALF), share=True))
-            if switches is not None:
-                beside.append(mean(f"{network}, {task}, switches in a seed", switches))
-    share, switches = _share_of_additions(_with_switches(results.densenet))
-    if switches is not None and switches.seeds:
-        beside.append(mean("DenseNet, kernels (seeds with switches)", share, share=True))
-    _, switches = _share_of_additions(results.densenet)
-    if switches is not None:
-        beside.append(mean("DenseNet, switches in a seed", switches))
-    return [*deciding, *beside]
-
-
-def _with_switches(run: Run | None) -> Run | None:
-    """The converged seeds in which anything switched: of nothing there is no share."""
-    switches = None if run is None else _switches(run)
-    if run is None or switches is None:
-        return None
-    on, off = switches
-    moved = run.converged["seed"][on + off > 0]
-    return run.only(run.seeds["seed"].isin(moved).to_numpy())
-
-
-def _share_of_additions(run: Run | None) -> tuple[Summary | None, Summary | None]:
-    """Over the seeds: the share of switching on, and how much was switched at all."""
-    switches = None if run is None else _switches(run)
-    if switches is None:
-        return None, None
-    on, off = switches
-    return (
-        summary(run, lambda _: share_of_additions(on, off)),
-        summary(run, lambda _: on + off),
-    )
-
-
-def _rows(run: Run, kind: str) -> Array:
-    return rows_by_layer(run.converged, kind)
+def switches(run: Run, after: int = 0) -> tuple[Array, Array]:
+    """How often groups switched on, and off, after an epoch, [converged seeds] each."""
+    frame = run.frames.layers[run.frames.layers["seed"].isin(run.converged)]
+    late = frame["rows"].where(frame["epoch"] > after, 0)
+    counts = late.groupby([frame["kind"], frame["seed"]]).sum()
+    return counts["switched_on"].to_numpy(float), counts["switched_off"].to_numpy(float)
 
 
 def active_share_of(run: Run) -> Array:
     """`active_share` over all layers, [converged seeds]."""
-    return active_share(_rows(run, "width").sum(1), _rows(run, "living").sum(1))
-
-
-def _active_share_of_layer(run: Run, layer: int) -> Array:
-    return active_share(_rows(run, "width")[:, layer - 1], _rows(run, "living")[:, layer - 1])
+    return active_share(run.rows().sum(1), run.rows("living").sum(1))
 
 
 def dead_share(run: Run) -> Array:
     """The share of the rows of all layers that are dead, [converged seeds]."""
-    share: Array = 1 - _rows(run, "living").sum(1) / (depth(run.seeds) * PIXELS)
+    share: Array = 1 - run.rows("living").sum(1) / (run.depth * PIXELS)
     return share
 
 
-def _living(results: Results) -> list[Finding]:
-    deciding, beside = [], []
+@claim(
+    CLAIMS,
+    12,
+    "Residual autoencoders have the lower loss on both tasks; for denoising by more than one "
+    "order of magnitude.",
+    "Section 4.1, Table 1",
+    "mean squared error on the official test images without skips / with skips: ratio of the "
+    "geometric means over the seeds; a diverged seed has the loss of answering zero",
+    "the interval of the ratio of the losses (Welch, of the logarithms) is above "
+    f"{LOSS_RATIOS['denoising']} for "
+    f"denoising and above {LOSS_RATIOS['deblurring']} for deblurring",
+    "one of the two is nowhere above",
+)
+def _loss(results: Results) -> Findings:
+    for task in TASKS:
+        runs = [results.restoration(network, task) for network in NETWORKS]
+        without, skips = (None if run is None else summarize(np.log(losses(run))) for run in runs)
+        name = f"{task}, loss without skips / loss with skips"
+        found = difference(name, without, skips, above(LOSS_RATIOS[task]), unit=math.exp)
+        yield replace(found, diverged=sum(run.diverged for run in runs if run is not None))
+
+
+@claim(
+    CLAIMS,
+    15,
+    "With J = 0, AdaBreg is Adam.",
+    "Section 2, Algorithm 1",
+    f"{EQUIVALENCE_TEST}: with J = 0 and the first moment corrected, theta after each of a "
+    "hundred steps against that of "
+    "`torch.optim.Adam`, and a network trained by both; no run is needed",
+    "the test passes",
+    "it fails",
+)
+def _adam(_: Results) -> Findings:
+    yield Finding(f"proved by {EQUIVALENCE_TEST}", verdict=Verdict.SUPPORTED)
+
+
+@claim(
+    CLAIMS,
+    16,
+    "Active groups are added over the run rather than removed (inverse scale space).",
+    "Sections 1 and 2",
+    "share of switching on among all switching of rows, from the end of one epoch to that of "
+    "the next, mean over the seeds",
+    "for both networks on both tasks the interval of the share of switching on is above 1/2",
+    "for one of them it is nowhere above 1/2",
+)
+def _additions(results: Results) -> Findings:
     for network in NETWORKS:
-        for task in TASKS:
-            run = results.restoration(network, task)
+        for task, run in results.tasks(network):
             name = f"{network}, {task}"
-            rule = at_least(ALL_LIVING, NOT_ALL_LIVING)
-            deciding.append(mean(name, summary(run, active_share_of), rule, share=True))
-            if run is None:
-                continue
-            for layer in range(1, LAYERS + 1):
-                share = summary(run, partial(_active_share_of_layer, layer=layer))
-                beside.append(mean(f"{name}, layer {layer}", share, share=True))
-            dead = summary(run, dead_share)
-            beside.append(mean(f"{name}, dead rows among all", dead, share=True))
-    return [*deciding, *beside]
+            yield mean(name, run, _share_of_additions, above(HALF), share=True)
+            yield mean(f"{name}, switches in a seed", run, _switched)
+    dense = results.densenet
+    if dense is not None and dense.converged:
+        moved = [s for s, n in zip(dense.converged, _switched(dense), strict=True) if n]
+        name = "DenseNet, kernels (seeds with switches)"
+        yield mean(name, dense.only(moved) if moved else None, _share_of_additions, share=True)
+    yield mean("DenseNet, switches in a seed", dense, _switched)
 
 
-CLAIMS = [
-    Claim(
-        12,
-        "Residual autoencoders have the lower loss on both tasks; for denoising by more than one "
-        "order of magnitude.",
-        "Section 4.1, Table 1",
-        "mean squared error on the official test images without skips / with skips: ratio of the "
-        "geometric means over the seeds; a diverged seed has the loss of answering zero",
-        "the interval of the ratio of the losses (Welch, of the logarithms) is above "
-        f"{LOSS_RATIOS['denoising']} for "
-        f"denoising and above {LOSS_RATIOS['deblurring']} for deblurring",
-        "one of the two is nowhere above",
-        _loss,
-    ),
-    Claim(
-        15,
-        "With J = 0, AdaBreg is Adam.",
-        "Section 2, Algorithm 1",
-        f"{EQUIVALENCE_TEST}: with J = 0 and the first moment corrected, theta after each of a "
-        "hundred steps against that of "
-        "`torch.optim.Adam`, and a network trained by both; no run is needed",
-        "the test passes",
-        "it fails",
-        _adam,
-    ),
-    Claim(
-        16,
-        "Active groups are added over the run rather than removed (inverse scale space).",
-        "Sections 1 and 2",
-        "share of switching on among all switching of rows, from the end of one epoch to that of "
-        "the next, mean over the seeds",
-        "for both networks on both tasks the interval of the share of switching on is above 1/2",
-        "for one of them it is nowhere above 1/2",
-        _additions,
-    ),
-    Claim(
-        17,
-        "In the end every living row is active: the width is what has not died, rather than a "
-        "balance of loss and sparsity.",
-        "not in the article",
-        "share of the living rows of all layers that are active after the last epoch, mean over "
-        "the seeds",
-        "for both networks on both tasks the interval of the share of active ones among the living "
-        f"rows is at least {ALL_LIVING:.0%}",
-        f"for one of them it is below {NOT_ALL_LIVING:.0%}",
-        _living,
-    ),
-]
+def _share_of_additions(run: Run) -> Array:
+    return share_of_additions(*switches(run))
+
+
+def _switched(run: Run) -> Array:
+    return np.add(*switches(run))
+
+
+@claim(
+    CLAIMS,
+    17,
+    "In the end every living row is active: the width is what has not died, rather than a "
+    "balance of loss and sparsity.",
+    "not in the article",
+    "share of the living rows of all layers that are active after the last epoch, mean over "
+    "the seeds",
+    "for both networks on both tasks the interval of the share of active ones among the living "
+    f"rows is at least {ALL_LIVING:.0%}",
+    f"for one of them it is below {NOT_ALL_LIVING:.0%}",
+)
+def _living(results: Results) -> Findings:
+    rule = at_least(ALL_LIVING, NOT_ALL_LIVING)
+    for network in NETWORKS:
+        for task, run in results.tasks(network):
+            name = f"{network}, {task}"
+            yield mean(name, run, active_share_of, rule, share=True)
+            for l in range(LAYERS):
+                yield mean(f"{name}, layer {l + 1}", run, _active_share(l), share=True)
+            yield mean(f"{name}, dead rows among all", run, dead_share, share=True)
+
+
+def _active_share(l: int) -> Measure:
+    return lambda run: active_share(run.rows()[:, l], run.rows("living")[:, l])

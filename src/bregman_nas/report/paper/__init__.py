@@ -1,1 +1,0 @@
-"""The study as an article: its numbers, from generated files alone, and the PDF."""

@@ -1,0 +1,177 @@
+"""Means, intervals and tests over the seeds of a run; scipy does the arithmetic."""
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+#: The level at which two means are told apart.
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One number for each seed; those of diverged searches are counted and otherwise left out.
+
+    Attributes:
+        seeds: how many seeds there are.
+        finite: the numbers of the others.
+        mean: of these; None if there are none.
+        std: their standard deviation, with n - 1; None if there are fewer than two.
+        low: lower end of the 95% interval of the mean, by Student's t; None as `std`.
+        high: its upper end.
+    """
+
+    seeds: int
+    finite: NDArray[np.float64] = field(compare=False)
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def used(self) -> int:
+        """How many numbers are behind the mean."""
+        return len(self.finite)
+
+    @property
+    def nan_seeds(self) -> int:
+        """How many seeds have no finite number."""
+        return self.seeds - self.used
+
+    @property
+    def moments(self) -> dict[str, float | None]:
+        """`mean`, `std`, `low`, `high`."""
+        return {name: getattr(self, name) for name in ("mean", "std", "low", "high")}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published mean and standard deviation over a number of runs."""
+
+    mean: float
+    std: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Welch:
+    """Welch's test of equal means: the statistic, positive if ours is larger; two-sided p."""
+
+    t: float
+    p: float
+
+
+def summarize(values: Iterable[float], factor: float = 1) -> Summary:
+    """Summarize one number for each seed, NaN or infinite for a search that diverged.
+
+    Args:
+        values: the numbers.
+        factor: what they are multiplied by, to change the unit.
+    """
+    every = factor * np.asarray([*values], dtype=float)
+    finite = every[np.isfinite(every)]
+    if not len(finite):
+        return Summary(len(every), finite)
+    mean = float(finite.mean())
+    if len(finite) == 1:
+        return Summary(len(every), finite, mean)
+    std = float(finite.std(ddof=1))
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(finite) - 1) * std / math.sqrt(len(finite))
+    return Summary(len(every), finite, mean, std, mean - float(half), mean + float(half))
+
+
+def welch(ours: Summary, reference: Reference) -> Welch | None:
+    """Welch's test of our mean against a published one, in the same unit.
+
+    None where it is undefined: fewer than two finite seeds, or no spread on either side.
+    """
+    if ours.mean is None or ours.std is None or (ours.std == 0 and reference.std == 0):
+        return None
+    of_ours = (ours.mean, ours.std, ours.used)
+    of_theirs = (reference.mean, reference.std, reference.seeds)
+    test = stats.ttest_ind_from_stats(*of_ours, *of_theirs, equal_var=False)
+    return Welch(float(test.statistic), float(test.pvalue))
+
+
+def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Welch | None:
+    """Welch's test against a mean and a deviation that are known only as they were printed.
+
+    Of all means and deviations that print so, those that are most in favour of equality: the mean
+    nearest to ours, and the deviation with the largest p. So no difference is due to rounding.
+
+    Args:
+        ours: the mean of our seeds, in the unit of `printed`.
+        printed: as printed.
+        half_unit: half of the last printed digit: 0.0005 for three decimals.
+
+    Returns:
+        The test; None where `welch` is undefined for all of them.
+    """
+    if ours.mean is None:
+        return None
+    nearest = min(max(ours.mean, printed.mean - half_unit), printed.mean + half_unit)
+    deviations = np.linspace(max(printed.std - half_unit, 0.0), printed.std + half_unit, 101)
+    tests = [
+        welch(ours, Reference(nearest, float(std), printed.seeds)) for std in deviations.tolist()
+    ]
+    return max((test for test in tests if test is not None), key=lambda t: t.p, default=None)
+
+
+def signed_rank(values: Iterable[float], low: float, high: float) -> float | None:
+    """Two-sided p of Wilcoxon's signed rank test, against a centre known to lie in an interval.
+
+    A single seed far from all others moves a mean, and hardly moves ranks. Of the interval, the
+    centre most in favour of equality is taken: the one nearest to the median of the pairwise
+    averages of the seeds (Hodges and Lehmann). p is 1 if that median lies in the interval.
+
+    Args:
+        values: one for each seed; one that is not finite (the search diverged) counts as larger
+            than all others, as for a loss.
+        low: lower end of the interval; a point if it equals `high`.
+        high: upper end.
+
+    Returns:
+        p; None without seeds.
+    """
+    found = np.asarray(list(values), dtype=float)
+    found = np.where(np.isfinite(found), found, np.inf)
+    if len(found) == 0:
+        return None
+    first, second = np.triu_indices(len(found))
+    centre = float(np.median((found[first] + found[second]) / 2))
+    if low <= centre <= high:
+        return 1.0
+    return float(stats.wilcoxon(found - (low if centre < low else high)).pvalue)
+
+
+def difference_interval(first: Summary, second: Summary) -> tuple[float, float] | None:
+    """The interval of the first mean less the second (Welch); None if a spread is undefined."""
+    if first.mean is None or second.mean is None or None in (first.std, second.std):
+        return None
+    if first.std == second.std == 0:
+        return first.mean - second.mean, first.mean - second.mean
+    with warnings.catch_warnings():
+        # Of equal numbers scipy says that their variance is of rounding errors; it is 0.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = stats.ttest_ind(first.finite, second.finite, equal_var=False)
+        interval = test.confidence_interval(CONFIDENCE)
+    return float(interval.low), float(interval.high)
+
+
+def share_interval(count: int, seeds: int) -> tuple[float, float]:
+    """The exact interval (Clopper and Pearson) of a share of seeds."""
+    interval = stats.binomtest(count, seeds).proportion_ci(CONFIDENCE, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def holm(probabilities: Sequence[float]) -> int:
+    """How many tests still tell means apart if `LEVEL` is to hold for all together (Holm)."""
+    ranked = enumerate(sorted(probabilities))
+    failed = (rank for rank, p in ranked if p >= LEVEL / (len(probabilities) - rank))
+    return next(failed, len(probabilities))

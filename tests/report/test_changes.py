@@ -1,0 +1,234 @@
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from bregman_nas.report import changes
+from bregman_nas.report.data import Run, Study
+from bregman_nas.report.figures import modules
+from bregman_nas.report.paper import ablation
+from bregman_nas.report.tables import render_all
+from bregman_nas.settings import RunRow
+
+OWN, CHANGED, OTHER = "paper-residual-denoising", "paper-threshold", "authors-constant"
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+ROWS = {
+    OWN: {"protocol": "paper"},
+    "authors-residual-denoising": {"protocol": "authors"},
+    CHANGED: {"protocol": "paper", "change": {"skip_threshold": 28}, "epochs": 2},
+    OTHER: {"protocol": "authors", "change": {"schedule": {"kind": "constant"}}, "epochs": 2},
+}
+Tau = Mapping[tuple[int, int], float]
+Compare = Callable[..., Study]
+
+
+def seed(number: int, loss: float, widths: Sequence[int], tau: Tau | None) -> dict[str, Any]:
+    """A seed with these numbers in epoch 2, and others before and after."""
+    before = {"active_rows": [1, 1, 1], "held_out_loss": 9.0}
+    return {
+        "seed": number,
+        "mse": loss,
+        "active": [2, 2, 2],
+        "tau": None if tau is None else {},
+        "history": {
+            1: before,
+            2: {
+                "held_out_loss": loss,
+                "active_rows": widths,
+                **({} if tau is None else {"skips": skips(tau)}),
+            },
+        },
+    }
+
+
+def skips(tau: Tau) -> list[list[float]]:
+    return [[tau.get((l, i), 0.0) for i in range(l + 1)] for l in range(3)]
+
+
+@pytest.fixture
+def compare(make_run: Callable[..., Run], make_study: Compare) -> Compare:
+    """Makes a study of three layers from the seeds of its runs."""
+
+    def of(
+        runs: Mapping[str, Sequence[Mapping[str, Any]]], rows: Mapping[str, Any] = ROWS
+    ) -> Study:
+        rows = {
+            n: {"experiment": "residual-denoising", "seeds": 3, **row} for n, row in rows.items()
+        }
+        made = {n: make_run(seeds, n, 3, rows[n]) for n, seeds in runs.items()}
+        study = make_study(made)
+        known = {name: RunRow.model_validate(row) for name, row in rows.items()}
+        return replace(study, settings=study.settings.model_copy(update={"runs": known}))
+
+    return of
+
+
+@pytest.fixture
+def study(compare: Compare) -> Study:
+    """The protocol's own run with four seeds, one diverged; a changed one with two of them."""
+    return compare(
+        {
+            OWN: [
+                seed(0, 0.001, (100, 200, 300), {(0, 0): -0.5, (2, 1): 0.25}),
+                seed(1, 0.002, (100, 400, 300), {(0, 0): 0.1}),
+                seed(2, math.nan, (1, 1, 1), {}),
+                seed(9, 0.5, (7, 7, 7), {}),
+            ],
+            CHANGED: [
+                seed(0, 0.002, (50, 200, 300), {(2, 2): -2.0}),
+                seed(1, 0.005, (300, 150, 300), {}),
+                seed(2, 0.006, (80, 80, 300), {}),
+            ],
+        }
+    )
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
+def test_what_is_measured_of_a_seed_by_hand(make_run: Callable[..., Run]) -> None:
+    tau = {(1, 0): -0.5, (1, 1): 0.25, (2, 2): 0.1}
+    made = {"seed": 4, "held_out": 0.0005, "active": [90, 30, 150, 260], "tau": tau}
+    found = changes.measure(make_run([made]), 1).loc[4].to_dict()
+    assert found["ten_mse"] == pytest.approx(0.005)
+    # Hidden layers 90, 30, 150; from layer 2 on 30, 150, 260, close to a line.
+    assert (found["coding_width"], found["coding_layer"]) == (30, 2)
+    assert found["coding_share"] == pytest.approx(30 / 150)
+    assert found["rising_line"] == 1
+    assert (found["skips_on"], found["largest_skip"]) == (3, 0.5)
+    assert (found["width_1"], found["width_4"]) == (90, 260)
+
+
+def test_networks_that_lack_something(make_run: Callable[..., Run]) -> None:
+    inactive = changes.measure(make_run([{"active": [0, 0, 5]}]), 1)
+    assert inactive.loc[0, "coding_share"] == 1  # no layer is narrower than another
+    shallow = changes.measure(make_run([{"active": [5]}]), 1)
+    assert list(shallow) == ["ten_mse", "width_1"]
+    assert changes.measure(make_run([{}]), 50).empty  # the run ended before
+
+
+def test_differences_are_paired_by_seed(study: Study) -> None:
+    (group,) = changes.groups(study)
+    assert (group.experiment, group.epoch, group.layers) == ("residual-denoising", 2, 3)
+    own, changed, *_ = group.rows
+    assert own.numbers.index.tolist() == [0, 1, 2]  # seed 9 is none of the changed run's
+    assert (changed.name, changed.words) == (CHANGED, "skip_threshold 28")
+    loss, gap, share = changed.of("ten_mse"), changed.gap("ten_mse"), changed.gap("coding_share")
+    assert loss is not None
+    assert gap is not None
+    assert share is not None
+    # 10 times 0.002, 0.005, 0.006; less 0.001 and 0.002; the protocol's own seed 2 diverged.
+    assert loss.mean == pytest.approx(0.13 / 3)
+    assert (gap.seeds, gap.nan_seeds) == (3, 1)
+    assert gap.mean == pytest.approx(0.02)
+    assert gap.std == pytest.approx(0.02 / math.sqrt(2))
+    assert share.mean == pytest.approx(0.0)  # 50/200, 150/300 less 100/200, 100/400
+    frame = changes.as_frame([group])
+    line = frame[(frame["run"] == CHANGED) & (frame["measure"] == "ten_mse")].iloc[0]
+    assert line["difference_mean"] == pytest.approx(0.02)
+    assert (line["pairs"], line["nan_pairs"]) == (3, 1)
+    assert frame[frame["run"] == OTHER]["status"].tolist() == ["not run"]
+
+
+def test_the_tables_for_readers(study: Study) -> None:
+    text = render_all(study)["ablation.md"]
+    assert "## residual-denoising at epoch 2" in text
+    # t for 97.5% and one degree of freedom, 12.7062, times 0.01414 / sqrt 2.
+    for line in (
+        "| paper | as it is | 3, 1 NaN | 0.01500 (0.00707) |  |  |  |",
+        # Narrowest 50, 150 less 100, 100: t times 70.71 / sqrt 2.
+        "| paper | skip_threshold 28 | 93 (51) | +0 (71) "
+        f"| {MINUS}635 to +635 | 0.58 (0.38) | +0.00 (0.35) | {MINUS}3.18 to +3.18 | 1, 2, 1 "
+        "| 1 of 3 |",
+        # Skips on 1, 0 less 2, 1; largest 2, 0 less 0.5, 0.1.
+        "| paper | skip_threshold 28 | 0.3 (0.6) of 6 "
+        f"| {MINUS}1.0 (0.0) | {MINUS}1.0 to {MINUS}1.0 | 0.67 (1.15) | +0.70 (1.13) "
+        f"| {MINUS}9.46 to +10.86 |",
+        "| paper | skip_threshold 28 | 3 | 0.04333 (0.02082) | +0.02000 (0.01414) "
+        f"| {MINUS}0.10706 to +0.14706 | 2 |",
+        f"| authors | schedule constant: not run | 0 | {DASH} | {DASH} | {DASH} | 0 |",
+        "| paper | as it is | 100 (0) |  |  | 0.38 (0.18) |  |  | 1, 1 | 1 of 2 |",
+        "| paper | as it is | 1.5 (0.7) of 6 |  |  | 0.30 (0.28) |  |  |",
+        "| paper | as it is | 100 (0) | 300 (141) | 300 (0) |",
+    ):
+        assert line in text, line
+
+
+def test_the_figure_shows_each_run_beside_its_protocol(study: Study) -> None:
+    figure = modules()[7].draw(study)
+    found = words(figure)
+    for expected in (
+        "\N{LEFT DOUBLE QUOTATION MARK}paper\N{RIGHT DOUBLE QUOTATION MARK}",
+        "skip_threshold 28",
+        "schedule constant",
+        "2 seeds + 1 diverged\n1.5 skips on, mean",
+        "3 seeds\n0.3 skips on, mean",
+    ):
+        assert expected in found
+    assert found.count("not run") == 2
+    panel = next(axes for axes in figure.axes if axes.get_title() == "skip_threshold 28")
+    behind, *seeds = (np.asarray(line.get_ydata()).tolist() for line in panel.lines)
+    assert behind == [100, 300, 300]
+    assert seeds == [[50, 200, 300], [300, 150, 300], [80, 80, 300]]
+
+
+def test_more_runs_than_panels_in_a_line_go_on_below(compare: Compare) -> None:
+    rows = {
+        f"paper-scale-{scale}": {
+            "protocol": "paper",
+            "change": {"initial_scale": scale},
+            "epochs": 2,
+        }
+        for scale in range(1, 6)
+    }
+    made = {"paper-scale-5": [seed(0, 0.1, (1, 2, 3), {})]}
+    figure = modules()[7].draw(compare(made, rows))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[4:] == ["", "initial_scale 4", "initial_scale 5", ""]
+
+
+def test_the_article_tells_differences_whose_interval_is_without_zero(compare: Compare) -> None:
+    own = [seed(k, 0.001 + k / 10**5, (100, 200, 300), {(0, 0): 1.0}) for k in range(3)]
+    more = [seed(k, 0.002 + k / 10**5, (100, 200, 300), {(0, 0): 1.0}) for k in range(3)]
+    found = ablation(compare({OWN: own, CHANGED: more}))
+    assert found is not None
+    assert (found["pairs"], found["one"], found["enough"], found["still"]) == ("3", False, True, [])
+    assert found["changes"] == {"paper": ["skip_threshold 28"]}
+    told = {one["name"]: one for one in found["told"]}
+    assert told["the loss"]["intervals"] == "1"
+    assert told["the loss"]["apart"][0]["by"] == "+0.01000"
+    assert told["the largest skip"]["apart"] == []
+    same = ablation(compare({OWN: own, CHANGED: own}))
+    assert same is not None
+    assert same["still"] == [{"protocol": "paper", "words": "skip_threshold 28"}]
+
+
+def test_without_skips_and_with_one_pair(compare: Compare) -> None:
+    one = [seed(0, 0.001, (10, 20, 30), None)]
+    study = compare({OWN: one, CHANGED: one})
+    assert f"| paper | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
+    found = ablation(study)
+    assert found is not None
+    assert (found["one"], found["enough"]) == (True, False)
+    assert [row[-3:-1] for row in found["rows"][:2]] == [[DASH, DASH]] * 2
+    assert [told["name"] for told in found["told"]] == [
+        "the loss",
+        "the width of the narrowest hidden layer",
+    ]
+    assert "1 seed" in words(modules()[7].draw(study))
+
+
+def test_as_long_as_nothing_is_changed(compare: Compare) -> None:
+    study = compare({OWN: [seed(0, 0.001, (10, 20, 30), {})]})
+    assert changes.groups(study) == []
+    assert changes.as_frame([]).empty
+    assert ablation(study) is None
+    assert words(modules()[7].draw(study)).count("not run") == 4
+    assert isinstance(changes.as_frame([]), pd.DataFrame)

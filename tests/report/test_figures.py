@@ -1,0 +1,206 @@
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from bregman_nas.report.data import Study, read_study
+from bregman_nas.report.figures import draw, figure3, figure4, figure6, modules
+from bregman_nas.report.figures.style import FULL_WIDTH, add_skip_scale, study_style
+
+PROJECT = Path(__file__).resolve().parents[2]
+LAYERS, EPOCHS, GROWTH = 6, 4, 2
+NAN, MINUS = math.nan, "\N{MINUS SIGN}"
+FIGURES = modules()
+MakeProject = Callable[..., Path]
+
+
+def seed(number: int, mse: float, residual: bool) -> dict[str, Any]:
+    def at(epoch: int) -> dict[str, Any]:
+        tau = [
+            # On from epoch l + 1 on, so that the first never is off and the last never on.
+            [(-1) ** i * 0.1 * (number + 1) if epoch > l else 0.0 for i in range(l + 1)]
+            for l in range(LAYERS)
+        ]
+        active = [10 * l + number + epoch for l in range(1, LAYERS + 1)]
+        return {"active_rows": active} | ({"skips": tau} if residual else {})
+
+    found: dict[str, Any] = {"mse": mse, "active": at(EPOCHS)["active_rows"]}
+    if residual:
+        last = at(EPOCHS)["skips"]
+        found["tau"] = {(l, i): last[l][i] for l in range(LAYERS) for i in range(l + 1)}
+    return found | {"history": {epoch: at(epoch) for epoch in range(1, EPOCHS)}}
+
+
+def restoration(name: str, losses: Sequence[float]) -> list[dict[str, Any]]:
+    return [seed(number, mse, "residual" in name) for number, mse in enumerate(losses)]
+
+
+def norms(number: int) -> list[np.ndarray]:
+    shapes = [(GROWTH, 1), (GROWTH, GROWTH), (GROWTH, 2 * GROWTH), (1, 3 * GROWTH)]
+    return [np.arange(math.prod(shape)).reshape(shape) * (number + 1.0) for shape in shapes]
+
+
+def densenet(accuracies: Sequence[float]) -> list[dict[str, Any]]:
+    return [
+        {"accuracy": a, "norms": [matrix.tolist() for matrix in norms(number)]}
+        for number, a in enumerate(accuracies)
+    ]
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in texts(figure)]
+
+
+@pytest.fixture(scope="module")
+def complete(make_project: MakeProject) -> Study:
+    """All runs, two seeds each, and what is drawn of them."""
+    names = [f"{n}-{t}" for n in ("autoencoder", "residual") for t in ("denoising", "deblurring")]
+    runs = {f"{p}-{n}": restoration(n, [0.007, 0.009]) for p in ("paper", "authors") for n in names}
+    study = read_study(make_project(runs | {"authors-densenet-fashion": densenet([0.9, 0.92])}))
+    assert draw(study).startswith("figures 1, 2, 3, 4, 5, 6, 7, 8 in ")
+    return study
+
+
+@pytest.fixture(scope="module")
+def partial(make_project: MakeProject) -> Study:
+    """One run of one seed, one with a diverged seed, one all diverged, the others not made."""
+    runs = {
+        "paper-autoencoder-denoising": [0.008],
+        "paper-residual-denoising": [NAN, 0.001, 0.003],
+        "authors-residual-deblurring": [NAN],
+    }
+    return read_study(make_project({name: restoration(name, of) for name, of in runs.items()}))
+
+
+def test_figures_are_drawn_at_the_size_at_which_they_are_printed(
+    complete: Study, partial: Study
+) -> None:
+    layout = (PROJECT / "paper" / "layout.typ").read_text("utf-8")
+    margin = re.search(r"\"a4\",\s*margin: \(x: (\d+)mm", layout)
+    assert margin is not None
+    assert (210 - 2 * int(margin[1])) / 25.4 == pytest.approx(FULL_WIDTH)
+    for study in (complete, partial):
+        for module in FIGURES.values():
+            with study_style():
+                figure = module.draw(study)
+            assert figure.get_figwidth() == FULL_WIDTH
+            sizes = [float(text.get_fontsize()) for text in texts(figure) if text.get_text()]
+            assert min(sizes) >= 6.5
+
+
+def test_same_results_same_bytes_and_no_torch(complete: Study) -> None:
+    """In another process, with another hash seed and other settings of matplotlib's user."""
+    files = sorted((complete.project / "figures").iterdir())
+    assert len(files) == 2 * len(FIGURES)
+    first = [path.read_bytes() for path in files]
+    program = (
+        "import sys, pathlib, matplotlib\n"
+        "matplotlib.rcParams['font.size'] = 20\n"
+        "from bregman_nas.report import data, figures, tables\n"
+        "study = data.read_study(pathlib.Path(sys.argv[1]))\n"
+        "tables.aggregate(study)\n"
+        "figures.draw(study, [2, 5])\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", program, str(complete.project)]
+    subprocess.run(command, check=True, env=environment)
+    assert [path.read_bytes() for path in files] == first
+
+
+def test_figures_say_what_is_missing(partial: Study) -> None:
+    for number in (1, 2, 3, 4, 5, 6, 7):
+        assert any("not run" in text for text in words(FIGURES[number].draw(partial)))
+    found = words(FIGURES[3].draw(partial))
+    quoted = "\N{LEFT DOUBLE QUOTATION MARK}paper\N{RIGHT DOUBLE QUOTATION MARK}"
+    assert f"Denoising, {quoted} (2 seeds + 1 diverged)" in found
+    assert "all seeds diverged" in found
+
+
+def test_digits_are_those_of_the_lowest_seed_of_both_networks(complete: Study) -> None:
+    runs = dict(complete.runs)
+    runs["paper-residual-denoising"] = runs["paper-residual-denoising"].only([1])
+    study = Study(complete.project, complete.settings, runs)
+    found = words(FIGURES[1].draw(study))
+    assert sum("(seed 1)" in text for text in found) == 1
+    assert sum("(seed 0)" in text for text in found) == 3
+
+
+def test_a_picture_that_is_not_there(make_study: Callable[..., Study]) -> None:
+    study = make_study({"paper-autoencoder-denoising": [{}]})
+    assert "no picture" in words(FIGURES[1].draw(study))
+
+
+def test_block_sums_by_hand() -> None:
+    matrix = np.array([[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]])
+    assert figure4.block_sums(matrix, growth=2).tolist() == [10.0, 100.0]
+    assert figure4.block_sums(matrix, growth=1).tolist() == [4.0, 6.0, 40.0, 60.0]
+    # Norms count up from 0 in reading order: 0 + 1; 0 + 1 + 2 + 3; 0 + 1 + 4 + 5, 2 + 3 + 6 + 7;
+    # 0 + 1, 2 + 3, 4 + 5.
+    expected = [[1, NAN, NAN, NAN], [NAN, 6, NAN, NAN], [NAN, 10, 18, NAN], [NAN, 1, 5, 9]]
+    np.testing.assert_array_equal(figure4.block_sum_matrix(norms(0)), expected)
+
+
+def test_kernels_that_are_zero_are_grey(complete: Study) -> None:
+    images = [image for axes in FIGURES[4].draw(complete).axes for image in axes.images]
+    assert len(images) == 2
+    for image in images:
+        for precision in (np.float32, np.float64):
+            shown = image.cmap(np.asarray(image.norm(np.zeros(1, precision))))
+            assert shown == pytest.approx(np.array([[0.85, 0.85, 0.85, 1]]))
+
+
+def test_collapsed_networks_have_their_own_panels(make_study: Callable[..., Study]) -> None:
+    study = make_study({"authors-densenet-fashion": densenet([0.1, 0.9, 0.1])})
+    collapsed, _, others, _ = (axes for axes in FIGURES[4].draw(study).axes if axes.images)
+    assert collapsed.get_title().endswith("(collapsed: 2 seeds, test accuracy 10.0%)")
+    assert others.get_title().endswith("(the others: 1 seed, test accuracy 90.0%)")
+    # The norms grow with the number of the seed: 1 and 3 times those of seed 0, and 2 times.
+    last = norms(0)[-1][0, -1]
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in (collapsed, others)]
+    assert [picture[-1, -1] for picture in pictures] == [2 * last, 2 * last]
+
+
+def test_cells_of_the_skips() -> None:
+    # Deviations of 0.1 from the mean: sqrt(0.02 / 1).
+    assert figure3.cell(np.array([-0.2, -0.4])) == f"{MINUS}0.30\n(0.14)"
+    assert figure3.cell(np.array([-0.2])) == f"{MINUS}0.20"
+    assert figure3.cell(np.array([-0.001, 0.0])) == "0.00\n(0.00)"
+    assert figure3.cell(np.zeros(2)) == "0"
+
+
+def test_the_scale_of_the_skips_saturates_nowhere() -> None:
+    figure = Figure()
+    panels = figure.subplots(1, 2)
+    scale = add_skip_scale(figure, panels, [np.array([0.0, 0.01, 0.02, -0.4, np.nan])], "skip")
+    levels = np.asarray(scale.norm(np.array([-0.4, -0.2, 0.0, 0.01, 0.02, 0.4])))
+    assert levels[[0, 2, 5]] == pytest.approx([0, 0.5, 1])
+    assert (np.diff(levels) > 0.05).all()
+    ticks = [text.get_text() for text in figure.axes[-1].get_xticklabels()]
+    assert ticks[len(ticks) // 2] == "0"
+    assert {"0.2", f"{MINUS}0.2", "0.02"} <= set(ticks)
+
+
+def test_first_active_epochs() -> None:
+    tau = [0, 0.1, 0, 0.1, 0.1, 0.1, 0, 0, 0]
+    skips = pd.DataFrame({"seed": [0, 0, 0, 1, 1, 1, 2, 2, 2], "epoch": [1, 2, 3] * 3, "tau": tau})
+    first = figure6.first_active_epochs(skips.assign(l=0, i=0))[0, 0]
+    assert first.loc[[0, 1]].tolist() == [2, 1]
+    assert math.isnan(first.loc[2])
+    assert figure6.first_active_in_words(first) == "1.5 (1\u20132); 2 of 3"
+    assert figure6.first_active_in_words(first[:1]) == "2"
+    assert figure6.first_active_in_words(first[2:]) == "never"

@@ -1,0 +1,215 @@
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bregman_nas.errors import UserError
+from bregman_nas.report.data import Study, read_study
+from bregman_nas.report.tables import aggregate, check_current, render_all
+
+LAYERS = 6
+DASH = "\N{EN DASH}"
+NAN = math.nan
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture(scope="module")
+def complete(make_study: MakeStudy) -> dict[str, str]:
+    """The tables of all runs, two seeds each; the held-out loss is twice the other."""
+    names = [f"{n}-{t}" for n in ("autoencoder", "residual") for t in ("denoising", "deblurring")]
+    seeds = [{"mse": 0.007}, {"mse": 0.009}]
+    return render_all(make_study({f"{p}-{n}": seeds for p in ("paper", "authors") for n in names}))
+
+
+@pytest.fixture(scope="module")
+def partial(make_study: MakeStudy) -> dict[str, str]:
+    """One run of one seed, one with a diverged seed, one all diverged, the others not made."""
+    widths = [[10 * l + seed + 4 for l in range(1, LAYERS + 1)] for seed in range(3)]
+    losses = (NAN, 0.001, 0.003)
+    seeds = [
+        {"mse": loss, "active": active, "living": [660] * LAYERS, "tau": {}}
+        for loss, active in zip(losses, widths, strict=True)
+    ]
+    runs = {
+        "paper-autoencoder-denoising": [{"mse": 0.008}],
+        "paper-residual-denoising": seeds,
+        "authors-residual-deblurring": [{"mse": NAN}],
+    }
+    return render_all(make_study(runs))
+
+
+def test_numbers_of_table_1(complete: dict[str, str]) -> None:
+    table = json.loads(complete["table1.json"])
+    cell = table["authors"]["autoencoder"]["denoising"]["test"]
+    # Standard deviation of 0.07 and 0.09: 0.02 / sqrt 2. The 97.5% quantile of t with one degree
+    # of freedom is 12.7062, the standard error of the mean 0.01.
+    assert (cell["seeds"], cell["nan_seeds"]) == (2, 0)
+    assert cell["mse"]["mean"] == pytest.approx(0.008)
+    assert cell["ten_mse"]["mean"] == pytest.approx(0.08)
+    assert cell["ten_mse"]["std"] == pytest.approx(0.0141421, rel=1e-5)
+    assert cell["ten_mse"]["low"] == pytest.approx(0.08 - 0.127062, rel=1e-4)
+    # Welch against 0.081 (0.012), 10 runs: squared standard errors 1e-4 and 1.44e-5.
+    assert cell["welch"]["t"] == pytest.approx(-0.001 / math.sqrt(1.144e-4))
+    held_out = table["authors"]["autoencoder"]["denoising"]["held_out"]
+    assert held_out["mse"]["mean"] == pytest.approx(0.016)
+    baseline = table["paper"]["mean_image"]["deblurring"]["test"]
+    assert baseline["mse"]["mean"] == pytest.approx(0.02)
+    assert baseline["welch"] is None
+    assert table["article"]["residual"]["deblurring"] == {"mean": 0.112, "std": 0.006, "seeds": 10}
+
+
+def test_metrics_are_of_the_runs_made(partial: dict[str, str]) -> None:
+    metrics = json.loads(partial["metrics.json"])
+    assert set(metrics) == {"paper", "authors"}
+    assert set(metrics["paper"]) == {"autoencoder-denoising", "residual-denoising"}
+    one_seed = {"ten_mse": pytest.approx(0.08), "ten_mse_std": None, "seeds": 1}
+    assert metrics["paper"]["autoencoder-denoising"] == one_seed
+    diverged = {"ten_mse": None, "ten_mse_std": None, "seeds": 1}
+    assert metrics["authors"]["residual-deblurring"] == diverged
+
+
+def test_table_1_for_readers(complete: dict[str, str]) -> None:
+    assert (
+        "| Autoencoders | 0.081 (0.012) | 0.0800 (0.0141), n = 2 | 0.0800 (0.0141), n = 2 "
+        "| 0.147 (0.021) |" in complete["table1.md"]
+    )
+    lines = [line for line in complete["table1.tex"].splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 2 + 5
+    assert lines[2].startswith("Autoencoders & 0.081 (0.012) & 0.0800 (0.0141), n = 2 &")
+    assert lines[4].startswith("Input unchanged & -- & 0.1000 & 0.1000 &")
+
+
+def test_the_detailed_table_in_latex(complete: dict[str, str], partial: dict[str, str]) -> None:
+    def lines(tables: dict[str, str]) -> list[str]:
+        text = tables["table1-detailed.tex"]
+        return [line for line in text.splitlines() if line.endswith(r"\\")]
+
+    found = lines(complete)
+    # A head; for each task its name, and five answers on two kinds of images under two protocols,
+    # the networks behind the article.
+    assert len(found) == 1 + 2 * (1 + 5 * 2 * 2 + 2)
+    assert {line.count("&") for line in found if "multicolumn" not in line} == {7}
+    assert r"Autoencoders &  & article & 10 &  & 0.081 (0.012) &  &  \\" in found
+    # Of 0.008 +- 0.012706; Welch's t is -0.0935 (see above), with few degrees of freedom.
+    ours = "0.008000 (0.001414) & 0.08000 (0.01414) & \N{MINUS SIGN}0.04706 to 0.20706 & 0.9"
+    assert any(
+        line.startswith(f"Autoencoders & official test & paper & 2 & {ours}") for line in found
+    )
+    assert r"Zero & official test & paper &  & 0.030000 & 0.30000 &  &  \\" in found
+    assert r"Zero & held out & authors &  & not run &  &  &  \\" in [
+        line for line in lines(partial) if "not run" in line
+    ]
+
+
+def test_table_1_says_what_is_missing(partial: dict[str, str]) -> None:
+    table = json.loads(partial["table1.json"])
+    assert table["authors"]["autoencoder"]["denoising"]["test"] is None
+    assert table["authors"]["zero"]["denoising"]["test"] is None
+    one_seed = table["paper"]["autoencoder"]["denoising"]["test"]
+    assert one_seed["mse"] == {"mean": 0.008, "std": None, "low": None, "high": None}
+    assert one_seed["welch"] is None
+    one_diverged = table["paper"]["residual"]["denoising"]["test"]
+    assert (one_diverged["seeds"], one_diverged["nan_seeds"]) == (3, 1)
+    assert one_diverged["mse"]["mean"] == pytest.approx(0.002)
+    markdown = partial["table1.md"]
+    assert "| Autoencoders | 0.081 (0.012) | 0.0800, n = 1 | not run |" in markdown
+    assert "| 0.005 (0.000) | 0.0200 (0.0141), 1 of 3 seeds NaN | not run |" in markdown
+    assert f"{DASH}, 1 of 1 seeds NaN |" in markdown
+    assert f"| {DASH} | {DASH} |\n" in markdown  # of one seed there is no test
+
+    rows = pd.read_csv(io.StringIO(partial["table1.csv"]))
+    wanted = (rows["protocol"] == "authors") & (rows["answer"] == "autoencoder")
+    assert set(rows[wanted]["status"]) == {"not run"}
+    numbers = rows[wanted].filter(regex="^(seeds|nan_seeds|mse_|ten_mse_|welch_)")
+    assert numbers.isna().all(axis=None)
+
+
+def test_widths_in_long_form(partial: dict[str, str]) -> None:
+    table = pd.read_csv(io.StringIO(partial["widths.csv"]))
+    run = table[table["run"] == "paper-residual-denoising"]
+    assert len(run) == 3 * (1 + LAYERS)  # the diverged seed too
+    by_hand, *layers = run[run["seed"] == 1].to_dict("records")
+    assert (by_hand["layer"], by_hand["width"], by_hand["added_by_hand"]) == (0, 784, 1)
+    assert math.isnan(by_hand["effective"])
+    assert math.isnan(by_hand["living"])
+    assert [row["width"] for row in layers] == [10 * l + 5 for l in range(1, LAYERS + 1)]
+    assert (layers[-1]["effective"], layers[-1]["living"]) == (30, 660)
+    assert not any(row["added_by_hand"] for row in layers)
+
+
+def test_active_and_effective_widths_for_readers(partial: dict[str, str]) -> None:
+    markdown = partial["widths.md"]
+    # Layer 1: 14 + seed active rows in the seeds 1 and 2, which converged; 5 effective.
+    assert "| paper-residual-denoising | 2 | 1 | active | 15.5 (0.7) | 25.5 (0.7) |" in markdown
+    assert "| paper-residual-denoising | 2 | 1 | effective | 5.0 (0.0) | 10.0 (0.0) |" in markdown
+    assert "| paper-autoencoder-denoising | 1 | 1 | active | 400.0 |" in markdown
+    assert "authors-residual-deblurring" not in markdown
+
+
+def test_a_changed_run_appears_by_itself(
+    make_run: Callable[..., Any], make_study: MakeStudy
+) -> None:
+    row = {"protocol": "paper", "experiment": "residual-denoising", "change": {"initial_scale": 2}}
+    tables = render_all(make_study({"wider": make_run([{}] * 2, "wider", 1, row)}))
+    assert "| wider | 2 | 1 | active |" in tables["widths.md"]
+    assert "\nwider,1,6,500,30,500,0\n" in tables["widths.csv"]
+    assert json.loads(tables["metrics.json"]) == {
+        "paper": {"wider": {"ten_mse": 0.1, "ten_mse_std": 0.0, "seeds": 2}}
+    }
+
+
+def test_small_networks_of_the_present_records(make_project: Callable[..., Path]) -> None:
+    dense = {"norms": [[[1]], [[1]], [[1, 1]]], "accuracy": 0.1}
+    runs = {"authors-densenet-fashion": [dense], "paper-residual-denoising": [{"tau": {}}]}
+    project = make_project({**runs, "paper-autoencoder-denoising": [{}]})
+    for run in (*runs, "paper-autoencoder-denoising"):
+        about = {
+            "run": run,
+            "seed": 0,
+            "record": read_study(project).runs[run].digests[0] if run in runs else "of before",
+            "parameters": {"full": 3000, "small": 1000},
+            "multiply_adds": {"full": 2500, "small": 1000},
+            "difference": {"images": 10_000, "double": 1e-9, "single": 2e-6},
+        }
+        path = project / "results" / "networks" / run / "seed-00.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(about), "utf-8")
+    path.parent.with_name("paper-residual-denoising").joinpath("seed-00.safetensors").touch()
+    tables = render_all(read_study(project))
+    lost, row = pd.read_csv(io.StringIO(tables["networks.csv"])).to_dict("records")
+    assert (lost["run"], lost["collapsed"]) == ("authors-densenet-fashion", 1)
+    assert (row["run"], row["parameters_small"]) == ("paper-residual-denoising", 1000)
+    assert (row["collapsed"], row["weights_committed"]) == (0, 1)
+    assert (
+        "| paper-residual-denoising | 0 | 3,000 | 1,000 | 2,500 | 1,000 | 2.5 | 1.0e-09 | 2.0e-06 "
+        "| 10,000 | yes |"
+    ) in tables["networks.md"]
+    assert "| authors-densenet-fashion \N{DAGGER} | 0 |" in tables["networks.md"]
+    assert "\N{DAGGER}: collapsed to one answer" in tables["networks.md"]
+    path.write_text(json.dumps({"run": "other"}), "utf-8")
+    with pytest.raises(UserError, match=r"networks/.*json cannot be used: seed: Field required"):
+        render_all(read_study(project))
+
+
+def test_tables_that_are_not_of_the_results_are_refused(make_project: Callable[..., Path]) -> None:
+    study = read_study(make_project({"paper-autoencoder-denoising": [{}]}))
+    with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
+        check_current(study)
+    assert aggregate(study).startswith("15 tables of 1 runs")
+    check_current(study)
+    path = study.project / "results" / "table1.json"
+    path.write_text(path.read_text("utf-8").replace("0.01", "0.02"), "utf-8")
+    with pytest.raises(UserError, match=r"table1\.json is not of the present results"):
+        check_current(study)
+
+
+def test_nothing_run_at_all(make_study: MakeStudy) -> None:
+    tables = render_all(make_study({}))
+    assert "not run" in tables["table1.md"]
+    assert "Not run." in tables["widths.md"]
+    assert "None yet." in tables["networks.md"]
