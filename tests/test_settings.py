@@ -9,14 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from bregman_nas.settings import (
-    MLPExperiment,
-    Plateau,
-    Protocol,
-    Run,
-    SettingsError,
-    load_settings,
-)
+from bregman_nas.errors import UserError
+from bregman_nas.settings import MLPExperiment, Plateau, Protocol, Run, load_settings
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 RESIDUAL = "experiments.residual-denoising"
@@ -67,7 +61,7 @@ Params = Callable[..., Path]
 
 
 def complaint(path: Path) -> str:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(UserError) as caught:
         load_settings(path)
     return str(caught.value)
 
@@ -260,9 +254,9 @@ def test_a_run_is_a_protocol_an_experiment_and_what_is_changed(params: Params) -
 
 
 def test_a_wrong_name_is_answered_with_the_right_one_or_all() -> None:
-    with pytest.raises(SettingsError, match="did you mean paper-residual-denoising"):
+    with pytest.raises(UserError, match="did you mean paper-residual-denoising"):
         SETTINGS.run("paper-residual-denoisin")
-    with pytest.raises(SettingsError, match="there is no run 'x'") as caught:
+    with pytest.raises(UserError, match="there is no run 'x'") as caught:
         SETTINGS.run("x")
     assert all(known in str(caught.value) for known in SETTINGS.runs)
 

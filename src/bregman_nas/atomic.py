@@ -1,10 +1,23 @@
-"""Files that are replaced as a whole or not at all."""
+"""Files that are read and replaced as a whole or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: if there is none, or it is something else, such as a pipe, which may never end.
+        UnicodeDecodeError: if it is not UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return path.read_text("utf-8")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from bregman_nas.errors import UserError
+from bregman_nas.settings import load_settings
+
 _COPIED = (
     "data/sample",
     "docs/choices.md",
@@ -23,9 +26,9 @@ _COPIED = (
 _EPOCHS = {"mlp": 20, "densenet": 1}
 _SEEDS = {"mlp": 2, "densenet": 1}
 _BATCH_SIZE = 32
-# Each variant costs the start of a process beside its search.
-_ABLATION = {"epochs": 5, "seeds": 1}
-_VARIANTS = 2
+# Of the runs that change a choice; each costs the start of a process beside its search.
+_CHANGED = {"epochs": 5, "seeds": 1}
+_MOST_CHANGED = 2
 
 
 def demonstrate(project: Path) -> None:
@@ -35,8 +38,12 @@ def demonstrate(project: Path) -> None:
         project: the repository; the copy is its folder `build/demo`, made anew.
 
     Raises:
-        OSError: if the pipeline fails; what it printed says why.
+        UserError: if this is not the repository, or the pipeline fails; what it printed says why.
     """
+    load_settings(project / "params.yaml")
+    missing = [name for name in _COPIED if not (project / name).exists()]
+    if missing:
+        raise UserError(f"{project / missing[0]} is not there: the demo copies the repository")
     copy = project / "build" / "demo"
     shutil.rmtree(copy, ignore_errors=True)
     for name in _COPIED:
@@ -55,7 +62,7 @@ def demonstrate(project: Path) -> None:
         [sys.executable, "-m", "dvc", "repro"], cwd=copy, env=environment, check=False
     )
     if status.returncode:
-        raise OSError(f"the pipeline failed in {copy}; see above")
+        raise UserError(f"the pipeline failed in {copy}; see above")
     print((copy / "results" / "table1.md").read_text("utf-8").split("\n## ")[0])
     print("These numbers come from a few small searches on 2,000 images: they demonstrate the")
     print("pipeline and are no results. The figures:")
@@ -71,13 +78,15 @@ def _shrink(params: Path) -> None:
     content["batch_size"] = _BATCH_SIZE
     for experiment in content["experiments"].values():
         experiment["epochs"] = _EPOCHS[experiment["network"]]
-    for run in content["seeds"]:
-        network = next(
-            e["network"] for name, e in content["experiments"].items() if run.endswith(f"-{name}")
-        )
-        content["seeds"][run] = _SEEDS[network]
-    ablation = content["ablation"]
-    ablation |= _ABLATION
-    ablation["variants"] = dict(list(ablation["variants"].items())[:_VARIANTS])
+    runs: dict[str, Any] = content["runs"]
+    changed = [name for name, row in runs.items() if row["seeds"] and "change" in row]
+    for name, row in list(runs.items()):
+        network = content["experiments"][row["experiment"]]["network"]
+        if name in changed[:_MOST_CHANGED]:
+            row |= _CHANGED
+        elif row.keys() == {"protocol", "experiment", "seeds"} and row["seeds"]:
+            row["seeds"] = _SEEDS[network]
+        else:
+            del runs[name]
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)

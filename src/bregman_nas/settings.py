@@ -11,11 +11,24 @@ from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from bregman_nas.atomic import read_text
+from bregman_nas.errors import UserError
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]  # a larger one is a slip of the finger
 Density = Annotated[float, Field(gt=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _is_of_a_folder(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError("must be a name of small letters, digits and single hyphens")
+    return name
+
+
+#: Names of protocols, experiments and runs: a folder has them, and a shell sees them.
+Name = Annotated[str, pydantic.AfterValidator(_is_of_a_folder)]
 
 #: How a search is computed: `compact` is fast, `textbook` its readable reference, `lockstep` that
 #: of many seeds as one batch, for a GPU.
@@ -25,12 +38,8 @@ Engine = Literal["compact", "textbook", "lockstep"]
 #: `dense` train an architecture anew (`baselines.architectures`); the others compete with a search.
 Method = Literal["search", "found", "uniform", "random", "dense", "proximal-adam", "pruned"]
 
-#: A larger number of seeds is a slip of the finger.
 MOST_SEEDS = 1000
-
-
-class SettingsError(Exception):
-    """A mistake in params.yaml, in words for the user."""
+MOST_VALUES = 100_000
 
 
 class _Block(pydantic.BaseModel):
@@ -135,31 +144,13 @@ class DenseNetExperiment(_Experiment):
 Experiment = Annotated[MLPExperiment | DenseNetExperiment, Field(discriminator="network")]
 
 
-def _refuse_unknown(where: str, key: str, known: Iterable[str]) -> None:
-    if key not in known:
-        raise ValueError(f"{where} = {key!r}: must be {' or '.join(known)}")
-
-
-def _are_of_folders(names: Iterable[str]) -> None:
-    wrong = [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
-    if wrong:
-        raise ValueError(
-            f"must have names of small letters, digits and single hyphens, unlike {wrong[0]!r}"
-        )
-
-
 def _seed_numbers(value: object) -> object:
     """Seeds as they are written in params.yaml: 10 stands for 0 to 9, "10-19" for these."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)-(\d+)", value)
-        if match is None or int(match[1]) > int(match[2]):
-            raise ValueError(f"must be a number of seeds or a range such as 10-19, got {value!r}")
-        return tuple(range(int(match[1]), int(match[2]) + 1))
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_SEEDS:
-        return tuple(range(value))
-    raise ValueError(
-        f"must be a number of seeds up to {MOST_SEEDS} or a range such as 10-19, got {value!r}"
-    )
+    match = re.fullmatch(r"(\d{1,9})-(\d{1,9})", str(value))
+    first, end = (int(match[1]), int(match[2]) + 1) if match else (0, value)
+    if type(end) is not int or not 0 <= end - first <= MOST_SEEDS:
+        raise ValueError(f"must be a number of seeds up to {MOST_SEEDS} or a range such as 10-19")
+    return tuple(range(first, end))
 
 
 class RunRow(_Block):
@@ -246,48 +237,35 @@ class Settings(_Block):
     data: Data
     optimizer: Optimizer
     batch_size: Count
-    protocols: dict[str, Protocol]
-    experiments: dict[str, Experiment]
-    runs: dict[str, RunRow]
-    arms: dict[str, ArmRow] = {}
+    protocols: dict[Name, Protocol]
+    experiments: dict[Name, Experiment]
+    runs: dict[Name, RunRow]
+    arms: dict[Name, ArmRow] = {}
     first_steps: Count
-
-    @pydantic.field_validator("protocols", "experiments", "runs", "arms")
-    @classmethod
-    def _names_are_of_folders(cls, blocks: dict[str, Any]) -> dict[str, Any]:
-        _are_of_folders(blocks)
-        return blocks
 
     @pydantic.model_validator(mode="after")
     def _runs_can_be_made(self) -> "Settings":
         for name, row in self.runs.items():
-            _refuse_unknown(f"runs.{name}.protocol", row.protocol, self.protocols)
-            _refuse_unknown(f"runs.{name}.experiment", row.experiment, self.experiments)
-            self._check_change(f"runs.{name}", name, row)
+            _check_key(f"runs.{name}.protocol", row.protocol, self.protocols)
+            _check_key(f"runs.{name}.experiment", row.experiment, self.experiments)
+            self._check_change(f"runs.{name}.change", name, row, row.change)
         for name, arm in self.arms.items():
-            _refuse_unknown(f"arms.{name}.of", arm.of, self.runs)
+            _check_key(f"arms.{name}.of", arm.of, self.runs)
             if name in self.runs:
                 raise ValueError(f"arms.{name}: there is a run of that name; choose another")
             if self.run(arm.of).experiment.network != "mlp":
                 raise ValueError(f"arms.{name}.of = {arm.of!r}: must be a run with the perceptron")
-            self._check_change(f"arms.{name}", name, self.runs[arm.of], arm.change)
+            self._check_change(f"arms.{name}.change", name, self.runs[arm.of], arm.change)
         return self
 
-    def _check_change(
-        self, where: str, name: str, row: RunRow, change: dict[str, Any] | None = None
-    ) -> None:
-        change = row.change if change is None else change
+    def _check_change(self, where: str, name: str, row: RunRow, change: dict[str, Any]) -> None:
         keys = [key for block in self._blocks(row) for key in block]
         for key in change:
-            if key not in keys:
-                raise ValueError(
-                    f"{where}.change.{key}: there is no such key; there are {', '.join(keys)}"
-                )
+            _check_key(where, key, keys)
         try:
             self.run(name)
         except pydantic.ValidationError as error:
-            problems = _describe(error.errors(include_url=False), change)
-            raise ValueError(f"{where}.change.{problems[0]}") from error
+            raise ValueError("\n  ".join(_lines(error, change, f"{where}."))) from error
 
     @property
     def names(self) -> list[str]:
@@ -298,12 +276,12 @@ class Settings(_Block):
         """The run or arm of that name, with all its settings.
 
         Raises:
-            SettingsError: if there is none.
+            UserError: if there is none.
         """
         if name not in self.names:
             near = difflib.get_close_matches(name, self.names, n=1)
             known = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names)}"
-            raise SettingsError(f"there is no run {name!r} in params.yaml; {known}")
+            raise UserError(f"there is no run {name!r} in params.yaml; {known}")
         arm = self.arms.get(name)
         row = self.runs[name if arm is None else arm.of]
         change = row.change if arm is None else {**row.change, **arm.change}
@@ -331,98 +309,72 @@ class Settings(_Block):
         return [block.model_dump() for block in blocks]
 
 
+def _check_key(where: str, key: str, known: Iterable[str]) -> None:
+    if key not in known:
+        raise ValueError(f"{where} = {key!r}: must be one of {', '.join(known)}")
+
+
 def load_settings(path: Path) -> Settings:
     """Read and check params.yaml.
 
     Raises:
-        SettingsError: if the file cannot be read, or a key is unknown, missing or impossible; the
+        UserError: if the file cannot be read, or a key is unknown, missing or impossible; the
             message names every such key, its value, and what is allowed.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe", pure=True).load(read_text(path))
     except OSError as error:
-        raise SettingsError(
+        raise UserError(
             f"{path} cannot be read: {error.strerror}; is {path.parent} the top of the repository?"
         ) from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error).replace('"<unicode string>"', path.name).split("\n\n")[0]
-        raise SettingsError(f"{path} is not valid YAML: {reason}") from error
-    if not isinstance(content, dict):
-        found = "is empty" if content is None else f"is a {type(content).__name__}"
-        raise SettingsError(f"{path} {found}; it must be a mapping with data, optimizer, ...")
-    wrong = _not_words(content)
-    if wrong:
-        raise SettingsError(f"{path} has keys that are not words: {', '.join(wrong)}")
+        raise UserError(f"{path} is not valid YAML: {reason}") from error
+    if _is_too_large(content):
+        raise UserError(f"{path} has more than {MOST_VALUES} values, or one that contains itself")
     try:
         return Settings.model_validate(content)
     except pydantic.ValidationError as error:
-        problems = _describe(error.errors(include_url=False), content)
-        raise SettingsError(
-            f"{path} has values that cannot be used:\n" + "\n".join(f"  {p}" for p in problems)
-        ) from error
+        problems = "\n  ".join(_lines(error, content))
+        raise UserError(f"{path} has values that cannot be used:\n  {problems}") from error
 
 
-def _not_words(content: object, before: str = "") -> list[str]:
-    """The keys, at any depth, that YAML reads as something else: numbers, lists, null, true."""
-    found = []
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if not isinstance(key, str):
-                found.append(f"{before}{key!r}")
-            found += _not_words(value, f"{before}{key}.")
-    return found
+def _is_too_large(content: object) -> bool:
+    """By aliases a few lines of YAML can stand for billions of values, or a value contain itself."""
+    to_do, seen = [content], 0
+    while to_do and seen <= MOST_VALUES:
+        seen += 1
+        value = to_do.pop()
+        if isinstance(value, dict):
+            to_do += value.values()
+        elif isinstance(value, list):
+            to_do += value
+    return seen > MOST_VALUES
 
 
-def _describe(errors: list[Any], content: object) -> list[str]:
-    """One line for each key, in the order of the errors."""
+def _lines(error: pydantic.ValidationError, content: object, before: str = "") -> list[str]:
+    """What pydantic says, one line for each key of the file; of a union each member says its."""
     reasons: dict[str, list[str]] = {}
-    for error in errors:
-        keys = _keys(error, content)
-        kind, context = error["type"], error.get("ctx", {})
-        if kind == "union_tag_invalid":
-            keys.append(context["discriminator"].strip("'"))
-            value = repr(context["tag"])
-            allowed = context["expected_tags"].replace(", ", " or ")
-            where, reason = f"{'.'.join(keys)} = {value}", f"must be {allowed}"
-        elif kind == "union_tag_not_found":
-            keys.append(context["discriminator"].strip("'"))
-            where, reason = ".".join(keys), "is missing"
-        elif kind == "missing":
-            where, reason = ".".join(keys), "is missing"
-        elif kind == "extra_forbidden":
-            where, reason = ".".join(keys), "there is no such key; remove it or correct it"
-        else:
-            where = f"{'.'.join(keys)} = {error['input']!r}" if keys else ""
-            reason = _reason(error)
-        reasons.setdefault(where, []).append(reason)
-    # Of a union each member says what it wants.
-    lines = []
-    for where, (first, *others) in reasons.items():
-        reason = " or ".join([first, *(other.removeprefix("must be ") for other in others)])
-        lines.append(f"{where}: {reason}" if where else reason)
-    return lines
+    for one in error.errors(include_url=False):
+        keys = _keys(one["loc"], content)
+        where = before + ".".join(keys) if keys else ""
+        if one["type"] not in ("missing", "extra_forbidden") and where:
+            where += f" = {one['input']!r}"
+        reasons.setdefault(where, []).append(one["msg"].removeprefix("Value error, "))
+    return [f"{k}: {'; or '.join(said)}" if k else said[0] for k, said in reasons.items()]
 
 
-def _keys(error: Any, content: object) -> list[str]:
+def _keys(location: tuple[str | int, ...], content: object) -> list[str]:
     """The path of keys in the file; pydantic's own also names members of unions."""
-    keys: list[str] = []
-    value = content
-    for number, part in enumerate(error["loc"]):
-        last = number == len(error["loc"]) - 1
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int):
-            value = value[part] if part < len(value) else None
-        elif not (last and error["type"] == "missing"):
+    keys = []
+    for part in location:
+        if isinstance(content, dict):
+            if part not in content and part is not location[-1]:
+                continue
+            content = content.get(part)
+        elif isinstance(content, list) and isinstance(part, int):
+            content = content[part] if part < len(content) else None
+        else:
             continue
         keys.append(str(part))
     return keys
-
-
-def _reason(error: Any) -> str:
-    message: str = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return "must be a mapping of keys to values"
-    if error["type"] in ("too_long", "too_short", "tuple_type"):
-        return "must be a list of two numbers"
-    return message

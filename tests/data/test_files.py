@@ -25,11 +25,11 @@ from bregman_nas.data.files import (
     TEST_LABELS,
     TRAIN_IMAGES,
     TRAIN_LABELS,
-    DataError,
     DataSet,
     load,
     manifest,
 )
+from bregman_nas.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
 DATA_SETS = ("mnist", "fashion-mnist")
@@ -204,7 +204,7 @@ class TestFullFiles:
         folder = tmp_path / "data" / "raw" / "mnist"
         write_files(folder, contents["fashion-mnist"])
 
-        with pytest.raises(DataError, match="the file of fashion-mnist") as caught:
+        with pytest.raises(UserError, match="the file of fashion-mnist") as caught:
             load("mnist", "full", tmp_path)
         assert str(folder / f"{TRAIN_IMAGES}.gz") in str(caught.value)
 
@@ -222,7 +222,7 @@ class TestFullFiles:
         configured = os.pathsep.join(str(tmp_path / name) for name in "ab")
         monkeypatch.setenv(DATA_VARIABLE, configured)
 
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(UserError) as caught:
             load("mnist", "full", tmp_path)
 
         message = str(caught.value)
@@ -240,7 +240,7 @@ class TestFullFiles:
         truncated = {file: content[:-1] for file, content in contents["mnist"].items()}
         write_files(tmp_path / "data" / "raw" / "mnist", truncated, compressed=False)
 
-        with pytest.raises(DataError, match=f"{len(truncated[TRAIN_IMAGES])} bytes"):
+        with pytest.raises(UserError, match=f"{len(truncated[TRAIN_IMAGES])} bytes"):
             load("mnist", "full", tmp_path)
 
     @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ class TestFullFiles:
         corrupt = folder / f"{TEST_IMAGES}.gz"
         corrupt.write_bytes(damage(corrupt.read_bytes()))
 
-        with pytest.raises(DataError, match="damaged gzip file") as caught:
+        with pytest.raises(UserError, match="damaged gzip file") as caught:
             load("mnist", "full", tmp_path)
         assert f"{corrupt} cannot be read; replace or delete it" in str(caught.value)
         assert files.DATA_SETS["mnist"].sha256[TEST_IMAGES] in str(caught.value)
@@ -291,14 +291,14 @@ class TestFullFiles:
         checksums = {name: files._digest(content) for name, content in changed.items()}
         monkeypatch.setattr(files, "DATA_SETS", {"mnist": DataSet("MNIST", checksums)})
 
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(UserError, match=message):
             load("mnist", "full", tmp_path)
 
 
 def test_unknown_names_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="unknown data set 'cifar10'; known are mnist"):
+    with pytest.raises(UserError, match="unknown data set 'cifar10'; known are mnist"):
         load("cifar10", "sample", tmp_path)
-    with pytest.raises(DataError, match="unknown data source 'half'"):
+    with pytest.raises(UserError, match="unknown data source 'half'"):
         load("mnist", "half", tmp_path)  # type: ignore[arg-type]
 
 
@@ -367,7 +367,7 @@ class TestDownload:
     ) -> None:
         write_files(tmp_path / "data" / "raw" / "mnist", {TEST_LABELS: b"wrong"})
 
-        with pytest.raises(DataError, match="is not the published file"):
+        with pytest.raises(UserError, match="is not the published file"):
             load("mnist", "full", tmp_path)
         assert mirrors.asked == []
 
@@ -388,7 +388,7 @@ class TestDownload:
     ) -> None:
         mirrors.served[f"{TRAIN_IMAGES}.gz"] = answer
 
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(UserError) as caught:
             load("mnist", "full", tmp_path)
 
         # Both mirrors, but only for the first file.
@@ -417,7 +417,7 @@ class TestDownload:
         monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "a"))
         mirrors.served = dict.fromkeys(mirrors.served, URLError("no network"))
 
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(UserError) as caught:
             load("mnist", "full", tmp_path)
         passed_over = tmp_path / "a" / f"{TRAIN_IMAGES}.gz"
         assert f"{passed_over} (passed over: the file of fashion-mnist)" in str(caught.value)
@@ -450,7 +450,7 @@ class TestDownload:
     def test_folder_that_cannot_be_made(self, tmp_path: Path, mirrors: Mirrors) -> None:
         (tmp_path / "data").write_text("a file, not a folder")
 
-        with pytest.raises(DataError, match="cannot be written"):
+        with pytest.raises(UserError, match="cannot be written"):
             load("mnist", "full", tmp_path)
         assert mirrors.asked == []
 
@@ -458,7 +458,7 @@ class TestDownload:
         before = socket.getdefaulttimeout()
         mirrors.served[f"{TEST_LABELS}.gz"] = URLError("down")
 
-        with pytest.raises(DataError):
+        with pytest.raises(UserError):
             load("mnist", "full", tmp_path)
         assert set(mirrors.timeouts) == {files._DOWNLOAD_TIMEOUT}
         assert socket.getdefaulttimeout() == before
@@ -536,7 +536,7 @@ class TestSampleFiles:
         return tmp_path / "data" / "sample"
 
     def fails(self, sample: Path, *told: str) -> None:
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(UserError) as caught:
             load("mnist", "sample", sample.parents[1])
         for part in (*told, "git checkout -- data/sample"):
             assert part in str(caught.value)

@@ -14,9 +14,10 @@ from torch import nn
 
 from bregman_nas import cli
 from bregman_nas.data.files import load
+from bregman_nas.errors import UserError
 from bregman_nas.export import finished
 from bregman_nas.export import load as load_small
-from bregman_nas.export.finished import ExportError, find, keep, kept_path, network_inputs, start
+from bregman_nas.export.finished import find, keep, kept_path, network_inputs, start
 from bregman_nas.export.measure import difference, multiply_adds, parameters
 from bregman_nas.search.core.mlp import mean_squared_error
 from bregman_nas.search.records import read_record, record_path, write_record
@@ -114,9 +115,7 @@ def test_a_network_of_another_search_is_not_used(project: Path, job_in: JobIn) -
     other.network.replace(job.network)
     keep(job, record)
     assert not kept_path(project, job.run.name, 0).exists()
-    with pytest.raises(
-        ExportError, match=r"is neither .* nor .*search paper-autoencoder --seeds 0"
-    ):
+    with pytest.raises(UserError, match=r"is neither .* nor .*search paper-autoencoder --seeds 0"):
         find(job)
 
 
@@ -127,10 +126,10 @@ def test_a_committed_network_of_an_older_search_is_not_used(project: Path, job_i
     job.network.unlink()
     path = record_path(project, job.run.name, 0)
     write_record(path, {**record, "digests": {**record["digests"], "all": "another"}})
-    with pytest.raises(ExportError, match="is neither"):
+    with pytest.raises(UserError, match="is neither"):
         find(job)
     path.unlink()
-    with pytest.raises(ExportError, match="has not been searched"):
+    with pytest.raises(UserError, match="has not been searched"):
         find(job)
 
 

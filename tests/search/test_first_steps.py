@@ -10,13 +10,14 @@ import torch
 
 from bregman_nas.cli import main
 from bregman_nas.data.files import ImageSet, load
+from bregman_nas.errors import UserError
 from bregman_nas.search import first_steps as module
 from bregman_nas.search.core.densenet import DenseNetSearch, active_kernels, convolutions
 from bregman_nas.search.core.densenet import network as start_of
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.first_steps import first_steps, look, write_first_steps
-from bregman_nas.settings import Run, SettingsError, load_settings
+from bregman_nas.settings import Run, load_settings
 
 NewProject = Callable[..., Path]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -141,5 +142,5 @@ def test_without_seeds_the_table_is_empty(new_project: NewProject) -> None:
 
 def test_it_is_for_the_densenet(project: Path) -> None:
     run = load_settings(project / "params.yaml").run("paper-autoencoder")
-    with pytest.raises(SettingsError, match="paper-autoencoder is not"):
+    with pytest.raises(UserError, match="paper-autoencoder is not"):
         write_first_steps(run, project, 5)

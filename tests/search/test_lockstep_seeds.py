@@ -13,6 +13,7 @@ import torch
 
 from bregman_nas import cli
 from bregman_nas.data.files import ImageSet
+from bregman_nas.errors import UserError
 from bregman_nas.search import lockstep_seeds, seed
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.core.lockstep import LockstepSearch
@@ -20,7 +21,6 @@ from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.lockstep_seeds import is_out_of_memory, search_in_lockstep
 from bregman_nas.search.records import (
-    MixedDevicesError,
     Record,
     check_one_device,
     read_record,
@@ -28,7 +28,7 @@ from bregman_nas.search.records import (
     write_record,
 )
 from bregman_nas.search.seed import Job, search_seed
-from bregman_nas.settings import Run, SettingsError
+from bregman_nas.settings import Run
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
@@ -245,7 +245,7 @@ def test_one_seed_that_does_not_fit_is_a_clear_error(
     project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = spy(monkeypatch, memory=0)
-    with pytest.raises(SettingsError, match="does not even hold one seed of paper-autoencoder"):
+    with pytest.raises(UserError, match="does not even hold one seed of paper-autoencoder"):
         search_in_lockstep(jobs_of(job_in, project))
     assert begun == [[0, 1, 2], [0, 1], [0]]
 
@@ -358,7 +358,7 @@ def test_another_error_is_not_taken_for_it(
 def test_records_of_two_devices_are_one_clear_error() -> None:
     check_one_device("paper-x", {})
     check_one_device("paper-x", {0: "cpu", 1: "cpu"})
-    with pytest.raises(MixedDevicesError) as caught:
+    with pytest.raises(UserError) as caught:
         check_one_device("paper-x", {0: "cpu", 1: "A GPU", 2: "cpu"})
     message = str(caught.value)
     assert "(on cpu: 0, 2; on A GPU: 1)" in message

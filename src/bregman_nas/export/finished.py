@@ -1,8 +1,9 @@
 """The networks of finished searches: full in `checkpoints/`, small in `results/networks/`."""
 
 import json
+import math
+import pickle
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,20 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.data.degradation import restoration_inputs
 from bregman_nas.data.files import ImageSet
 from bregman_nas.data.files import load as load_images
+from bregman_nas.errors import UserError
 from bregman_nas.export.densenet import small_densenet
 from bregman_nas.export.measure import difference, multiply_adds, parameters
 from bregman_nas.export.mlp import small_mlp
 from bregman_nas.export.small import load
 from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.search.core import densenet, mlp
+from bregman_nas.search.outcome import weights_digest
 from bregman_nas.search.records import Record, read_record, record_path
 from bregman_nas.search.seed import Job
 from bregman_nas.settings import MLPExperiment, Run
 
 COMMITTED_BYTES = 3_000_000
-
-
-class ExportError(Exception):
-    """A network that cannot be exported, in words for the user."""
+CHANCE = 0.1  # of ten classes
 
 
 @dataclass(frozen=True)
@@ -84,24 +84,23 @@ def find(job: Job) -> Finished:
     """The small network of a finished search, from its full one, else as it was committed.
 
     Raises:
-        ExportError: if there is neither.
-        DataError: if there is the full one but not the data to compare the two on.
+        UserError: if there is neither, or not the data to compare the two on.
     """
     name, seed = job.run.name, job.seed
     path = record_path(job.project, name, seed)
     search = f"bregman-nas search {name} --seeds {seed}"
     if not path.exists():
-        raise ExportError(f"{path} is not there: seed {seed} has not been searched; say `{search}`")
+        raise UserError(f"{path} is not there: seed {seed} has not been searched; say `{search}`")
     record = read_record(path)
     full = _full_network(job, record)
     if full is not None:
         return describe(job, record, full)
     kept = kept_path(job.project, name, seed)
     description = _kept_description(kept, record)
-    if description is not None and kept.exists():
-        return Finished(load(kept), description)
+    if description is not None and kept.is_file():
+        return Finished(load(kept), description | {"collapsed": collapsed(record)})
     minutes = record["provenance"]["seconds"] / 60
-    raise ExportError(
+    raise UserError(
         f"the network of {path} is neither {job.network} nor {kept}; move the record away and say "
         f"`{search}`, which made it in {minutes:.0f} minutes"
     )
@@ -111,7 +110,7 @@ def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished
     """Make the small network, and compare it with the full one on all test images.
 
     The description says: `run`, `seed`, `record` (the digest of the record); `architecture`, which
-    `small.build` reads; `widths` of each layer, which are `active` rows (channels), `effective`
+    `small.build` reads; whether it `collapsed`; `widths` of each layer, which are `active` rows (channels), `effective`
     ones, and those of the `small` network; `parameters` and `multiply_adds` for one image, `full`
     and `small`; the greatest `difference` of any output on the `images` of the test set, with the
     same weights computed in double precision and in single.
@@ -136,6 +135,7 @@ def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished
             "seed": job.seed,
             "record": record["digests"]["all"],
             "architecture": architecture,
+            "collapsed": collapsed(record),
             "widths": {"active": active, "effective": effective, "small": widths},
             "parameters": {name: parameters(net) for name, net in both.items()},
             "multiply_adds": {name: multiply_adds(net, images[0]) for name, net in both.items()},
@@ -146,6 +146,13 @@ def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished
             },
         },
     )
+
+
+def collapsed(record: Record) -> bool:
+    """Whether a classifier converged to one answer for all images: then it is small for nothing."""
+    result = record["result"]
+    accuracy, loss = result.get("test_accuracy", math.inf), result.get("test_loss", math.nan)
+    return math.isfinite(loss) and accuracy <= CHANCE
 
 
 def small_network(full: ResidualMLP | DenseNet) -> tuple[dict[str, Any], nn.Module]:
@@ -175,32 +182,34 @@ def network_inputs(run: Run, images: ImageSet, seed: int) -> Tensor:
 
 def _full_network(job: Job, record: Record) -> ResidualMLP | DenseNet | None:
     """The network in the workspace, if there is one and it is that of the record."""
-    if not job.network.exists():
+    if not job.network.is_file():
         return None
     net = start(job.run, job.seed)
     try:
-        net.load_state_dict(torch.load(job.network, weights_only=True, map_location="cpu"))
-    except RuntimeError:
-        return None  # of another architecture: of settings that have changed since
-    result = record["result"]
-    close = partial(torch.allclose, rtol=1e-4, equal_nan=True)
-    if isinstance(net, ResidualMLP):
-        rows = [mlp.active_rows(layer.weight) for layer in net.layers]
-        tau = [] if net.skips is None else mlp.lower_triangle(net.skips.tolist())
-        belongs = (
-            [int(row.sum()) for row in rows] == result["active_rows"]
-            and rows[-1].nonzero()[:, 0].tolist() == result["output_rows"]
-            and close(_flat(tau), _flat(result.get("skips", [])))
-        )
-    else:
-        norms = [densenet.kernel_norms(conv.weight) for conv in densenet.convolutions(net)]
-        then = [torch.tensor(n) for n in result["kernel_norms"]]
-        belongs = all(a.shape == b.shape and close(a, b) for a, b in zip(norms, then, strict=True))
+        weights = torch.load(job.network, weights_only=True, map_location="cpu")
+        net.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
+        return None  # damaged, or of settings that have changed since
+    if "network" in record:
+        belongs = weights_digest(weights) == record["network"]
+    else:  # early records do not have its digest
+        belongs = _loss_is_that_of(record, net, job)
     return net if belongs else None
 
 
-def _flat(rows: list[list[float]]) -> Tensor:
-    return torch.tensor([value for row in rows for value in row])
+@torch.no_grad()
+def _loss_is_that_of(record: Record, net: ResidualMLP | DenseNet, job: Job) -> bool:
+    images = load_images(job.run.experiment.dataset, job.run.source, job.project)
+    inputs = network_inputs(job.run, images, job.seed)
+    if isinstance(net, ResidualMLP):
+        outputs = torch.cat([net(part) for part in inputs.split(1_000)])
+        found = mlp.mean_squared_error(outputs, images.test_images.flatten(1) / 255)
+        expected = record["result"]["test_mse"]
+    else:
+        found, _ = densenet.judge(densenet.classify(net, inputs), images.test_labels)
+        expected = record["result"]["test_loss"]
+    both_diverged = math.isnan(found) and math.isnan(expected)
+    return both_diverged or math.isclose(found, expected, rel_tol=1e-4)
 
 
 def _kept_description(path: Path, record: Record) -> dict[str, Any] | None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load as load_images
+from bregman_nas.errors import UserError
 from bregman_nas.export import small
-from bregman_nas.export.finished import ExportError, Finished, find, network_inputs, start
+from bregman_nas.export.finished import Finished, find, network_inputs, start
 from bregman_nas.export.measure import BATCHES, seconds
 from bregman_nas.search.seed import Job, host
 
@@ -37,10 +38,10 @@ def export(job: Job, out: Path) -> str:
         The table of what is saved, in Markdown.
 
     Raises:
-        ExportError: if there is no such network, or a package is missing.
+        UserError: if there is no such network, or a package is missing.
     """
     if importlib.util.find_spec("onnxscript") is None:
-        raise ExportError(
+        raise UserError(
             "ONNX needs packages that are not installed; "
             'say `pip install -c constraints.txt -e ".[export]"`'
         )
@@ -102,7 +103,10 @@ def table(found: Finished, times: dict[str, dict[str, float]]) -> str:
     for batch in BATCHES:
         full, less = (1e3 * times[name][str(batch)] for name in ("full", "small"))
         lines.append(f"| ms, batch of {batch} | {full:.3f} | {less:.3f} | {full / less:.1f} |")
-    return "\n".join([*lines, "", _equality(description["difference"])])
+    lines += ["", _equality(description["difference"])]
+    if description["collapsed"]:
+        lines += ["", "The search collapsed: this network gives all images one answer."]
+    return "\n".join(lines)
 
 
 def _equality(compared: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,8 @@ class Checkpoints:
     ) -> None:
         self.last = self.path(folder)
         self.before = self.path_before(folder)
-        self._key = hashlib.sha256(key.encode()).digest()
+        # Another version of torch may round differently, and a record names one.
+        self._key = hashlib.sha256(f"{key} torch {torch.__version__}".encode()).digest()
         self._tell = tell
         self._device = device
         # Whether the last one can be used; None: not known.
@@ -113,23 +115,30 @@ class Checkpoints:
             if path == self.last:
                 self._last_is_good = fault is None
             if fault is None:
-                state: dict[str, Any] = torch.load(
-                    io.BytesIO(path.read_bytes()[2 * _SIZE :]),
-                    map_location=self._restored,
-                    weights_only=True,
-                )
-                return state
+                try:
+                    state = torch.load(
+                        io.BytesIO(path.read_bytes()[2 * _SIZE :]),
+                        map_location=self._restored,
+                        weights_only=True,
+                    )
+                except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+                    state = None  # its checksum is right, so that somebody made it
+                if isinstance(state, dict):
+                    return state
+                fault = "is damaged"
+                if path == self.last:
+                    self._last_is_good = False
             if fault:
                 self._tell(f"{path} {fault} and is not used")
         return None
 
     def _fault(self, path: Path) -> str | None:
         """Why a file cannot be used, in words for the user, "" if there is none; None: it can."""
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
+        if not path.exists():
             return ""
-        with file:
+        if not path.is_file():  # a pipe would never end
+            return "is no file"
+        with path.open("rb") as file:
             digest, key = file.read(_SIZE), file.read(_SIZE)
             found = hashlib.sha256(key)
             while piece := file.read(2**20):
@@ -137,7 +146,7 @@ class Checkpoints:
         if found.digest() != digest:
             return "is damaged"
         if key != self._key:
-            return "was made with other settings, data, code, engine or device"
+            return "was made with other settings, data, code, engine, device or version of torch"
         return None
 
     def _restored(self, storage: Any, location: str) -> Any:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load
+from bregman_nas.errors import UserError
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
 from bregman_nas.search.core.densenet import DenseNetSearch
 from bregman_nas.search.records import run_folder
-from bregman_nas.settings import Run, SettingsError
+from bregman_nas.settings import Run
 
 #: Of the training images, on which the network is looked at.
 IMAGES = 32
@@ -40,11 +41,10 @@ def write_first_steps(run: Run, project: Path, steps: int) -> Path:
         steps: how many, of the first epoch at most.
 
     Raises:
-        SettingsError: if the run is not with the DenseNet.
-        DataError: if the images cannot be had.
+        UserError: if the run is not with the DenseNet, or the images cannot be had.
     """
     if run.experiment.network != "densenet":
-        raise SettingsError(f"first-steps is for runs with the DenseNet, which {run.name} is not")
+        raise UserError(f"first-steps is for runs with the DenseNet, which {run.name} is not")
     images = load(run.experiment.dataset, run.source, project)
     rows: list[Row] = []
     for seed in run.seeds:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bregman_nas.atomic import check_writable, remove_leftovers
 from bregman_nas.data import files
+from bregman_nas.errors import UserError
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.core.lockstep import Course, LockstepSearch, train
 from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
@@ -35,7 +36,6 @@ from bregman_nas.search.seed import (
     only_process_on,
     set_arithmetic,
 )
-from bregman_nas.settings import SettingsError
 
 
 def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[Record]:
@@ -54,9 +54,8 @@ def search_in_lockstep(jobs: Sequence[Job], at_once: int | None = None) -> list[
         Their records, in the order of the jobs.
 
     Raises:
-        MixedDevicesError: if a record that still holds is from another device.
-        SettingsError: if the device's memory does not even hold one seed.
-        DataError: if the data cannot be used.
+        UserError: if a record that still holds is from another device, the device's memory does
+            not even hold one seed, or the data cannot be used.
         OSError: if results or checkpoints cannot be written.
     """
     first = jobs[0]
@@ -202,7 +201,7 @@ def _search_in_groups(missing: list[_Seed], images: files.ImageSet, size: int) -
                 raise
             job = group[0].job
             if len(group) == 1:
-                raise SettingsError(
+                raise UserError(
                     f"the memory of {job.device} does not even hold one seed of {job.run.name}; "
                     f"use another device, such as --device cpu ({str(error).splitlines()[0]})"
                 ) from error

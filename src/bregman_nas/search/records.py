@@ -16,7 +16,7 @@ import pydantic
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from bregman_nas.atomic import write_atomically
+from bregman_nas.atomic import read_text, write_atomically
 from bregman_nas.errors import UserError
 from bregman_nas.search.accepted import are_equivalent
 from bregman_nas.settings import Run
@@ -53,10 +53,6 @@ _NAMES = {
     "code": "the code",
     "lockstep": "the code for lockstep",
 }
-
-
-class MixedDevicesError(Exception):
-    """Seeds of one run were searched on different devices, in words for the user."""
 
 
 def run_folder(project: Path, run: str) -> Path:
@@ -100,7 +96,7 @@ def checksum(result: Mapping[str, Any], history: list[dict[str, Any]]) -> str:
 def _checksums() -> Mapping[str, str]:
     """Those of the records that were made before records had one, by the digest of the seed."""
     path = resources.files("bregman_nas.search").joinpath("checksums.json")
-    sums: dict[str, str] = json.loads(path.read_text("utf-8"))
+    sums: dict[str, str] = json.loads(read_text(path))
     return sums
 
 
@@ -225,15 +221,15 @@ def check_one_device(run: str, devices: Mapping[int, str]) -> None:
         devices: what each seed was, or is to be, searched on.
 
     Raises:
-        MixedDevicesError: if there is more than one; it names the seeds of each.
+        UserError: if there is more than one; it names the seeds of each.
     """
     seeds: dict[str, list[str]] = {}
     for seed, device in devices.items():
         seeds.setdefault(device, []).append(str(seed))
     if len(seeds) > 1:
         each = "; ".join(f"on {device}: {', '.join(numbers)}" for device, numbers in seeds.items())
-        raise MixedDevicesError(
+        raise UserError(
             f"the seeds of {run} would come from different devices ({each}), and one run's results "
             "are never put together from several; search all on one (--device), or delete the "
-            f"records of the others in results/{run}/records and search those again"
+            f"records of the others in results/runs/{run}/records and search those again"
         )

@@ -94,7 +94,7 @@ class Job:
         )
 
 
-class StoppedError(Exception):
+class StoppedError(UserError):
     """A search was told to stop."""
 
 
@@ -105,7 +105,7 @@ def search_seed(job: Job) -> Record:
     another process works on the same seed, this one waits and then takes over its record.
 
     Raises:
-        DataError: if the data cannot be used.
+        UserError: if the data cannot be used.
         OSError: if results or checkpoints cannot be written.
         StoppedError: if the file `job.stop` appears.
     """
