@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from bregman_nas.report.data import Run, Study, frames_of
+from bregman_nas.report.data import Run, Study
+from bregman_nas.report.frames import frames_of
 from bregman_nas.report.records import Record
 from bregman_nas.search.records import checksum, digest_of, whole_digest
 from bregman_nas.search.results import results_of

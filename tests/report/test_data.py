@@ -10,7 +10,8 @@ from ruamel.yaml import YAML
 
 from bregman_nas.cli import main
 from bregman_nas.errors import UserError
-from bregman_nas.report.data import Run, read_study, skip_names
+from bregman_nas.report.data import Run, read_study
+from bregman_nas.report.frames import skip_names
 
 PROJECT = Path(__file__).resolve().parents[2]
 LAYERS, EPOCHS = 6, 4  # of the runs that are made

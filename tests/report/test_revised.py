@@ -13,8 +13,14 @@ from bregman_nas.report.claims import (
     resampling,
     training,
 )
-from bregman_nas.report.claims.claim import Finding, Results, Verdict
-from bregman_nas.report.claims.revised import REVISED, Revision, more_than_negligible, surely
+from bregman_nas.report.claims.claim import (
+    Finding,
+    Results,
+    Verdict,
+    more_than_negligible,
+    surely,
+)
+from bregman_nas.report.claims.revised import REVISED, Revision
 from bregman_nas.report.data import DENSENET, NETWORKS, TASKS, Run, Study
 from bregman_nas.report.records import Pixels
 

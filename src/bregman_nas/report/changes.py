@@ -145,8 +145,9 @@ def groups(study: Study) -> list[Group]:
     settings = study.settings
     changed: dict[tuple[str, int], dict[str, list[str]]] = {}
     for name, row in settings.runs.items():
-        if row.change and settings.experiments[row.experiment].network == "mlp":
-            epoch = row.epochs or settings.experiments[row.experiment].epochs
+        experiment = settings.experiments[row.experiment]
+        if row.change and experiment.network == "mlp":
+            epoch = row.epochs or experiment.epochs
             group = changed.setdefault((row.experiment, epoch), {})
             group.setdefault(row.protocol, []).append(name)
     return [

@@ -14,7 +14,8 @@ from bregman_nas.report import changes, claims, table1, tables
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, Measure
 from bregman_nas.report.claims.training import active_share_of, dead_share
 from bregman_nas.report.claims.widths import has_autoencoder_shape
-from bregman_nas.report.data import PIXELS, PROTOCOLS, Run, Study, skip_names
+from bregman_nas.report.data import PIXELS, PROTOCOLS, Run, Study
+from bregman_nas.report.frames import skip_names
 from bregman_nas.report.outcome import outcome, zero_skips
 from bregman_nas.report.stats import summarize
 from bregman_nas.report.text import DASH, fixed, interval, mean_std, span

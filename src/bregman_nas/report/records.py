@@ -118,8 +118,12 @@ class Pixels(_Part):
     nonzero_in_one_per_hundred: int
 
 
+class _Mnist(_Part):
+    pixels: Pixels | None = None
+
+
 class _Datasets(_Part):
-    mnist: dict[str, Any] = {}
+    mnist: _Mnist = _Mnist()
 
 
 class Manifest(_Part):

@@ -15,6 +15,9 @@ ENOUGH_SEEDS = 3
 TOO_MANY_DIVERGED = 0.2
 # "Most" seeds, skips, events: more than half.
 HALF = 0.5
+#: If so many of the resampled means have a property, the mean has it for sure, and if only the rest
+#: have it, it has not: a 95% interval leaves as much on either side.
+SURE = 0.975
 
 
 class Verdict(StrEnum):
@@ -159,6 +162,38 @@ def within(least: float, most: float) -> Rule:
 def at_least(enough: float, too_little: float) -> Rule:
     """The number is not below `enough`; between that and `too_little` nothing is decided."""
     return lambda low, high: _verdict(low >= enough, high < too_little)
+
+
+def more_than_negligible(margin: float) -> Rule:
+    """The number is positive, and not so small that it is as good as nothing.
+
+    Contradicted if the whole interval lies at or below the margin: the number is negligible, zero
+    or negative. This comes first, so that an interval from just above 0 to just below the margin
+    contradicts. Else supported if the whole interval lies above 0; else undecided.
+
+    Args:
+        margin: the largest negligible number, positive.
+    """
+
+    def rule(low: float, high: float) -> Verdict:
+        if high <= margin:
+            return Verdict.CONTRADICTED
+        return Verdict.SUPPORTED if low > 0 else Verdict.UNDECIDED
+
+    return rule
+
+
+def surely(holds: bool, share: float) -> Verdict:
+    """That a mean has a property.
+
+    Args:
+        holds: whether it has.
+        share: of the resampled means, those that have it.
+    """
+    if holds and share >= SURE:
+        return Verdict.SUPPORTED
+    # Not `share <= 1 - SURE`, which rounding moves.
+    return Verdict.CONTRADICTED if not holds and 1 - share >= SURE else Verdict.UNDECIDED
 
 
 def _verdict(supported: bool, contradicted: bool) -> Verdict:

@@ -7,7 +7,8 @@ from scipy import stats
 from bregman_nas.report.claims.claim import LAYERS
 from bregman_nas.report.claims.skips import counterdiagonal, counterdiagonal_share, negative_share
 from bregman_nas.report.claims.widths import has_autoencoder_shape
-from bregman_nas.report.data import Array, Flags, skip_names
+from bregman_nas.report.data import Array, Flags
+from bregman_nas.report.frames import skip_names
 from bregman_nas.report.stats import CONFIDENCE
 
 RESAMPLES = 10_000

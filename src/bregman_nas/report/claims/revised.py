@@ -14,6 +14,7 @@ from bregman_nas.report.claims.claim import (
     ENOUGH_SEEDS,
     HALF,
     LAYERS,
+    SURE,
     TOO_MANY_DIVERGED,
     Claim,
     Decide,
@@ -21,7 +22,6 @@ from bregman_nas.report.claims.claim import (
     Findings,
     Measure,
     Results,
-    Rule,
     Verdict,
     above,
     at_least,
@@ -29,16 +29,15 @@ from bregman_nas.report.claims.claim import (
     difference,
     mean,
     mean_of,
+    more_than_negligible,
     share_of_seeds,
     summary,
+    surely,
     within,
 )
 from bregman_nas.report.claims.resampling import RESAMPLES
 from bregman_nas.report.data import NETWORKS, PIXELS, TASKS, Array, Run
 
-#: If so many of the resampled means have a property, the mean has it for sure, and if only the rest
-#: have it, it has not: a 95% interval leaves as much on either side.
-SURE = 0.975
 # "No wider" is within a hundredth of a layer, which is also about what a search starts with.
 NEGLIGIBLE_ROWS = 8
 # "Nothing", where a skip that copies its layer is 1.
@@ -95,38 +94,6 @@ def revise(
         return decide
 
     return add
-
-
-def more_than_negligible(margin: float) -> Rule:
-    """The number is positive, and not so small that it is as good as nothing.
-
-    Contradicted if the whole interval lies at or below the margin: the number is negligible, zero
-    or negative. This comes first, so that an interval from just above 0 to just below the margin
-    contradicts. Else supported if the whole interval lies above 0; else undecided.
-
-    Args:
-        margin: the largest negligible number, positive.
-    """
-
-    def rule(low: float, high: float) -> Verdict:
-        if high <= margin:
-            return Verdict.CONTRADICTED
-        return Verdict.SUPPORTED if low > 0 else Verdict.UNDECIDED
-
-    return rule
-
-
-def surely(holds: bool, share: float) -> Verdict:
-    """That a mean has a property.
-
-    Args:
-        holds: whether it has.
-        share: of the resampled means, those that have it.
-    """
-    if holds and share >= SURE:
-        return Verdict.SUPPORTED
-    # Not `share <= 1 - SURE`, which rounding moves.
-    return Verdict.CONTRADICTED if not holds and 1 - share >= SURE else Verdict.UNDECIDED
 
 
 def _of_the_mean(name: str, run: Run | None, decided: Callable[[Run], Finding]) -> Finding:

@@ -14,7 +14,8 @@ from bregman_nas.report.claims.claim import (
     claim,
     mean,
 )
-from bregman_nas.report.data import Array, Run, skip_names
+from bregman_nas.report.data import Array, Run
+from bregman_nas.report.frames import skip_names
 
 CLAIMS: list[Claim] = []
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from bregman_nas.report.data import PROTOCOLS, TASKS, Array, Study, skip_names, why_empty
+from bregman_nas.report.data import PROTOCOLS, TASKS, Array, Study, why_empty
 from bregman_nas.report.figures.panels import by_protocol_and_task, draw_widths, title
 from bregman_nas.report.figures.style import (
     FULL_WIDTH,
@@ -17,6 +17,7 @@ from bregman_nas.report.figures.style import (
     signed,
     text_colour,
 )
+from bregman_nas.report.frames import skip_names
 
 
 def draw(study: Study) -> Figure:

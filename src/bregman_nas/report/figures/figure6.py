@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from bregman_nas.report.data import PROTOCOLS, TASKS, Run, Study, skip_names, why_empty
+from bregman_nas.report.data import PROTOCOLS, TASKS, Run, Study, why_empty
 from bregman_nas.report.figures.panels import by_protocol_and_task, title
 from bregman_nas.report.figures.style import FULL_WIDTH, add_skip_scale, leave_empty, show_matrix
+from bregman_nas.report.frames import skip_names
 
 
 def draw(study: Study) -> Figure:
