@@ -1,7 +1,8 @@
-"""How far each seed is: plain lines, or a table on a terminal."""
+"""How far each seed is: plain lines, or bars on a terminal."""
 
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -141,12 +142,14 @@ def test_the_time_left_comes_from_the_epochs_seen(
     assert note_of(tmp_path)["seconds_left"] == pytest.approx(6 * 57)
 
 
-def test_on_a_terminal_there_is_a_table(
+def test_on_a_terminal_there_is_a_bar_for_each_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(
-        progress, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100)
+        progress,
+        "Console",
+        lambda **_: Console(file=screen, force_terminal=True, width=140, color_system=None),
     )
     monkeypatch.setenv("TERM", "xterm")
     folders = [tmp_path / name for name in "abc"]
@@ -155,16 +158,17 @@ def test_on_a_terminal_there_is_a_table(
         Progress(folders[1], "paper-x", 1, 100).finish(entry(100), reused=True)
         Progress(folders[2], "paper-x", 2, 100).tell("in /data[/old] another process works")
         look()
-    # The last picture, after the last time that the cursor went up.
-    last = screen.getvalue().rpartition("\x1b[2K")[2]
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in last.splitlines()]
-    assert "paper-x" in last
-    assert ["0", "10/100", "0.1", "200 neurons", "1:12:01 left"] in rows
-    assert ["1", "100/100", "0.01", "1100 neurons", "taken from its record"] in rows
-    assert ["2", "", "", "", "begins"] in rows
-    assert ["", "", "", "", "in /data[/old] another process works"] in rows  # no markup
-    for name in ("seed", "epoch", "loss", "active"):
-        assert name in last
+    shown_at_last = " ".join(screen.getvalue().rpartition("\x1b[2K")[2].split())
+    for seed, state in enumerate(
+        (
+            "epoch 10/100 loss 0.1 200 active neurons 1:12:01 left",
+            "epoch 100/100 loss 0.01 1100 active neurons taken from its record",
+            "begins",
+        )
+    ):
+        assert re.search(rf"paper-x seed {seed} \S+ {state}", shown_at_last), state
+    said = "paper-x seed 2: in /data[/old] another process works"  # no markup
+    assert screen.getvalue().count(said) == 1
     assert capfd.readouterr().err == ""
 
 

@@ -2,18 +2,15 @@
 
 import json
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 
 class Progress:
@@ -91,7 +88,7 @@ def _numbers(entry: dict[str, Any]) -> dict[str, Any]:
 def shown(folders: Sequence[Path], seconds: float = 1.0) -> Iterator[None]:
     """Show the progress of several seeds while the body runs.
 
-    A table that is kept up to date on a terminal; elsewhere one plain line for each epoch.
+    A bar for each on a terminal; elsewhere one plain line for each epoch.
 
     Args:
         folders: the seeds' workspaces.
@@ -99,96 +96,68 @@ def shown(folders: Sequence[Path], seconds: float = 1.0) -> Iterator[None]:
     """
     for folder in folders:
         progress_path(folder).unlink(missing_ok=True)
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with (
-            Live(console=console, auto_refresh=False) as live,
-            _polling(folders, seconds, lambda notes: live.update(_table(notes), refresh=True)),
-        ):
-            yield
-    else:
-        with _polling(folders, seconds, _Lines().show):
-            yield
-
-
-@contextmanager
-def _polling(
-    folders: Sequence[Path], seconds: float, show: Callable[[list[dict[str, Any]]], None]
-) -> Iterator[None]:
+    display = _Display(folders, Console(stderr=True))
     stop = threading.Event()
 
     def poll() -> None:
         while not stop.wait(seconds):
-            show(list(_notes(folders)))
+            display.look()
 
     thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        show(list(_notes(folders)))
-
-
-def _notes(folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    for folder in folders:
+    with display.bars:
+        thread.start()
         try:
-            yield json.loads(progress_path(folder).read_text("utf-8"))
-        except (OSError, ValueError):
-            continue  # not begun
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            display.look()
 
 
-class _Lines:
-    """Plain lines: each epoch and each message once."""
+class _Display:
+    """What the command shows of the notes: each epoch and each message once."""
 
-    def __init__(self) -> None:
-        self._epoch: dict[int, tuple[int, bool]] = {}
-        self._messages: dict[int, int] = {}
+    def __init__(self, folders: Sequence[Path], console: Console) -> None:
+        columns = ("{task.description}", rich_progress.BarColumn(), "{task.fields[state]}")
+        self.bars = rich_progress.Progress(
+            *columns, console=console, refresh_per_second=2, disable=not console.is_terminal
+        )
+        self._folders = folders
+        self._seen: dict[Path, dict[str, Any]] = {}
+        self._bars: dict[Path, rich_progress.TaskID] = {}
 
-    def show(self, notes: list[dict[str, Any]]) -> None:
-        for note in notes:
-            seed = note["seed"]
-            name = f"{note['run']} seed {seed}"
-            for message in note["messages"][self._messages.get(seed, 0) :]:
-                print(f"{name}: {message}", file=sys.stderr, flush=True)
-            self._messages[seed] = len(note["messages"])
-            state = (note["epoch"], note.get("done", False))
-            if note["epoch"] and state != self._epoch.get(seed):
-                print(f"{name}: {_line(note)}", file=sys.stderr, flush=True)
-            self._epoch[seed] = state
+    def look(self) -> None:
+        for folder in self._folders:
+            try:
+                note = json.loads(progress_path(folder).read_text("utf-8"))
+            except (OSError, ValueError):
+                continue  # not begun
+            name, state = f"{note['run']} seed {note['seed']}", _state(note)
+            seen = self._seen.get(folder, {"messages": []})
+            for message in note["messages"][len(seen["messages"]) :]:
+                self._say(f"{name}: {message}")
+            if not self.bars.disable:
+                if folder not in self._bars:
+                    self._bars[folder] = self.bars.add_task(name, total=note["epochs"], state="")
+                self.bars.update(self._bars[folder], completed=note["epoch"], state=state)
+            elif note["epoch"] and not all(note.get(k) == seen.get(k) for k in ("epoch", "done")):
+                self._say(f"{name}: {state}")
+            self._seen[folder] = note
+
+    def _say(self, line: str) -> None:
+        # No markup: brackets may be in paths.
+        self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _line(note: dict[str, Any]) -> str:
-    text = (
-        f"epoch {note['epoch']}/{note['epochs']}  loss {note['loss']:.3g}  "
-        f"{note['active']} active {note['unit']}"
-    )
-    return f"{text}  {_ending(note)}"
-
-
-def _ending(note: dict[str, Any]) -> str:
+def _state(note: dict[str, Any]) -> str:
+    if not note["epoch"]:
+        return "begins"
     if note.get("done"):
-        return "taken from its record" if note["reused"] else "done"
-    seconds = round(note.get("seconds_left", 0))
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
-
-
-def _table(notes: list[dict[str, Any]]) -> Table:
-    table = Table(title=notes[0]["run"] if notes else None)
-    for name in ("seed", "epoch", "loss", "active", ""):
-        table.add_column(name, justify="right")
-    for note in notes:
-        if note["epoch"]:
-            numbers = [
-                f"{note['epoch']}/{note['epochs']}",
-                f"{note['loss']:.3g}",
-                f"{note['active']} {note['unit']}",
-                _ending(note),
-            ]
-        else:
-            numbers = ["", "", "", "begins"]
-        table.add_row(str(note["seed"]), *numbers)
-        for message in note["messages"]:
-            table.add_row("", "", "", "", Text(message))  # not markup: brackets may be in paths
-    return table
+        ending = "taken from its record" if note["reused"] else "done"
+    else:
+        seconds = round(note["seconds_left"])
+        ending = f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
+    return (
+        f"epoch {note['epoch']}/{note['epochs']}  loss {note['loss']:.3g}  "
+        f"{note['active']} active {note['unit']}  {ending}"
+    )
