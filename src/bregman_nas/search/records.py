@@ -96,7 +96,7 @@ def checksum(result: Mapping[str, Any], history: list[dict[str, Any]]) -> str:
 def _checksums() -> Mapping[str, str]:
     """Those of the records that were made before records had one, by the digest of the seed."""
     path = resources.files("bregman_nas.search").joinpath("checksums.json")
-    sums: dict[str, str] = json.loads(read_text(path))
+    sums: dict[str, str] = json.loads(path.read_text("utf-8"))
     return sums
 
 
@@ -119,7 +119,7 @@ def read_record(path: Path) -> Record:
         UserError: if it cannot be read, or is no record.
     """
     try:
-        record: Record = _RECORD.validate_python(json.loads(path.read_text("utf-8")), strict=True)
+        record: Record = _RECORD.validate_python(json.loads(read_text(path)), strict=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except pydantic.ValidationError as error:
