@@ -109,7 +109,7 @@ def test_what_is_measured_of_a_seed_by_hand(make_run: Callable[..., Run]) -> Non
 def test_networks_that_lack_something(make_run: Callable[..., Run]) -> None:
     inactive = changes.measure(make_run([{"active": [0, 0, 5]}]), 1)
     assert inactive.loc[0, "coding_share"] == 1  # no layer is narrower than another
-    shallow = changes.measure(make_run([{"active": [5]}]), 1)
+    shallow = changes.measure(make_run([{"active": [5], "tau": None}]), 1)
     assert list(shallow) == ["ten_mse", "width_1"]
     assert changes.measure(make_run([{}]), 50).empty  # the run ended before
 
