@@ -30,7 +30,7 @@ paper: install  ## Build the report, paper/study.pdf, from the tables and figure
 test: install lint  ## Check the style and the types, and run all tests (a few minutes)
 	python -m pytest
 
-bench: install  ## Measure the fast trainers, on an idle machine; on a GPU, seeds in lockstep too
+bench: install  ## Measure the compact trainers against the textbook loop, on an idle machine
 	bregman-nas bench
 
 readme: install  ## Put the current Table 1 and outcome into the README

@@ -27,11 +27,11 @@ from bregman_nas.search.core import densenet, mlp
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.seed import Job, host
-from bregman_nas.settings import Run
+from bregman_nas.settings import Engine, Run
 
 BATCHES = 12
 MOMENTS = (0, 1, 3, 10, 30)
-ENGINES = ("compact", "textbook")
+ENGINES: tuple[Engine, ...] = ("compact", "textbook")
 
 
 def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, Any]:
