@@ -119,6 +119,41 @@ def test_a_network_of_another_search_is_not_used(project: Path, job_in: JobIn) -
         find(job)
 
 
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("digest", [True, False], ids=["with its digest", "early record"])
+def test_other_weights_with_the_same_active_rows_are_not_used(
+    project: Path, job_in: JobIn, run: str, digest: bool
+) -> None:
+    job = job_in(project, run)
+    record = search_seed(job)
+    if not digest:  # what early records say of their network is its loss
+        del record["network"]
+        write_record(record_path(project, run, 0), record)
+        find(job)
+    weights = torch.load(job.network, weights_only=True)
+    torch.save({name: 1.5 * x for name, x in weights.items()}, job.network)
+    with pytest.raises(UserError, match="is neither"):
+        find(job)
+    job.network.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="is neither"):
+        find(job)
+
+
+def test_a_network_that_collapsed_says_so(
+    project: Path, job_in: JobIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = job_in(project, "authors-densenet")
+    record = search_seed(job)
+    arguments = ["export", job.run.name, "--out", str(tmp_path / "out"), "--project", str(project)]
+    for accuracy in (0.1, 0.3):
+        record["result"]["test_accuracy"] = accuracy
+        write_record(record_path(project, job.run.name, 0), record)
+        assert cli.main(arguments) == 0
+        about = json.loads((tmp_path / "out" / "architecture.json").read_text("utf-8"))
+        assert about["collapsed"] == (accuracy == 0.1)
+        assert ("The search collapsed" in capsys.readouterr().out) == (accuracy == 0.1)
+
+
 def test_a_committed_network_of_an_older_search_is_not_used(project: Path, job_in: JobIn) -> None:
     job = job_in(project)
     record = search_seed(job)

@@ -110,10 +110,10 @@ def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished
     """Make the small network, and compare it with the full one on all test images.
 
     The description says: `run`, `seed`, `record` (the digest of the record); `architecture`, which
-    `small.build` reads; whether it `collapsed`; `widths` of each layer, which are `active` rows (channels), `effective`
-    ones, and those of the `small` network; `parameters` and `multiply_adds` for one image, `full`
-    and `small`; the greatest `difference` of any output on the `images` of the test set, with the
-    same weights computed in double precision and in single.
+    `small.build` reads; whether it `collapsed`; `widths` of each layer, which are `active` rows
+    (channels), `effective` ones, and those of the `small` network; `parameters` and `multiply_adds`
+    for one image, `full` and `small`; the greatest `difference` of any output on the `images` of
+    the test set, with the same weights computed in double precision and in single.
     """
     run, result = job.run, record["result"]
     images = network_inputs(
