@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class _Commands(TyperGroup):
     """The one place that turns a mistake of the user's into a message and an exit status."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -84,13 +84,15 @@ def _seed_numbers(text: str) -> list[int]:
 
 
 Project = Annotated[
-    Path,
-    typer.Option(
-        exists=True, file_okay=False, resolve_path=True, metavar="FOLDER", help="The repository."
-    ),
+    Path, typer.Option(exists=True, file_okay=False, resolve_path=True, help="The repository.")
 ]
 HERE = Path()
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A key of `runs` in params.yaml.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run or arm of params.yaml.")]
+
+
+def _option(help: str, variable: str, **more: Any) -> Any:
+    """An option that the environment variable $BREGMAN_NAS_<variable> can set too."""
+    return typer.Option(help=help, envvar=f"BREGMAN_NAS_{variable}", **more)
 
 
 def _settings(project: Path) -> "Settings":
@@ -110,16 +112,12 @@ def _before_the_command(
     ctx: typer.Context,
     project: Project = HERE,
     version: Annotated[
-        bool,
-        typer.Option("--version", is_eager=True, callback=_print_version, help="Say which it is."),
+        bool, typer.Option("--version", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     # So that `--project` may stand on either side of the command.
-    ctx.default_map = {command: {"project": str(project)} for command in _names()}
-
-
-def _names() -> list[str]:
-    return [str(command.name) for command in app.registered_commands]
+    commands = [str(command.name) for command in app.registered_commands]
+    ctx.default_map = {command: {"project": str(project)} for command in commands}
 
 
 @app.command("prepare")
@@ -144,34 +142,22 @@ def search(
         typer.Option(
             parser=_seed_numbers,
             metavar="0,2,5-9",
-            help="Only these seeds; their records are written, the run's results are not.",
+            help="Only these; their records are written, the run's results are not.",
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            envvar="BREGMAN_NAS_WORKERS",
-            help="Seeds side by side; by default one for each core.",
-        ),
+        int | None, _option("Seeds side by side; by default one for each core.", "WORKERS", min=1)
     ] = None,
     scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            envvar="BREGMAN_NAS_SCHEDULER",
-            help="Send the seeds to this Dask scheduler, such as tcp://HOST:8786.",
-        ),
+        str | None, _option("Of Dask: send it the seeds, as to tcp://HOST:8786.", "SCHEDULER")
     ] = None,
-    device: Annotated[
-        str, typer.Option(envvar="BREGMAN_NAS_DEVICE", help="A torch device.")
-    ] = "cpu",
+    device: Annotated[str, _option("A torch device.", "DEVICE")] = "cpu",
     engine: Annotated[
         Literal["compact", "textbook", "lockstep"],
-        typer.Option(
-            envvar="BREGMAN_NAS_ENGINE",
-            help="compact is fast on a CPU; lockstep, all seeds (or --workers of them) as one "
-            "batch, is for a GPU; textbook is the readable reference of the same computation.",
+        _option(
+            "compact is fast on a CPU; lockstep, all seeds (or --workers of them) as one batch, is "
+            "for a GPU; textbook is the readable reference of the same computation.",
+            "ENGINE",
         ),
     ] = "compact",
     tf32: Annotated[
@@ -184,7 +170,7 @@ def search(
     ] = False,
     project: Project = HERE,
 ) -> None:
-    """Search all seeds of a run, such as paper-residual-denoising.
+    """Search all seeds of a run, as paper-residual-denoising.
 
     Finished seeds are taken from their records; a search that was interrupted continues.
     """
@@ -210,15 +196,15 @@ def search(
 
 @app.command("baselines")
 def baselines(project: Project = HERE) -> None:
-    """Fit and judge the answers that need no network, for all runs."""
+    """Fit and judge the answers that need no network."""
     from bregman_nas.baselines.judge import write_baselines
 
-    print(f"wrote {write_baselines(_settings(project), project)}")
+    print(f"wrote {write_baselines(project, _settings(project))}")
 
 
 @app.command("first-steps")
 def first_steps(run: RunName, project: Project = HERE) -> None:
-    """Look at the first steps of the DenseNets of a run, one by one."""
+    """Look at the first steps of a run's DenseNets one by one."""
     from bregman_nas.search.first_steps import write_first_steps
 
     settings = _settings(project)
@@ -228,11 +214,11 @@ def first_steps(run: RunName, project: Project = HERE) -> None:
 @app.command("export")
 def export(
     run: RunName,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder; it is made if needed.")],
-    seed: Annotated[int, typer.Option(min=0, metavar="K", help="The number of the seed.")] = 0,
+    out: Annotated[Path, typer.Option(help="The folder; it is made if needed.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     project: Project = HERE,
 ) -> None:
-    """Write the small network of a finished search: PyTorch, safetensors, ONNX."""
+    """Write the small network that a search found."""
     from bregman_nas.export.folder import export
     from bregman_nas.search.seed import Job
 
@@ -241,7 +227,7 @@ def export(
 
 @app.command("aggregate")
 def aggregate(project: Project = HERE) -> None:
-    """Write the tables and the claims from the results of all runs."""
+    """Write the tables and claims from the results of all runs."""
     study = _study(project)
     from bregman_nas.report.tables import aggregate
 
@@ -250,10 +236,7 @@ def aggregate(project: Project = HERE) -> None:
 
 @app.command("figures")
 def figures(
-    numbers: Annotated[
-        list[int] | None,
-        typer.Argument(min=1, metavar="[NUMBER]...", help="Only these; by default all."),
-    ] = None,
+    numbers: Annotated[list[int] | None, typer.Argument(min=1, help="By default all.")] = None,
     project: Project = HERE,
 ) -> None:
     """Draw the figures from the results of all runs."""
@@ -265,7 +248,7 @@ def figures(
 
 @app.command("paper")
 def paper(project: Project = HERE) -> None:
-    """Build the report, paper/study.pdf, from the tables and figures."""
+    """Build the report, paper/study.pdf, from the results."""
     study = _study(project)
     from bregman_nas.report.paper import build
 
@@ -283,22 +266,13 @@ def readme(project: Project = HERE) -> None:
 
 @app.command("bench")
 def bench(
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="By default all that have seeds.")
-    ] = None,
-    train: Annotated[
-        int, typer.Option(min=0, metavar="EPOCHS", help="Train that far to measure on the way.")
-    ] = 30,
-    seed: Annotated[int, typer.Option(min=0, metavar="K", help="The seed that is searched.")] = 0,
-    lockstep: Annotated[
-        bool,
-        typer.Option(
-            "--lockstep", help="Measure ten seeds in lockstep, on a GPU if there is one, instead."
-        ),
-    ] = False,
+    runs: Annotated[list[str] | None, typer.Argument(help="By default all with seeds.")] = None,
+    train: Annotated[int, typer.Option(min=0, help="Epochs to train on the way.")] = 30,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    lockstep: Annotated[bool, typer.Option("--lockstep", help="Ten seeds as one batch.")] = False,
     project: Project = HERE,
 ) -> None:
-    """Measure the compact trainers against the textbook loop, on an idle machine."""
+    """Measure how fast the trainers are, on an idle machine."""
     settings = _settings(project)
     names = runs or [n for n, row in settings.runs.items() if row.seeds and not row.change]
     chosen = [settings.run(name) for name in names]
@@ -311,17 +285,15 @@ def bench(
     else:
         from bregman_nas.bench import measure_runs
 
-        measure_runs(chosen, project, train, seed)
+        print(f"wrote {measure_runs(chosen, project, train, seed)}")
 
 
 @app.command("accept")
 def accept(
-    reason: Annotated[
-        str, typer.Argument(metavar="REASON", help="What was changed, in a sentence.")
-    ],
+    reason: Annotated[str, typer.Argument(help="What was changed, in a sentence.")],
     project: Project = HERE,
 ) -> None:
-    """Show that changed code gives the same numbers, so that records stay valid."""
+    """Show that changed code gives the same numbers."""
     from bregman_nas.search.acceptance import accept
 
     print(accept(_settings(project), project, reason))
@@ -329,7 +301,7 @@ def accept(
 
 @app.command("demo")
 def demo(project: Project = HERE) -> None:
-    """Run the whole pipeline on the committed sample, in a copy of the repository."""
+    """Run the whole pipeline on the committed sample, in a copy."""
     from bregman_nas.demo import demonstrate
 
     demonstrate(project)
