@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from bregman_nas.demo import _shrink
 from bregman_nas.search.digest import LOCKSTEP_ROOTS, ROOTS, used_definitions
 from bregman_nas.settings import Settings, load_settings
 
@@ -74,6 +75,7 @@ def test_everything_that_a_stage_depends_on_is_there_or_is_made(stages: dict[str
     }
     for name, stage in stages.items():
         for path in stage["deps"]:
+            path = path.replace("${item.of}", "${key}")  # an arm depends on its run
             assert path in made or (PROJECT / path).exists(), f"{name}: {path}"
 
 
@@ -89,6 +91,20 @@ def test_learning_curves_are_of_the_runs_that_change_nothing(
     plain = [name for name, row in settings.runs.items() if not row.change and row.seeds]
     files = [f"results/runs/{name}/history.csv" for name in plain]
     assert sorted(plot["Learning curves"]["y"]) == sorted(files)
+
+
+def test_the_demo_is_the_study_in_small(tmp_path: Path, settings: Settings) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((PROJECT / "params.yaml").read_text("utf-8"), "utf-8")
+    _shrink(params)
+    demo = load_settings(params)
+    plain = {name for name, row in settings.runs.items() if not row.change and row.seeds}
+    assert plain <= demo.runs.keys()
+    assert 0 < len(demo.runs.keys() - plain) < 5
+    assert demo.arms
+    runs = [demo.run(name) for name in demo.names]
+    assert all(0 < len(run.seeds) <= 2 and run.source == "sample" for run in runs)
+    assert sum(len(run.seeds) * run.experiment.epochs for run in runs) < 500
 
 
 def test_templates_of_plots_are_built_in_or_in_the_repository(pipeline: dict[str, Any]) -> None:

@@ -26,9 +26,9 @@ _COPIED = (
 _EPOCHS = {"mlp": 20, "densenet": 1}
 _SEEDS = {"mlp": 2, "densenet": 1}
 _BATCH_SIZE = 32
-# Of the runs that change a choice; each costs the start of a process beside its search.
+# Of the runs that change a choice, and of the arms, the first few.
 _CHANGED = {"epochs": 5, "seeds": 1}
-_MOST_CHANGED = 2
+_FEW = 2
 
 
 def demonstrate(project: Path) -> None:
@@ -82,11 +82,17 @@ def _shrink(params: Path) -> None:
     changed = [name for name, row in runs.items() if row["seeds"] and "change" in row]
     for name, row in list(runs.items()):
         network = content["experiments"][row["experiment"]]["network"]
-        if name in changed[:_MOST_CHANGED]:
+        if name in changed[:_FEW]:
             row |= _CHANGED
         elif row.keys() == {"protocol", "experiment", "seeds"} and row["seeds"]:
             row["seeds"] = _SEEDS[network]
         else:
             del runs[name]
+    arms: dict[str, Any] = content["arms"]
+    for number, (name, arm) in enumerate(list(arms.items())):
+        if number < _FEW:
+            arm["seeds"] = 1
+        else:
+            del arms[name]
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
