@@ -261,7 +261,8 @@ class Settings(_Block):
     def _check_change(self, where: str, name: str, row: RunRow, change: dict[str, Any]) -> None:
         keys = [key for block in self._blocks(row) for key in block]
         for key in change:
-            _check_key(where, key, keys)
+            if key not in keys:
+                raise ValueError(f"{where}.{key}: no such key; there are {', '.join(keys)}")
         try:
             self.run(name)
         except pydantic.ValidationError as error:
@@ -340,7 +341,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def _is_too_large(content: object) -> bool:
-    """By aliases a few lines of YAML can stand for billions of values, or a value contain itself."""
+    """By aliases few lines of YAML can stand for billions of values, or a value contain itself."""
     to_do, seen = [content], 0
     while to_do and seen <= MOST_VALUES:
         seen += 1
