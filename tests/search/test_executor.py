@@ -17,6 +17,7 @@ import filelock
 import pytest
 from distributed import Client
 
+from bregman_nas.errors import UserError
 from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.records import Record, read_record, record_path
 from bregman_nas.search.seed import Job, StoppedError, search_seed
@@ -36,9 +37,7 @@ def content(record: Record) -> dict[str, Any]:
 
 def assert_same(records: list[Record], expected: list[Record]) -> None:
     for record, other in zip(records, expected, strict=True):
-        for name, value in content(other).items():
-            assert record[name] == value, f"seed {other['seed']}: {name}"
-        assert record.keys() == other.keys()
+        assert content(record) == content(other)
 
 
 @pytest.fixture
@@ -59,6 +58,28 @@ def test_seeds_side_by_side_give_what_each_gives_alone(
     assert [r["provenance"] for r in search_seeds(jobs, workers=2)] == [
         r["provenance"] for r in records
     ], "finished seeds were searched again"
+
+
+def test_a_worker_that_is_killed_is_a_clear_error(
+    new_project: NewProject, job_in: JobIn, wait_until: WaitUntil
+) -> None:
+    """As by the system where the memory is full."""
+    project = new_project("killed", {"experiments.autoencoder.epochs": 1_000})
+    job = job_in(project, seconds_between_checkpoints=0)
+
+    def kill_it() -> None:
+        wait_until((job.workspace / "last.ckpt").exists, "the seed was at work", 180)
+        for path in Path("/proc").glob("[0-9]*/task/*/children"):
+            if path.parts[2] == path.parts[4] == str(os.getpid()):
+                for child in path.read_text("ascii").split():
+                    if b"loky" in Path("/proc", child, "cmdline").read_bytes():
+                        os.kill(int(child), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_it)
+    killer.start()
+    with pytest.raises(UserError, match=r"ended from outside.* fewer --workers than 1"):
+        search_seeds([job], workers=1)
+    killer.join()
 
 
 def test_what_an_interrupted_command_left_stops_no_later_one(
@@ -187,6 +208,7 @@ def test_on_a_cluster_a_killed_worker_costs_no_seed(
     alone: list[Record],
     dask: Client,
     wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = new_project("cluster", TINY)
     jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
@@ -206,6 +228,11 @@ def test_on_a_cluster_a_killed_worker_costs_no_seed(
     killer.join()
     assert len(killed) == 1
     assert_same(records, alone)
-    assert len(dask.scheduler_info()["workers"]) == 1
+    assert len(dask.scheduler_info()["workers"]) == 1, "one is left, with one thread"
     for job, record in zip(jobs, records, strict=True):
         assert read_record(record_path(project, job.run.name, job.seed)) == record
+    jobs = [job_in(project, seed=2)]
+    with monkeypatch.context() as patch:
+        patch.setattr("bregman_nas.search.seed.searcher", None)  # it must not search here
+        (record,) = search_seeds(jobs, scheduler=dask.scheduler_info()["address"])
+    assert record["seed"] == 2

@@ -74,12 +74,12 @@ def test_the_records_are_those_of_single_searches(
     new_project: NewProject, job_in: JobIn, run: str
 ) -> None:
     jobs = jobs_of(job_in, new_project("lockstep"), run)
-    records = search_seeds(jobs)
+    records: list[Any] = [*search_seeds(jobs)]
     assert [record["seed"] for record in records] == list(SEEDS)
     single = new_project("single")
     for job, record in zip(jobs, records, strict=True):
         assert read_record(record_path(job.project, run, job.seed)) == record
-        alone = search_seed(job_in(single, run, job.seed, engine="textbook"))
+        alone: Any = search_seed(job_in(single, run, job.seed, engine="textbook"))
         made, made_alone = record.pop("provenance"), alone.pop("provenance")
         theirs, ours = alone.pop("digests"), record.pop("digests")
         assert ours.keys() - theirs.keys() == {"lockstep"}
@@ -106,7 +106,7 @@ def outcome(jobs: list[Job]) -> list[Any]:
     """All that the searches leave, but when they were made."""
     left: list[Any] = []
     for job in jobs:
-        record = read_record(record_path(job.project, job.run.name, job.seed))
+        record: Any = read_record(record_path(job.project, job.run.name, job.seed))
         del record["provenance"]
         left += [record, job.network.read_bytes()]
         left.append(sorted(path.name for path in job.workspace.iterdir()))

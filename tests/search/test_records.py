@@ -229,8 +229,9 @@ def test_what_is_no_record_is_told_and_not_used(tmp_path: Path, content: bytes) 
 
 
 def test_active_groups_are_packed_bit_by_bit() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(3, 11), torch.nn.Conv2d(2, 3, 3))
-    linear, conv = network[0].weight, network[1].weight
+    layers = torch.nn.Linear(3, 11), torch.nn.Conv2d(2, 3, 3)
+    network = torch.nn.Sequential(*layers)
+    linear, conv = (layer.weight for layer in layers)
     with torch.no_grad():
         linear.zero_()
         conv.zero_()
@@ -413,6 +414,27 @@ def test_an_unreadable_record_is_replaced_by_a_new_search(
     assert searches == [0]
     reason = "is not a record" if damage == "conflict" else "was edited"
     assert reason in messages_of(job)[-1]
+
+
+def test_a_stale_record_stays_until_the_new_one_is_whole(
+    new_project: NewProject, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = job_in(new_project())
+    search_seed(old)
+    path = record_path(old.project, old.run.name, 0)
+    before = path.read_bytes()
+    job = job_in(new_project(changes={"batch_size": 8}))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bregman_nas.search.seed.write_record", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            search_seed(job)
+    assert path.read_bytes() == before
+    record = search_seed(job)
+    assert read_record(path) == record
 
 
 def test_a_record_of_a_search_says_what_it_is(project: Path, job_in: JobIn) -> None:

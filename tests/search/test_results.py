@@ -17,7 +17,7 @@ EPOCH = {
 }
 
 
-def mlp(seed: int, loss: float, widths: list[int], skips: bool = False) -> dict[str, Any]:
+def mlp(seed: int, loss: float, widths: list[int], skips: bool = False) -> Any:
     tau = {"skips": [[0.5], [-0.25, float(seed)]]} if skips else {}
     parts = {
         f"{part}_baselines": {"input_unchanged": 0.25, "mean_image": 0.5, "zero": 1.0}
@@ -40,7 +40,7 @@ def mlp(seed: int, loss: float, widths: list[int], skips: bool = False) -> dict[
     }
 
 
-DENSENET: dict[str, Any] = {
+DENSENET: Any = {
     "seed": 4,
     "result": {
         "test_accuracy": 0.75,

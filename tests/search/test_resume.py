@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from bregman_nas import atomic
+from bregman_nas.atomic import replace
 from bregman_nas.search import checkpoint
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.records import picture_path, record_path
@@ -293,11 +295,11 @@ def test_whether_a_folder_can_be_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "some" / "folder"
-    checkpoint.check_writable(folder)
+    atomic.check_writable(folder)
     assert list(folder.iterdir()) == []
     monkeypatch.setattr("tempfile.TemporaryFile", failing)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.check_writable(folder)
+        atomic.check_writable(folder)
 
 
 def test_a_checkpoint_of_something_else_is_told_and_not_used(
@@ -308,11 +310,39 @@ def test_a_checkpoint_of_something_else_is_told_and_not_used(
     others = Checkpoints(tmp_path, "another digest", told.append)
     assert others.load() is None
     assert told == [
-        f"{checkpoints.last} was made with other settings, data, code, engine or device "
-        "and is not used"
+        f"{checkpoints.last} was made with other settings, data, code, engine, device or version "
+        "of torch and is not used"
     ]
     others.save(state(2))
     assert loaded_number(others) == 2
+
+
+def test_a_checkpoint_of_another_version_of_torch_is_not_continued(
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.save(state(1))
+    monkeypatch.setattr(torch, "__version__", "another")
+    assert Checkpoints(tmp_path, "digest", print).load() is None
+
+
+@pytest.mark.parametrize("forged", ["bytes", "list", "pipe"])
+def test_what_only_looks_like_a_checkpoint_is_told_and_the_one_before_it_used(
+    checkpoints: Checkpoints, told: list[str], monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    checkpoints.save(state(1))
+    checkpoints.save(state(2))
+    checkpoints.last.unlink()
+    if forged == "pipe":
+        os.mkfifo(checkpoints.last)
+    elif forged == "list":
+        replace(checkpoints.last, lambda file: checkpoints._write([1, 2], file))  # type: ignore[arg-type]
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "save", lambda _, stream: stream.write(b"no state"))
+            replace(checkpoints.last, lambda file: checkpoints._write({}, file))
+    assert loaded_number(checkpoints) == 1
+    fault = "no file" if forged == "pipe" else "damaged"
+    assert told == [f"{checkpoints.last} is {fault} and is not used"]
 
 
 def test_no_code_of_a_checkpoint_is_run(
@@ -351,11 +381,11 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     path = tmp_path / "file"
-    checkpoint.write_atomically(path, b"old")
+    atomic.write_atomically(path, b"old")
     with monkeypatch.context() as patch:
         patch.setattr(what, failing)
         with pytest.raises(OSError, match="No space left"):
-            checkpoint.write_atomically(path, b"new")
+            atomic.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
@@ -422,8 +452,8 @@ def test_a_failing_save_leaves_a_checkpoint(
 
 def test_a_file_is_replaced_as_a_whole_in_folders_that_did_not_exist(tmp_path: Path) -> None:
     path = tmp_path / "some" / "folder" / "file"
-    checkpoint.write_atomically(path, b"a long content")
-    checkpoint.write_atomically(path, b"short")
+    atomic.write_atomically(path, b"a long content")
+    atomic.write_atomically(path, b"short")
     assert path.read_bytes() == b"short"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 
@@ -431,7 +461,7 @@ def test_a_file_is_replaced_as_a_whole_in_folders_that_did_not_exist(tmp_path: P
 def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        checkpoint.write_atomically(tmp_path / "file", b"content")
+        atomic.write_atomically(tmp_path / "file", b"content")
     finally:
         assert os.umask(before) == 0o027
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
