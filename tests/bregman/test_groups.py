@@ -1,18 +1,23 @@
-"""Parameter groups by rule, and the example that uses them."""
+"""Parameter groups by rule."""
 
-import subprocess
-import sys
-from pathlib import Path
+import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from bregman_nas.bregman import L1, AdaBreg, GroupLasso, NonNegativeL1, Zero
-from bregman_nas.bregman.groups import ByKind, architecture, parameter_groups, start_sparsely_
+from bregman_nas import (
+    L1,
+    ByKind,
+    GroupLasso,
+    HeadLasso,
+    NonNegativeL1,
+    Regularizer,
+    Zero,
+    architecture,
+    parameter_groups,
+)
 
-PROJECT = Path(__file__).resolve().parents[2]
 RULE = ByKind(rows=0.1, kernels=0.2, scalars={"tau": 0.3})
 
 
@@ -51,80 +56,106 @@ def test_a_scalar_that_does_not_exist_is_named() -> None:
         parameter_groups(nn.Linear(2, 2), ByKind(rows=0.1, scalars={"skp": 1.0}))
 
 
-def test_the_start_is_sparse_and_the_architecture_says_so() -> None:
-    network = Network()
-    bias = network.linear.bias.clone()
-    start_sparsely_(parameter_groups(network, RULE), density=0.2)
-    found = architecture(network, RULE)
-    assert set(found) == {"tau", "inner.0.weight", "linear.weight", "frozen.weight"}
-    assert not found["tau"]
-    assert found["inner.0.weight"].shape == (5, 2)
-    assert int(found["inner.0.weight"].sum()) == 2
-    assert found["linear.weight"].tolist() == (network.linear.weight != 0).any(1).tolist()
-    assert int(found["linear.weight"].sum()) == 2
-    assert torch.equal(network.linear.bias, bias)
+def test_names_that_are_excluded_stay_free() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    rule = ByKind(rows=0.1, exclude=["1.*"])
+    assert set(architecture(network, rule)) == {"0.weight"}
+    with pytest.raises(ValueError, match=r"exclude: no parameter is like 2\.\*; there are"):
+        parameter_groups(network, ByKind(rows=0.1, exclude=["2.*"]))
+    with pytest.raises(TypeError, match="a list of patterns"):
+        ByKind(rows=0.1, exclude="1.*")
 
 
-def test_groups_switch_on_in_training() -> None:
-    torch.manual_seed(0)
-    network = nn.Linear(3, 8)
-    rule = ByKind(rows=0.05)
-    groups = parameter_groups(network, rule)
-    start_sparsely_(groups, density=0.1)
-    optimizer = AdaBreg(groups, lr=0.01)
-    images = torch.randn(64, 3)
-    targets = torch.cat([images, torch.zeros(64, 5)], dim=1)
-    for _ in range(200):
-        optimizer.zero_grad()
-        nn.functional.mse_loss(network(images), targets).backward()
-        optimizer.step()
-    assert architecture(network, rule)["weight"][:3].all()
+@pytest.mark.parametrize(
+    ("rule", "module", "groups"),
+    [
+        (ByKind(rows=1.0), nn.Linear(2, 3), [3]),
+        (ByKind(columns=1.0), nn.Linear(2, 3), [2]),
+        (ByKind(kernels=1.0), nn.Conv2d(4, 6, 3, groups=2), [6, 2]),
+        (ByKind(channels=1.0), nn.Conv1d(4, 6, 3, groups=2), [6]),
+        (ByKind(kernels=1.0), nn.ConvTranspose2d(4, 6, 3, groups=2), [4, 3]),
+        (ByKind(channels=1.0), nn.ConvTranspose3d(4, 6, 3), [6]),
+        (ByKind(heads=1.0), nn.MultiheadAttention(8, 4), [4]),
+        (ByKind(scalars={"weight": 1.0}), nn.PReLU(5), [5]),
+    ],
+    ids=repr,
+)
+def test_a_kind_has_so_many_groups_each_of_which_switches_off_alone(
+    rule: ByKind, module: nn.Module, groups: list[int]
+) -> None:
+    (group,) = [g for g in parameter_groups(module, rule) if g["regularizer"] != Zero()]
+    (weight,), regularizer = group["params"], group["regularizer"]
+    values = weight.detach().clone().abs() + 1
+    active = regularizer.active(values)
+    assert list(active.shape) == groups
+    assert active.all()
+    size = values.numel() // active.numel()
+    # Pushed to zero one entry after another, its group is off only when all of it is.
+    counts = set()
+    for entry in range(values.numel()):
+        values.view(-1)[entry] = 0
+        counts.add(int(regularizer.active(values).sum()))
+    assert counts == set(range(active.numel())) | ({active.numel()} if size > 1 else set())
 
 
-def test_the_example_runs_on_the_sample(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, PROJECT / "examples" / "own_network.py", tmp_path],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "epoch 10:" in ended.stdout
-    weights = load_file(tmp_path / "own-network.safetensors")
-    kernels = (weights["body.weight"] != 0).flatten(2).any(2)
-    assert f"body.weight: {int(kernels.sum())} of 256" in ended.stdout
-    assert 0 < int(kernels.sum()) < 256
+def test_a_weight_has_groups_of_one_kind() -> None:
+    for both in ({"rows": 1.0, "columns": 1.0}, {"kernels": 1.0, "channels": 1.0}):
+        with pytest.raises(ValueError, match="groups of one kind"):
+            ByKind(**both)  # type: ignore[arg-type]
+    module = nn.ConvTranspose2d(4, 6, 3, groups=2)
+    with pytest.raises(ValueError, match=r"weight: the output channels .* in groups"):
+        parameter_groups(module, ByKind(channels=1.0))
+
+
+def test_the_functional_of_heads_is_that_of_their_rows() -> None:
+    # Two heads, width 4: head 0 has rows 0, 1, 4, 5, 8, 9, with 24 entries.
+    rows = torch.randn(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    first, second = rows[[0, 1, 4, 5, 8, 9]], rows[[2, 3, 6, 7, 10, 11]]
+    heads, one = HeadLasso(0.2, 2), GroupLasso(0.2, ())
+    assert float(heads.value(rows)) == pytest.approx(float(one.value(first) + one.value(second)))
+    for of_heads, of_one in (
+        (heads.prox(rows), one.prox),
+        (heads.subgradient(rows), one.subgradient),
+    ):
+        torch.testing.assert_close(of_heads[[0, 1, 4, 5, 8, 9]], of_one(first))
+        torch.testing.assert_close(of_heads[[2, 3, 6, 7, 10, 11]], of_one(second))
+    assert Regularizer.from_dict(heads.to_dict()) == heads
 
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
     [
+        (torch.float32, 1e-15),
         (torch.float32, 3e-23),
         (torch.float32, 1e-30),
         (torch.float32, 1e-42),
+        (torch.float32, 1e30),
         (torch.bfloat16, 1e-30),
         (torch.float64, 1e-170),
+        (torch.float64, 1e200),
     ],
 )
-def test_groups_whose_norm_underflows_are_refused(dtype: torch.dtype, value: float) -> None:
-    network = nn.Linear(784, 2).to(dtype)
-    with torch.no_grad():
-        network.weight[0] = value
-    with pytest.raises(ValueError, match="weight: 1 of 2 groups are not zero, but too small"):
-        parameter_groups(network, ByKind(rows=0.07))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_small_and_zero_groups_are_taken(dtype: torch.dtype) -> None:
-    network = nn.Linear(784, 2).to(dtype)
-    with torch.no_grad():
-        network.weight[0] = 1e-15
-        network.weight[1] = 0
-    parameter_groups(network, ByKind(rows=0.07))
+def test_groups_whose_squares_leave_the_numbers_have_a_subgradient(
+    dtype: torch.dtype, value: float
+) -> None:
+    weight = torch.full((2, 784), value, dtype=dtype)
+    weight[1] = 0
+    found = GroupLasso(0.07, (0,)).subgradient(weight)
+    # mu sqrt(n) times the direction, whose entries are 1 / sqrt(n).
+    torch.testing.assert_close(found[0], torch.full((784,), 0.07, dtype=dtype))
+    assert not found[1].any()
 
 
 def test_a_start_without_subgradient_is_refused() -> None:
     with pytest.raises(ValueError, match="bias: NonNegativeL1"):
         parameter_groups(Negative(), lambda *_: NonNegativeL1(0.1))
+
+
+def test_a_start_that_is_not_finite_is_refused() -> None:
+    network = nn.Linear(2, 2)
+    nn.init.constant_(network.bias, math.nan)
+    with pytest.raises(ValueError, match="bias has values that are not finite"):
+        parameter_groups(network, ByKind(rows=0.1))
 
 
 class Negative(nn.Module):

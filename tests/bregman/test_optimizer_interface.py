@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bregman_nas.bregman import L1, AdaBreg, GroupLasso, LinBreg, Regularizer, Zero
-from bregman_nas.bregman.optimizers import BregmanOptimizer
+from bregman_nas.bregman.base import BregmanOptimizer
 
 Make = Callable[..., BregmanOptimizer]
 

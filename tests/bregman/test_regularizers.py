@@ -230,7 +230,7 @@ def test_the_subgradient_of_a_zero_group_is_zero_for_a_large_mu(dtype: torch.dty
 
 
 def test_there_is_no_subgradient_outside_the_domain() -> None:
-    with pytest.raises(ValueError, match=r"NonNegativeL1 has no subgradient .* negative entries"):
+    with pytest.raises(ValueError, match=r"NonNegativeL1 has no subgradient .* negative"):
         NonNegativeL1(0.1).subgradient(torch.tensor([1.0, -1.0]))
     with pytest.raises(ValueError, match=r"ZeroIndicator has no subgradient .* start it at zero"):
         ZeroIndicator().subgradient(torch.tensor([0.0, 1.0]))
@@ -257,7 +257,7 @@ def test_plain_values_describe_a_regularizer(
 @pytest.mark.parametrize("description", [{"kind": "L2", "mu": 0.1}, {"mu": 0.1}, {}])
 def test_an_unknown_kind_is_refused(description: dict[str, object]) -> None:
     kind = description.get("kind")
-    known = "GroupLasso, L1, NonNegativeL1, Zero, ZeroIndicator"
+    known = "GroupLasso, HeadLasso, L1, NonNegativeL1, Zero, ZeroIndicator"
     with pytest.raises(
         ValueError, match=f"unknown kind of regularizer {kind!r}; known are {known}"
     ):

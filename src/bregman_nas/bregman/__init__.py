@@ -1,5 +1,7 @@
 """Training by Bregman iterations, for any `torch.nn.Module`."""
 
+from bregman_nas.bregman.check import stuck_groups, warn_of_stuck_groups
+from bregman_nas.bregman.groups import ByKind, HeadLasso, architecture, parameter_groups
 from bregman_nas.bregman.initialization import sparse_kaiming_normal_
 from bregman_nas.bregman.optimizers import AdaBreg, LinBreg
 from bregman_nas.bregman.regularizers import (
@@ -10,15 +12,23 @@ from bregman_nas.bregman.regularizers import (
     Zero,
     ZeroIndicator,
 )
+from bregman_nas.bregman.start import start_sparsely_
 
 __all__ = [
     "L1",
     "AdaBreg",
+    "ByKind",
     "GroupLasso",
+    "HeadLasso",
     "LinBreg",
     "NonNegativeL1",
     "Regularizer",
     "Zero",
     "ZeroIndicator",
+    "architecture",
+    "parameter_groups",
     "sparse_kaiming_normal_",
+    "start_sparsely_",
+    "stuck_groups",
+    "warn_of_stuck_groups",
 ]

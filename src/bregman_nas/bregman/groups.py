@@ -1,54 +1,149 @@
-"""Parameter groups by rule, for one's own network: what is sparse, how it starts, what was found.
+"""Parameter groups by rule, for one's own network: what is sparse, and what was found.
 
-rule = ByKind(rows=0.05, kernels=0.05, scalars={"skip": 0.1})
-groups = parameter_groups(network, rule)
-start_sparsely_(groups, density=0.1)
-optimizer = AdaBreg(groups)
+rule = ByKind(rows=0.3, channels=0.3, exclude=("head.*",))
+start_sparsely_(network, rule, density=0.1)
+optimizer = AdaBreg(parameter_groups(network, rule))
 ...
 architecture(network, rule)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bregman_nas.bregman.initialization import sparse_kaiming_normal_
-from bregman_nas.bregman.regularizers import L1, GroupLasso, NonNegativeL1, Regularizer, Zero
+from bregman_nas.bregman.regularizers import L1, GroupLasso, Regularizer, Zero
 
 #: From a parameter's full name, the module that holds it and itself to its functional J.
 Rule = Callable[[str, nn.Module, nn.Parameter], Regularizer]
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass(frozen=True)
+class HeadLasso(Regularizer):
+    """J(W) = mu sum_h sqrt(n_h) |W_h|_2 over the heads of an attention's `in_proj_weight`.
+
+    W_h are the rows of head h in all three parts of the weight, for queries, keys and values.
+
+    Args:
+        mu: the regularization parameter.
+        heads: their number.
+    """
+
+    mu: float
+    heads: int
+
+    def __post_init__(self) -> None:
+        GroupLasso(self.mu, (1,))  # checks mu
+
+    def split(self, theta: Tensor) -> Tensor:
+        """The weight [3 width, width] as [3, heads, width / heads, width]."""
+        return theta.reshape(3, self.heads, -1, theta.shape[-1])
+
+    def value(self, theta: Tensor) -> Tensor:
+        """mu sum_h sqrt(n_h) |W_h|_2."""
+        return self._lasso.value(self.split(theta))
+
+    def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
+        """That of `GroupLasso`, head by head."""
+        return self._lasso.prox(self.split(v), delta).reshape(v.shape)
+
+    def subgradient(self, theta: Tensor) -> Tensor:
+        """That of `GroupLasso`, head by head."""
+        return self._lasso.subgradient(self.split(theta)).reshape(theta.shape)
+
+    def active(self, theta: Tensor) -> Tensor:
+        """Boolean [heads]."""
+        return self._lasso.active(self.split(theta))
+
+    @property
+    def _lasso(self) -> GroupLasso:
+        return GroupLasso(self.mu, (1,))
+
 
 @dataclass(frozen=True)
 class ByKind:
-    """The article's rule: rows of linear layers, kernels of convolutions, and named scalars.
+    """A rule by the kind of layer: which groups of its weight are sparse, and with which mu.
 
-    What is none of these has J = 0, and is trained as by Adam.
+    An option that is None leaves its kind free. What fits no option has J = 0, and is trained as by
+    Adam.
 
     Args:
-        rows: mu of the rows of every weight of a linear layer; None leaves them free.
-        kernels: mu of the kernels, one for each pair of channels, of every convolution; likewise.
+        rows: of every weight of a linear layer: its output neurons.
+        columns: of the same, in place of rows: the inputs that it reads.
+        kernels: of every convolution, transposed ones too, one for each pair of channels.
+        channels: of the same, in place of kernels: all kernels of an output channel.
+        heads: of every `nn.MultiheadAttention` with one `in_proj_weight`, see `HeadLasso`.
         scalars: mu of the L1 norm of parameters, by the last part of their name.
+        exclude: patterns of names, such as "head.*": parameters that stay dense, and free.
+
+    Raises:
+        ValueError: if both rows and columns, or both kernels and channels, are given.
     """
 
     rows: float | None = None
+    columns: float | None = None
     kernels: float | None = None
+    channels: float | None = None
+    heads: float | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for one, other in (("rows", "columns"), ("kernels", "channels")):
+            if None not in (getattr(self, one), getattr(self, other)):
+                raise ValueError(f"a weight has groups of one kind: give {one} or {other}")
+        if isinstance(self.exclude, str):
+            raise TypeError(f"exclude is a list of patterns, got the text {self.exclude!r}")
 
     def __call__(self, name: str, module: nn.Module, parameter: nn.Parameter) -> Regularizer:
         """The functional of a parameter."""
         last = name.rpartition(".")[2]
+        if self.excludes(name):
+            return Zero()
         if last in self.scalars:
             return L1(self.scalars[last])
-        if last == "weight" and isinstance(module, nn.Linear) and self.rows is not None:
-            return GroupLasso(self.rows, (0,))
-        convolution = isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-        if last == "weight" and convolution and self.kernels is not None:
-            return GroupLasso(self.kernels, (0, 1))
-        return Zero()
+        mu, dims = None, (0,)
+        if isinstance(module, nn.MultiheadAttention) and last == "in_proj_weight":
+            return Zero() if self.heads is None else HeadLasso(self.heads, module.num_heads)
+        if last == "weight" and isinstance(module, nn.Linear):
+            mu, dims = (self.rows, (0,)) if self.columns is None else (self.columns, (1,))
+        elif last == "weight" and isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
+            if self.channels is None:
+                return Zero() if self.kernels is None else GroupLasso(self.kernels, (0, 1))
+            mu, dims = self.channels, (_output_dim(name, module),)
+        return Zero() if mu is None else GroupLasso(mu, dims)
+
+    def excludes(self, name: str) -> bool:
+        """Whether a parameter of that name stays dense."""
+        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+
+class Governed(NamedTuple):
+    """A parameter, the module that holds it, and its functional."""
+
+    name: str
+    module: nn.Module
+    parameter: nn.Parameter
+    regularizer: Regularizer
+
+
+def governed(network: nn.Module, rule: Rule) -> Iterator[Governed]:
+    """Every parameter with its functional; a shared one once.
+
+    Raises:
+        ValueError: if it is a `ByKind` that names what the network has not.
+    """
+    if isinstance(rule, ByKind):
+        _check_names(network, rule)
+    for name, parameter in network.named_parameters():
+        module = network.get_submodule(name.rpartition(".")[0])
+        yield Governed(name, module, parameter, rule(name, module, parameter))
 
 
 def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
@@ -59,51 +154,18 @@ def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
         rule: the functional of each parameter; those of equal ones share a group.
 
     Raises:
-        ValueError: if nothing would be sparse: the rule fits no parameter; if it names scalars that
-            the network has not; if a parameter's values have no subgradient, from which v starts.
+        ValueError: if nothing would be sparse: the rule fits no parameter; if it names what the
+            network has not; if a parameter's values have no subgradient, from which v starts.
     """
-    if isinstance(rule, ByKind):
-        _check_scalars(network, rule)
     groups: dict[Regularizer, list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
+    for name, _, parameter, regularizer in governed(network, rule):
         if parameter.requires_grad:
-            regularizer = rule(name, _owner(network, name), parameter)
             _check_start(name, parameter, regularizer)
             groups.setdefault(regularizer, []).append(parameter)
     if all(isinstance(regularizer, Zero) for regularizer in groups):
         names = ", ".join(name for name, _ in network.named_parameters())
         raise ValueError(f"the rule makes no parameter sparse; the network has {names or 'none'}")
     return [{"params": params, "regularizer": j} for j, params in groups.items()]
-
-
-@torch.no_grad()
-def start_sparsely_(
-    groups: list[dict[str, Any]], *, density: float, generator: torch.Generator | None = None
-) -> None:
-    """Give sparse parameters their start: few groups on, in place; scalars zero.
-
-    Kaiming normal values with the variance that keeps that of a dense start, see
-    `sparse_kaiming_normal_`. Parameters without functional keep theirs.
-
-    Args:
-        groups: of `parameter_groups`.
-        density: the share of groups that are on, in (0, 1].
-        generator: of the random numbers, on the CPU.
-    """
-    for group in groups:
-        regularizer = group["regularizer"]
-        for parameter in group["params"]:
-            if isinstance(regularizer, GroupLasso):
-                sparse_kaiming_normal_(
-                    parameter,
-                    density=density,
-                    group_dims=regularizer.group_dims,
-                    rescale_variance=True,
-                    mask="exact",  # at least one: a layer that is off from the start learns nothing
-                    generator=generator,
-                )
-            elif isinstance(regularizer, (L1, NonNegativeL1)):
-                parameter.zero_()
 
 
 @torch.no_grad()
@@ -115,47 +177,47 @@ def architecture(network: nn.Module, rule: Rule) -> dict[str, Tensor]:
         rule: as for `parameter_groups`.
 
     Returns:
-        Boolean tensors: [rows] for rows, [out, in] for kernels, the parameter's shape for scalars.
+        Boolean tensors: [out] for rows and channels, [in] for columns, [out, in] for kernels ([in,
+        out] of transposed convolutions), [heads] for heads, the parameter's shape for scalars.
     """
-    found = {}
-    for name, parameter in network.named_parameters():
-        regularizer = rule(name, _owner(network, name), parameter)
-        if isinstance(regularizer, GroupLasso):
-            dims = regularizer.group_dims
-            found[name] = (regularizer.norms(parameter) > 0).reshape(
-                [parameter.shape[d] for d in sorted(dims)]
-            )
-        elif not isinstance(regularizer, Zero):
-            found[name] = parameter != 0
-    return found
+    return {
+        name: regularizer.active(parameter)
+        for name, _, parameter, regularizer in governed(network, rule)
+        if not isinstance(regularizer, Zero)
+    }
 
 
-def _check_scalars(network: nn.Module, rule: ByKind) -> None:
-    names = sorted({name.rpartition(".")[2] for name, _ in network.named_parameters()})
-    unknown = [name for name in rule.scalars if name not in names]
+def _output_dim(name: str, module: nn.Module) -> int:
+    """The dimension of a convolution's weight that counts output channels."""
+    if isinstance(module, CONVOLUTIONS):
+        return 0
+    if module.groups != 1:
+        raise ValueError(
+            f"{name}: the output channels of a transposed convolution in groups are no dimension "
+            "of its weight; exclude it, or use kernels"
+        )
+    return 1
+
+
+def _check_names(network: nn.Module, rule: ByKind) -> None:
+    names = [name for name, _ in network.named_parameters()]
+    last = sorted({name.rpartition(".")[2] for name in names})
+    unknown = [name for name in rule.scalars if name not in last]
     if unknown:
         raise ValueError(
-            f"scalars: no parameter is named {' or '.join(unknown)}; there are {', '.join(names)}"
+            f"scalars: no parameter is named {' or '.join(unknown)}; there are {', '.join(last)}"
         )
+    for pattern in rule.exclude:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"exclude: no parameter is like {pattern}; there are {names}")
 
 
 def _check_start(name: str, parameter: nn.Parameter, regularizer: Regularizer) -> None:
-    """The subgradient from which v starts must exist, and be one also in the machine's numbers."""
+    """The subgradient from which v starts must exist."""
     values = parameter.detach()
+    if not values.isfinite().all():
+        raise ValueError(f"{name} has values that are not finite")
     try:
-        start = regularizer.subgradient(values)
+        regularizer.subgradient(values)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    if isinstance(regularizer, GroupLasso):
-        norms, threshold = regularizer.norms(start), regularizer.threshold(values.shape)
-        # Of an active group it has this norm, unless the squares of the values underflow.
-        wrong = (norms != 0) & ((norms - threshold).abs() > threshold / 20)
-        if wrong.any():
-            raise ValueError(
-                f"{name}: {int(wrong.sum())} of {wrong.numel()} groups are not zero, but too small "
-                f"for a norm in {str(values.dtype).removeprefix('torch.')}; set them to zero first"
-            )
-
-
-def _owner(network: nn.Module, name: str) -> nn.Module:
-    return network.get_submodule(name.rpartition(".")[0])

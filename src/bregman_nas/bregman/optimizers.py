@@ -1,112 +1,15 @@
-"""Bregman iterations as optimizers: LinBreg, and AdaBreg (Algorithm 1 of the article).
+"""Bregman iterations as optimizers: LinBreg, and AdaBreg (Algorithm 1 of the article)."""
 
-Both keep, beside each parameter theta, a subgradient v in the subdifferential of J_delta (2.2).
-A step moves v as SGD or Adam would move theta, then sets theta = prox_{delta J}(delta v). A group
-of parameters that is zero therefore stays exactly zero until its part of v crosses the threshold.
-"""
-
-import math
-from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam as torch_adam
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
+from bregman_nas.bregman.base import BregmanOptimizer, check
 from bregman_nas.bregman.regularizers import Regularizer, Zero
-
-
-class BregmanOptimizer(Optimizer):
-    """What LinBreg and AdaBreg share: v, its start, the shrinkage step, and saving."""
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in torch; every option may differ from group to group, `regularizer` too.
-
-        Raises:
-            TypeError: if `regularizer` is not a `Regularizer`.
-            ValueError: if another option is impossible.
-        """
-        self._check_options({**self.defaults, **param_group})
-        super().add_param_group(param_group)
-
-    def _check_options(self, group: dict[str, Any]) -> None:
-        if not isinstance(group["regularizer"], Regularizer):
-            raise TypeError(
-                "regularizer must be an object of bregman_nas.bregman.regularizers, such as "
-                f"L1(0.1), got {group['regularizer']!r}"
-            )
-        _check(0 <= group["lr"] < math.inf, "lr", group["lr"], "finite and not negative")
-        _check(0 < group["delta"] < math.inf, "delta", group["delta"], "finite and positive")
-
-    def subgradient(self, param: Tensor) -> Tensor:
-        """The current v of a parameter, of its shape; before the first step, its initial value.
-
-        Raises:
-            KeyError: if the optimizer does not hold the parameter.
-        """
-        for group in self.param_groups:
-            if any(param is p for p in group["params"]):
-                state = self.state.get(param)
-                v: Tensor = state["v"] if state else _initial_subgradient(param.detach(), group)
-                return v
-        raise KeyError("the parameter does not belong to this optimizer")
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step for every parameter that has a gradient.
-
-        Args:
-            closure: reevaluates the model and returns the loss, as in `torch.optim`.
-
-        Returns:
-            What the closure returned, else None.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            self._move_subgradients(params, [self._state_of(p, group) for p in params], group)
-            for param in params:
-                v = self.state[param]["v"]
-                param.copy_(group["regularizer"].prox(v, group["delta"]))
-        return loss
-
-    def state_dict(self) -> dict[str, Any]:
-        """As in torch, with each regularizer as plain values: `weights_only=True` can load it."""
-        state = super().state_dict()
-        for group in state["param_groups"]:
-            group["regularizer"] = group["regularizer"].to_dict()
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        groups = [
-            {**group, "regularizer": Regularizer.from_dict(group["regularizer"])}
-            for group in state_dict["param_groups"]
-        ]
-        super().load_state_dict({**state_dict, "param_groups": groups})
-
-    def _state_of(self, param: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self.state[param]
-        if not state:
-            theta = param.detach()
-            state["step"] = torch.zeros((), dtype=torch.float32)
-            state["v"] = _initial_subgradient(theta, group)
-            for name in self._moments:
-                state[name] = torch.zeros_like(theta, memory_format=torch.preserve_format)
-        return state
-
-    _moments: tuple[str, ...] = ()
-
-    @abstractmethod
-    def _move_subgradients(
-        self, params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
-    ) -> None:
-        """Update, in place, the state of each parameter: its `step`, moments and `v`."""
 
 
 class LinBreg(BregmanOptimizer):
@@ -122,6 +25,8 @@ class LinBreg(BregmanOptimizer):
         momentum: 0 for the plain method.
         delta: the magnitude of the parameters, see (2.2).
         regularizer: the functional J; an option of each parameter group.
+        weight_decay: factor of theta in the gradient, as in torch's SGD.
+        maximize: ascend.
     """
 
     _moments = ("momentum_buffer",)
@@ -133,6 +38,9 @@ class LinBreg(BregmanOptimizer):
         momentum: float = 0.0,
         delta: float = 1.0,
         regularizer: Regularizer | None = None,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -141,22 +49,23 @@ class LinBreg(BregmanOptimizer):
                 "momentum": momentum,
                 "delta": delta,
                 "regularizer": Zero() if regularizer is None else regularizer,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
             },
         )
 
     def _check_options(self, group: dict[str, Any]) -> None:
         super()._check_options(group)
         momentum = group["momentum"]
-        _check(0 <= momentum < 1, "momentum", momentum, "at least 0 and less than 1")
+        check(0 <= momentum < 1, "momentum", momentum, "at least 0 and less than 1")
 
     def _move_subgradients(
-        self, params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
+        self, gradients: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
     ) -> None:
-        for param, state in zip(params, states, strict=True):
-            assert param.grad is not None
+        for g, state in zip(gradients, states, strict=True):
             state["step"] += 1
             m = state["momentum_buffer"]
-            m.mul_(group["momentum"]).add_(param.grad, alpha=(1 - group["momentum"]) * group["lr"])
+            m.mul_(group["momentum"]).add_(g, alpha=(1 - group["momentum"]) * group["lr"])
             state["v"].sub_(m)
 
 
@@ -181,6 +90,8 @@ class AdaBreg(BregmanOptimizer):
             of 2021 did not: its first steps are up to 10 times smaller.
         fused: move v by torch's fused Adam kernel, one pass over memory instead of about ten.
             The same formula in another order of operations.
+        weight_decay: factor of theta in the gradient, as in torch's Adam.
+        maximize: ascend.
     """
 
     _moments = ("exp_avg", "exp_avg_sq")
@@ -196,6 +107,8 @@ class AdaBreg(BregmanOptimizer):
         *,
         correct_first_moment: bool = True,
         fused: bool = False,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -207,6 +120,8 @@ class AdaBreg(BregmanOptimizer):
                 "regularizer": Zero() if regularizer is None else regularizer,
                 "correct_first_moment": correct_first_moment,
                 "fused": fused,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
             },
         )
 
@@ -214,16 +129,23 @@ class AdaBreg(BregmanOptimizer):
         super()._check_options(group)
         betas, eps = group["betas"], group["eps"]
         valid = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-        _check(valid, "betas", betas, "two numbers, each at least 0 and less than 1")
-        _check(eps >= 0, "eps", eps, "zero or more")
+        check(valid, "betas", betas, "two numbers, each at least 0 and less than 1")
+        check(eps >= 0, "eps", eps, "zero or more")
+
+    def _check_params(self, group: dict[str, Any]) -> None:
+        super()._check_params(group)
+        for param in group["params"]:
+            vanishes = group["eps"] > 0 and torch.tensor(group["eps"], dtype=param.dtype) == 0
+            allowed = f"more than zero in {param.dtype}, or fused=True"
+            check(group["fused"] or not vanishes, "eps", group["eps"], allowed)
 
     def _move_subgradients(
-        self, params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
+        self, gradients: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
     ) -> None:
         if group["fused"]:
             fused_adam_(
                 [state["v"] for state in states],
-                [param.grad for param in params if param.grad is not None],
+                gradients,
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [state["step"] for state in states],
@@ -234,9 +156,8 @@ class AdaBreg(BregmanOptimizer):
             )
             return
         beta1, beta2 = group["betas"]
-        for param, state in zip(params, states, strict=True):
-            g, m1, m2 = param.grad, state["exp_avg"], state["exp_avg_sq"]
-            assert g is not None
+        for g, state in zip(gradients, states, strict=True):
+            m1, m2 = state["exp_avg"], state["exp_avg_sq"]
             state["step"] += 1
             k = state["step"].item()
             m1.mul_(beta1).add_(g, alpha=1 - beta1)
@@ -298,13 +219,3 @@ def fused_adam_(
         eps=eps,
         maximize=False,
     )
-
-
-def _initial_subgradient(theta: Tensor, group: dict[str, Any]) -> Tensor:
-    v: Tensor = theta / group["delta"] + group["regularizer"].subgradient(theta)
-    return v
-
-
-def _check(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} must be {allowed}, got {value}")

@@ -48,6 +48,10 @@ class Regularizer(ABC):
             ValueError: if theta lies outside the domain of J, where there is no subgradient.
         """
 
+    def active(self, theta: Tensor) -> Tensor:
+        """Boolean, one entry a group: which are not zero. Here each number is a group."""
+        return theta != 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that describe this regularizer; `from_dict` reads them."""
         fields: dict[str, Any] = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
@@ -133,12 +137,12 @@ class NonNegativeL1(Regularizer):
         """mu where theta is positive, 0 where it is zero.
 
         Raises:
-            ValueError: if an entry of theta is negative.
+            ValueError: if an entry of theta is negative, or not a number.
         """
-        if (theta < 0).any():
+        if not (theta >= 0).all():
             raise ValueError(
-                "NonNegativeL1 has no subgradient at a parameter with negative entries; "
-                "start it at zero or at positive values"
+                "NonNegativeL1 has no subgradient at a parameter with entries that are negative or "
+                "not a number; start it at zero or at positive values"
             )
         return self.mu * theta.sign()
 
@@ -184,9 +188,24 @@ class GroupLasso(Regularizer):
 
     def subgradient(self, theta: Tensor) -> Tensor:
         """mu sqrt(n_g) g / |g| on active groups, 0 on the others."""
-        norms = self.norms(theta).clamp_min(torch.finfo(theta.dtype).tiny)
+        limits = torch.finfo(theta.dtype)
+        norms = self.norms(theta)
         # First the direction: the threshold divided by a norm near zero would overflow.
-        return (theta / norms) * self.threshold(theta.shape)
+        direction = theta / norms.clamp_min(limits.tiny)
+        extreme = (norms < math.sqrt(limits.tiny / limits.eps)) | norms.isinf()
+        if theta.numel() and extreme.any():
+            # Squares of the entries underflow or overflow. Those of a scaled group do not.
+            inner = self._inner_dims(theta.ndim)
+            greatest = theta.abs().amax(inner, keepdim=True) if inner else theta.abs()
+            scaled = theta / torch.where(greatest > 0, greatest, 1)
+            scaled = scaled / self.norms(scaled).clamp_min(1)
+            direction = torch.where(extreme, scaled, direction)
+        return direction * self.threshold(theta.shape)
+
+    def active(self, theta: Tensor) -> Tensor:
+        """Boolean, of the shape of the dimensions that index groups."""
+        inner = self._inner_dims(theta.ndim)
+        return (theta != 0).any(inner) if inner else theta != 0
 
     def _inner_dims(self, ndim: int) -> tuple[int, ...]:
         check_group_dims(self.group_dims, ndim)
@@ -222,9 +241,10 @@ def check_group_dims(group_dims: Sequence[int], ndim: int | None = None) -> None
     """Check the dimensions that index groups, for a parameter of `ndim` dimensions if given.
 
     Raises:
-        ValueError: if one is named twice, is negative, or does not exist.
+        ValueError: if one is no whole number, is named twice, is negative, or does not exist.
     """
-    if len(set(group_dims)) < len(group_dims) or min(group_dims, default=0) < 0:
+    whole = all(type(dim) is int and dim >= 0 for dim in group_dims)
+    if not whole or len(set(group_dims)) < len(group_dims):
         raise ValueError(f"group_dims names each dimension once, counted from 0; got {group_dims}")
     if ndim is not None and max(group_dims, default=-1) >= ndim:
         raise ValueError(
