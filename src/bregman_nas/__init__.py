@@ -22,6 +22,7 @@ __all__ = [  # noqa: F405
     "Zero",
     "ZeroIndicator",
     "architecture",
+    "cut",
     "parameter_groups",
     "start_sparsely_",
     "stuck_groups",

@@ -1,6 +1,7 @@
 """Training by Bregman iterations, for any `torch.nn.Module`."""
 
 from bregman_nas.bregman.check import stuck_groups, warn_of_stuck_groups
+from bregman_nas.bregman.cut import cut
 from bregman_nas.bregman.groups import ByKind, HeadLasso, architecture, parameter_groups
 from bregman_nas.bregman.initialization import sparse_kaiming_normal_
 from bregman_nas.bregman.optimizers import AdaBreg, LinBreg
@@ -26,6 +27,7 @@ __all__ = [
     "Zero",
     "ZeroIndicator",
     "architecture",
+    "cut",
     "parameter_groups",
     "sparse_kaiming_normal_",
     "start_sparsely_",

@@ -6,26 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bregman_nas.bregman.cut import Folded, folded
 from bregman_nas.export.small import SmallDenseNet, build
 from bregman_nas.networks.densenet import DenseNet
 
 
 @dataclass
 class _Convolution:
-    """A convolution of the full network, and which of its output channels are kept.
-
-    Attributes:
-        weight: [out, in, 3, 3].
-        bias: [out].
-        ones: [out, 3, 3], what the kernels on constant channels add up to: they read ones.
-        reads: boolean [out, in], which varying channels each output reads.
-        kept: boolean [out].
-    """
+    """A convolution of the full network: [out, in, 3, 3], without constants, which outputs stay."""
 
     weight: Tensor
-    bias: Tensor
-    ones: Tensor
-    reads: Tensor
+    fold: Folded
     kept: Tensor
 
 
@@ -44,9 +35,9 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], SmallDenseNet]:
         Its architecture, in plain values, and the network, see `small.build`.
     """
     first_kept, used = _kept(net)
-    ones_read = {name: bool((x.ones[x.kept] != 0).any()) for name, x in used.items()}
+    ones_read = {name: bool((x.fold.ones[x.kept] != 0).any()) for name, x in used.items()}
     # A convolution has to read something: one that reads nothing reads ones, at weights of zero.
-    has_ones = any(ones_read.values()) or not used["last"].reads.any()
+    has_ones = any(ones_read.values()) or not used["last"].fold.reads.any()
     tensors = {f"linear.{name}": tensor for name, tensor in net.linear.state_dict().items()}
     if first_kept.any():
         tensors["first.weight"] = net.first.weight.detach()[first_kept]
@@ -56,16 +47,16 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], SmallDenseNet]:
     width = ones_number + has_ones
     sizes: dict[str, dict[str, int | bool]] = {}
     for name, used_conv in used.items():
-        inputs = [int(i) for i in used_conv.reads[used_conv.kept].any(0).nonzero()[:, 0]]
+        inputs = [int(i) for i in used_conv.fold.reads[used_conv.kept].any(0).nonzero()[:, 0]]
         positions = [numbers[i] for i in inputs]
         kernels = used_conv.weight[used_conv.kept][:, inputs]
         if ones_read[name] or not inputs:
             positions.append(ones_number)
-            folded = used_conv.ones[used_conv.kept].to(kernels.dtype)
+            folded = used_conv.fold.ones[used_conv.kept].to(kernels)
             kernels = torch.cat([kernels, folded[:, None]], dim=1)
         chosen = positions != list(range(width))
         tensors[f"{name}.conv.weight"] = kernels
-        tensors[f"{name}.conv.bias"] = used_conv.bias[used_conv.kept]
+        tensors[f"{name}.conv.bias"] = used_conv.fold.bias[used_conv.kept].to(kernels)
         if chosen:
             tensors[f"{name}.reads"] = torch.tensor(positions)
         sizes[name] = {"channels": len(kernels), "reads": len(positions), "chosen": chosen}
@@ -96,19 +87,16 @@ def _kept(net: DenseNet) -> tuple[Tensor, dict[str, _Convolution]]:
     value = torch.zeros(len(first), dtype=torch.float64)  # of the channels that do not vary
     found = []
     for conv in (*net.layers, net.last):
-        assert conv.bias is not None
-        weight, bias = conv.weight.detach(), conv.bias.detach()
-        ones = torch.einsum("i,oihw->ohw", torch.where(varying, 0, value), weight.double())
-        reads = (weight != 0).flatten(2).any(2) & varying
-        kept = reads.any(1) | (ones != 0).flatten(1).any(1)
-        found.append(_Convolution(weight, bias, ones, reads, kept))
-        varying = torch.cat([varying, kept])
-        value = torch.cat([value, bias.double().relu()])
+        constant = torch.where(varying, 0, value)
+        fold = folded(conv.weight, conv.bias, varying, constant, zero_padded=True)
+        found.append(_Convolution(conv.weight.detach(), fold, fold.varies))
+        varying = torch.cat([varying, fold.varies])
+        value = torch.cat([value, fold.bias.relu()])
     *layers, last = found
     last.kept = torch.ones_like(last.kept)
-    read = last.reads[0]
+    read = last.fold.reads[0]
     for layer in reversed(layers):
         read, layer.kept = read.split([layer.weight.shape[1], len(layer.kept)])
-        read = read | layer.reads[layer.kept].any(0)
+        read = read | layer.fold.reads[layer.kept].any(0)
     used = {f"layers.{l}": layer for l, layer in enumerate(layers) if layer.kept.any()}
     return read, used | {"last": last}

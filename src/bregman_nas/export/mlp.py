@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bregman_nas.bregman.cut import folded
 from bregman_nas.export.small import SmallMLP, build
 from bregman_nas.networks.residual_mlp import ResidualMLP
 
@@ -30,12 +31,12 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], SmallMLP]:
     constant = [torch.zeros(width, dtype=torch.float64)]  # what is added to it for every input
     rows, biases = [], []
     for l, layer in enumerate(net.layers):
-        bias = layer.bias.detach().double() + weights[l].double() @ constant[l]
-        rows.append((weights[l][:, varying[l]] != 0).any(1))
-        biases.append(bias)
+        fold = folded(layer.weight, layer.bias, varying[l], constant[l], zero_padded=False)
+        rows.append(fold.varies)
+        biases.append(fold.bias)
         skips = _sources(tau, l)
         varying.append(_any([rows[l], *(varying[i] for i in skips)]))
-        fixed = torch.where(rows[l], 0.0, bias.relu())
+        fixed = torch.where(rows[l], 0.0, biases[l].relu())
         constant.append(fixed + sum(tau[l, i].double() * constant[i] for i in skips))
     kept = _entries_that_are_read(weights, tau, varying, rows)
     rows = [row & kept[l + 1] for l, row in enumerate(rows)]
