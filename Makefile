@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -15,7 +16,8 @@ install: .venv/installed  ## Make .venv and install everything into it, at pinne
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(PIP) pip  # older ones know no --group
+	$(PIP) -e ".[study,cluster,export]" --group dev
 	touch $@
 
 demo: install  ## Run the whole pipeline on the sample, in a copy (a few minutes)

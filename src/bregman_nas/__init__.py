@@ -26,6 +26,7 @@ __all__ = [  # noqa: F405
     "parameter_groups",
     "start_sparsely_",
     "stuck_groups",
+    "try_mus",
     "warn_of_stuck_groups",
 ]
 

@@ -1,6 +1,7 @@
 """Training by Bregman iterations, for any `torch.nn.Module`."""
 
 from bregman_nas.bregman.check import stuck_groups, warn_of_stuck_groups
+from bregman_nas.bregman.choose import try_mus
 from bregman_nas.bregman.cut import cut
 from bregman_nas.bregman.groups import ByKind, HeadLasso, architecture, parameter_groups
 from bregman_nas.bregman.initialization import sparse_kaiming_normal_
@@ -32,5 +33,6 @@ __all__ = [
     "sparse_kaiming_normal_",
     "start_sparsely_",
     "stuck_groups",
+    "try_mus",
     "warn_of_stuck_groups",
 ]

@@ -1,0 +1,88 @@
+"""Choose mu: a few hundred steps at several, and what each has switched on by then."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bregman_nas.bregman.base import BregmanOptimizer
+from bregman_nas.bregman.groups import Rule, architecture, parameter_groups
+from bregman_nas.bregman.optimizers import AdaBreg
+from bregman_nas.bregman.start import start_sparsely_
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What some steps at one mu have led to.
+
+    Attributes:
+        mu: the regularization parameter.
+        groups: their number.
+        start: how many were on at the start.
+        on: how many are on at the end.
+        loss: its mean over the last tenth of the steps.
+    """
+
+    mu: float
+    groups: int
+    start: int
+    on: int
+    loss: float
+
+
+def try_mus(
+    network: nn.Module,
+    rule: Callable[[float], Rule],
+    loss: Callable[[nn.Module, int], Tensor],
+    mus: Sequence[float],
+    *,
+    steps: int = 300,
+    density: float = 0.1,
+    optimizer: Callable[[list[dict[str, Any]]], BregmanOptimizer] = AdaBreg,
+) -> list[Trial]:
+    """Train copies of a network for some steps, one for each mu, all from the same groups.
+
+    Under AdaBreg a coordinate of v moves by about lr a step, and a group is on once its root mean
+    square exceeds mu. Where gradients agree from step to step that takes mu / lr steps, where they
+    are noise (mu / lr)^2. In K steps there is something to select for mu between lr sqrt(K), at
+    which even noise switches on, and lr K, at which nothing does.
+
+    Args:
+        network: any module; it stays as it is.
+        rule: makes the rule of `parameter_groups` from mu.
+        loss: of a copy of the network at a step, counted from 0.
+        mus: to try.
+        steps: for each.
+        density: see `start_sparsely_`.
+        optimizer: makes it from parameter groups.
+
+    Returns:
+        One trial for each mu.
+    """
+    trials = []
+    for mu in mus:
+        trained, chosen = copy.deepcopy(network), rule(mu)
+        same = torch.Generator().manual_seed(0)
+        start_sparsely_(trained, chosen, density=density, generator=same)
+        begun = architecture(trained, chosen).values()
+        training = optimizer(parameter_groups(trained, chosen))
+        losses = []
+        for step in range(steps):
+            training.zero_grad()
+            value = loss(trained, step)
+            value.backward()
+            training.step()
+            losses.append(value.detach())
+        trials.append(
+            Trial(
+                mu,
+                groups=sum(on.numel() for on in begun),
+                start=sum(int(on.sum()) for on in begun),
+                on=sum(int(on.sum()) for on in architecture(trained, chosen).values()),
+                loss=float(torch.stack(losses[-max(1, steps // 10) :]).mean()),
+            )
+        )
+    return trials
