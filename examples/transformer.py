@@ -72,7 +72,7 @@ if __name__ == "__main__":
                 ByKind(heads=mu, rows=mu, exclude=dense),
                 partial(AdaBreg, lr=1e-3),
             )
-            for mu in (0.02, 0.04, 0.08)
+            for mu in (0.02, 0.03, 0.04)
         ],
         cut_out,
         epochs=5,
