@@ -19,6 +19,7 @@ DENSENET = "experiments.densenet-fashion"
 PAPER = "protocols.paper"
 MLP_RUN, DENSENET_RUN = "paper-residual-denoising", "paper-densenet"
 ROW = f"runs.{MLP_RUN}"
+ARM = f"arms.{MLP_RUN}-uniform"
 SETTINGS = load_settings(PARAMS)
 
 
@@ -195,6 +196,9 @@ def test_a_possible_value_is_accepted(params: Params, path: str, value: object) 
         (f"{ROW}.seeds", "9-3", "range such as 10-19"),
         (f"{ROW}.protocol", "ours", "authors"),
         (f"{ROW}.experiment", "ours", "residual-denoising"),
+        (f"{ARM}.of", "ours", MLP_RUN),
+        (f"{ARM}.of", "authors-densenet-fashion", "perceptron"),
+        (f"{ARM}.method", "guessed", "'uniform'"),
     ],
 )
 def test_an_impossible_value_is_named_with_what_is_allowed(
@@ -281,6 +285,16 @@ def test_a_run_is_a_protocol_an_experiment_and_what_is_changed(params: Params) -
     assert other.optimizer == plain.optimizer.model_copy(update={"delta": 2.0})
 
 
+def test_an_arm_is_its_run_by_another_method(params: Params) -> None:
+    settings = load_settings(params({f"{ARM}.change": {"mu": 0.1}, f"{ARM}.seeds": "2-3"}))
+    arm, run = settings.run(ARM.removeprefix("arms.")), settings.run(MLP_RUN)
+    assert (arm.of, arm.method, arm.seeds) == (MLP_RUN, "uniform", (2, 3))
+    assert arm.protocol == run.protocol
+    assert arm.experiment == run.experiment.model_copy(update={"mu": 0.1})
+    assert arm.decisive()["method"] == "uniform"
+    assert "method" not in run.decisive(), "records of searches stay as they are"
+
+
 def test_a_wrong_name_is_answered_with_the_right_one_or_all() -> None:
     with pytest.raises(UserError, match="did you mean paper-residual-denoising"):
         SETTINGS.run("paper-residual-denoisin")
@@ -289,7 +303,7 @@ def test_a_wrong_name_is_answered_with_the_right_one_or_all() -> None:
     assert all(known in str(caught.value) for known in SETTINGS.runs)
 
 
-@pytest.mark.parametrize("block", ["protocols", "experiments", "runs"])
+@pytest.mark.parametrize("block", ["protocols", "experiments", "runs", "arms"])
 @pytest.mark.parametrize(
     "name", ["x;touch FILE", "$(id)", "a b", "../x", "Upper", "a--b", "-a", ""]
 )
