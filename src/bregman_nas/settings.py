@@ -162,6 +162,7 @@ class RunRow(_Block):
         change: other values for keys of the protocol, the experiment or the optimizer.
         epochs: another number of epochs than the experiment's.
         seeds: the numbers of the seeds.
+        planned: how many seeds there are to be, if these are not all.
     """
 
     protocol: str
@@ -169,6 +170,7 @@ class RunRow(_Block):
     change: dict[str, Any] = {}
     epochs: Count | None = None
     seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
+    planned: Count | None = None
 
 
 class ArmRow(_Block):
