@@ -110,7 +110,7 @@ def test_networks_that_lack_something(make_run: Callable[..., Run]) -> None:
     inactive = changes.measure(make_run([{"active": [0, 0, 5]}]), 1)
     assert inactive.loc[0, "coding_share"] == 1  # no layer is narrower than another
     shallow = changes.measure(make_run([{"active": [5], "tau": None}]), 1)
-    assert list(shallow) == ["ten_mse", "width_1"]
+    assert list(shallow) == ["ten_mse", "rows_on", "rows_living", "width_1"]
     assert changes.measure(make_run([{}]), 50).empty  # the run ended before
 
 

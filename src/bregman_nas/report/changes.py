@@ -114,7 +114,8 @@ def measure(run: Run, epoch: int) -> pd.DataFrame:
         Index `seed`. Columns: `ten_mse`, ten times the held-out mean squared error per pixel;
         if there are hidden layers, `coding_width`, `coding_share` (of the widest hidden layer),
         `coding_layer` and `rising_line` (1 or 0); if there are skips, `skips_on` and
-        `largest_skip`; `width_l`, active rows of layer l. Empty if the run ended before.
+        `largest_skip`; `rows_on` and `rows_living` of all layers; `width_l`, active rows of layer
+        l. Empty if the run ended before.
     """
     at_epoch = run.frames.epochs[run.frames.epochs["epoch"] == epoch].set_index("seed")
     if at_epoch.empty:
@@ -133,6 +134,7 @@ def measure(run: Run, epoch: int) -> pd.DataFrame:
     if not np.isnan(tau).all():
         numbers["skips_on"] = (np.nan_to_num(tau) != 0).sum((1, 2)).astype(float)
         numbers["largest_skip"] = np.nan_to_num(np.abs(tau)).max((1, 2))
+    numbers |= {"rows_on": widths.sum(1), "rows_living": run.rows("living", epoch).sum(1)}
     numbers |= {f"width_{l}": of_layer for l, of_layer in enumerate(widths.T, start=1)}
     return pd.DataFrame(numbers, index=pd.Index(run.converged, name="seed")).reindex(run.seeds)
 

@@ -8,11 +8,12 @@ import jinja2
 import pandas as pd
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import changes, claims, table1, text
-from bregman_nas.report.claims.claim import ENOUGH_SEEDS, TOO_MANY_DIVERGED
+from bregman_nas.report import cells, changes, claims, questions, table1, text, variance
+from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
 from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study, small_networks
+from bregman_nas.report.output_map import outputs
 from bregman_nas.report.stats import summarize
 
 _WIDTHS = {"active": "width", "effective": "effective", "living": "living"}
@@ -49,6 +50,8 @@ def render_all(study: Study) -> dict[str, str]:
         "unit": table1.ARTICLE_UNIT,
         "line": LINEAR_R2,
     }
+    apart, crossed = variance.taken_apart(study), list(cells.cells(study))
+    asked = questions.ask(study, apart, claims.decide_revised(study))
     networks = pd.DataFrame(_networks(study), columns=_NETWORKS)
     return {
         "table1.csv": _csv(table1.as_frame(losses)),
@@ -61,11 +64,18 @@ def render_all(study: Study) -> dict[str, str]:
         "claims.json": _json(claims.as_json(decisions)),
         "claims.md": render("claims.md.j2", **_in_claims(decisions)),
         "widths.csv": _csv(widths(study)),
-        "widths.md": render("widths.md.j2", runs=list(_mean_widths(study))),
+        "widths.md": render(
+            "widths.md.j2", runs=list(_mean_widths(study)), outputs=list(outputs(study))
+        ),
         "networks.csv": _csv(networks),
         "networks.md": render("networks.md.j2", rows=networks.to_dict("records")),
         "ablation.csv": _csv(changes.as_frame(compared)),
         "ablation.md": render("ablation.md.j2", **in_changes),
+        "cells.csv": _csv(cells.as_frame(crossed)),
+        "variance.csv": _csv(apart),
+        "variance.md": render("variance.md.j2", **_in_variance(study, apart), cells=crossed),
+        "questions.json": _json(questions.as_json(asked)),
+        "questions.md": render("questions.md.j2", questions=asked, unit=table1.ARTICLE_UNIT),
     }
 
 
@@ -115,6 +125,20 @@ def _mean_widths(study: Study) -> Iterator[tuple[Run, str, list[Any]]]:
         if run.converged:
             for kind in ("active", "effective"):
                 yield run, kind, [summarize(of_layer) for of_layer in run.rows(kind).T]
+
+
+def _in_variance(study: Study, apart: pd.DataFrame) -> dict[str, Any]:
+    by_design = {
+        design: {name: list(of.itertuples()) for name, of in rows.groupby("measure", sort=False)}
+        for design, rows in apart.groupby("design", sort=False)
+    }
+    return {
+        "designs": variance.designs(study),
+        "apart": by_design,
+        "enough": ENOUGH_SEEDS,
+        "layers": range(1, LAYERS + 1),
+        "unit": table1.ARTICLE_UNIT,
+    }
 
 
 _NETWORKS = [
