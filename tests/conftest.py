@@ -77,7 +77,11 @@ runs:
     change: {schedule: {kind: constant}}
     epochs: 2
     seeds: 1
-first_steps: 5
+first_steps:
+  steps: 5
+  starts:
+    authors: {of: authors-densenet, seeds: 2}
+    dense: {of: authors-densenet, change: {density: 1.0}, seeds: 1}
 """
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bregman_nas.data import files
@@ -31,3 +32,10 @@ def test_records_are_those_of_accepted_code_and_of_the_settings_and_data(name: s
         record = read_record(path)
         assert fault_of(record, run, record["seed"], data) is None, path
         assert path == record_path(PROJECT, name, record["seed"])
+
+
+def test_first_steps_are_of_all_starts() -> None:
+    table = pd.read_csv(PROJECT / "results" / "first_steps.csv")
+    made = {str(name): tuple(seeds) for name, seeds in table.groupby("start")["seed"]}
+    assert made == {start.name: start.seeds for start in SETTINGS.starts}
+    assert set(table["steps"]) == {SETTINGS.first_steps.steps}

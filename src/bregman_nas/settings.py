@@ -233,6 +233,21 @@ class Run(_Block):
         return content
 
 
+class StartRow(_Block):
+    """The first steps of a run: `of`, its name; `change` and `seeds` as in `RunRow`."""
+
+    of: str
+    change: dict[str, Any] = {}
+    seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
+
+
+class FirstSteps(_Block):
+    """Of many searches with the DenseNet the first steps alone; `steps` is how many."""
+
+    steps: Count
+    starts: dict[Name, StartRow]
+
+
 class Settings(_Block):
     """The whole of params.yaml."""
 
@@ -243,30 +258,36 @@ class Settings(_Block):
     experiments: dict[Name, Experiment]
     runs: dict[Name, RunRow]
     arms: dict[Name, ArmRow] = {}
-    first_steps: Count
+    first_steps: FirstSteps
 
     @pydantic.model_validator(mode="after")
     def _runs_can_be_made(self) -> "Settings":
         for name, row in self.runs.items():
             _check_key(f"runs.{name}.protocol", row.protocol, self.protocols)
             _check_key(f"runs.{name}.experiment", row.experiment, self.experiments)
-            self._check_change(f"runs.{name}.change", name, row, row.change)
+            self._check_change(f"runs.{name}.change", row, row.change)
+        for name, start in self.first_steps.starts.items():
+            where = f"first_steps.starts.{name}"
+            _check_key(f"{where}.of", start.of, self.runs)
+            if self.run(start.of).experiment.network != "densenet":
+                raise ValueError(f"{where}.of = {start.of!r}: must be a run with the DenseNet")
+            self._check_change(f"{where}.change", self.runs[start.of], start.change)
         for name, arm in self.arms.items():
             _check_key(f"arms.{name}.of", arm.of, self.runs)
             if name in self.runs:
                 raise ValueError(f"arms.{name}: there is a run of that name; choose another")
             if self.run(arm.of).experiment.network != "mlp":
                 raise ValueError(f"arms.{name}.of = {arm.of!r}: must be a run with the perceptron")
-            self._check_change(f"arms.{name}.change", name, self.runs[arm.of], arm.change)
+            self._check_change(f"arms.{name}.change", self.runs[arm.of], arm.change)
         return self
 
-    def _check_change(self, where: str, name: str, row: RunRow, change: dict[str, Any]) -> None:
+    def _check_change(self, where: str, row: RunRow, change: dict[str, Any]) -> None:
         keys = [key for block in self._blocks(row) for key in block]
         for key in change:
             if key not in keys:
                 raise ValueError(f"{where}.{key}: no such key; there are {', '.join(keys)}")
         try:
-            self.run(name)
+            self._made("", row, change)
         except pydantic.ValidationError as error:
             raise ValueError("\n  ".join(_lines(error, change, f"{where}."))) from error
 
@@ -286,24 +307,37 @@ class Settings(_Block):
             known = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names)}"
             raise UserError(f"there is no run {name!r} in params.yaml; {known}")
         arm = self.arms.get(name)
-        row = self.runs[name if arm is None else arm.of]
-        change = row.change if arm is None else {**row.change, **arm.change}
+        if arm is None:
+            return self._made(name, self.runs[name], {})
+        made = self._made(name, self.runs[arm.of], arm.change)
+        return made.model_copy(update={"method": arm.method, "of": arm.of, "seeds": arm.seeds})
+
+    @property
+    def starts(self) -> list[Run]:
+        """The searches of which only the first steps are made."""
+        return [
+            self._made(name, self.runs[start.of], start.change).model_copy(
+                update={"seeds": start.seeds}
+            )
+            for name, start in self.first_steps.starts.items()
+        ]
+
+    def _made(self, name: str, row: RunRow, change: dict[str, Any]) -> Run:
+        """A run of a row with more changes."""
         optimizer, protocol, experiment = (
-            {key: change.get(key, value) for key, value in block.items()}
+            {key: {**row.change, **change}.get(key, value) for key, value in block.items()}
             for block in self._blocks(row)
         )
         if row.epochs is not None:
             experiment["epochs"] = row.epochs
         return Run(
             name=name,
-            method="search" if arm is None else arm.method,
-            of=None if arm is None else arm.of,
             source=self.data.source,
             optimizer=Optimizer.model_validate(optimizer),
             batch_size=self.batch_size,
             protocol=Protocol.model_validate(protocol),
             experiment=type(self.experiments[row.experiment]).model_validate(experiment),
-            seeds=row.seeds if arm is None else arm.seeds,
+            seeds=row.seeds,
         )
 
     def _blocks(self, row: RunRow) -> list[dict[str, Any]]:

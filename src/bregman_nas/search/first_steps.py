@@ -1,135 +1,146 @@
-"""The first steps of searches with the DenseNet, one by one: does a network grow, or die before?
+"""The first steps of many searches with the DenseNet: which networks grow, and which die at once.
 
-A search begins with few kernels, and its history, which has epochs, does not show what becomes of
-them in the first few hundred steps. Here the same steps are made again, and the network is looked
-at after each. They are also made with the other choice of row 21 (ReLU on the logits, or none), all
-else the same.
+A network starts with few kernels. Where its last ReLU passes nothing, no kernel has a gradient, and
+the network answers the same for every image for good. Here many seeds make their first steps, under
+a protocol and with one of its choices changed, and each is looked at before and after.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bregman_nas.atomic import write_atomically
+from bregman_nas.data.degradation import Examples
 from bregman_nas.data.files import load
-from bregman_nas.errors import UserError
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
-from bregman_nas.search.core.compact_densenet import CompactDenseNet
-from bregman_nas.search.core.densenet import DenseNetSearch
-from bregman_nas.search.records import run_folder
+from bregman_nas.search.core.densenet import active_kernels, compact_trainer, network, problem
 from bregman_nas.settings import Run
 
-#: Of the training images, on which the network is looked at.
-IMAGES = 32
-COLUMNS = ("seed", "relu_logits", "step", "firing", "varying", "active", "furthest")
+#: Of the training images, on which a network is looked at.
+IMAGES = 200
+GROWS, DEAD, UNDECIDED = "grows", "dead", "undecided"
 
-Row = dict[str, float | int]
+Row = dict[str, float | int | str]
 
 
-def write_first_steps(run: Run, project: Path, steps: int) -> Path:
-    """Make the first steps of all seeds of a run; returns the path of `first_steps.csv`.
+def write_first_steps(starts: Sequence[Run], steps: int, project: Path) -> Path:
+    """Make the first steps of all seeds of some searches; returns the path of the table.
 
-    Of each seed the steps with the protocol's own logits come first, then those with the others.
+    The table, `results/first_steps.csv`, has one row for each search and seed, see `one_start`.
 
     Args:
-        run: with the DenseNet.
-        project: the repository; the file is put into the run's folder.
+        starts: searches with the DenseNet.
         steps: how many, of the first epoch at most.
+        project: the repository.
 
     Raises:
-        UserError: if the run is not with the DenseNet, or the images cannot be had.
+        UserError: if the images cannot be had.
     """
-    if run.experiment.network != "densenet":
-        raise UserError(f"first-steps is for runs with the DenseNet, which {run.name} is not")
-    images = load(run.experiment.dataset, run.source, project)
     rows: list[Row] = []
-    for seed in run.seeds:
-        for logits in sorted(("relu", "linear"), key=lambda choice: choice != run.protocol.logits):
-            protocol = run.protocol.model_copy(update={"logits": logits})
-            search = DenseNetSearch(run.model_copy(update={"protocol": protocol}), images, seed)
-            of_seed = {"seed": seed, "relu_logits": int(logits == "relu")}
-            rows += [{**of_seed, **row} for row in first_steps(search, run, seed, steps)]
-            last = rows[-1]
-            print(
-                f"{run.name} seed {seed}, {logits} logits: after {last['step']} steps "
-                f"{last['active']} active kernels, last convolution "
-                f"{'fires' if last['firing'] else 'does not fire'}",
-                flush=True,
-            )
-    path = run_folder(project, run.name) / "first_steps.csv"
+    for run in starts:
+        train = problem(run, load(run.experiment.dataset, run.source, project)).train
+        for seed in run.seeds:
+            rows.append(one_start(run, seed, steps, train))
+            print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    path = project / "results" / "first_steps.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_atomically(path, text.encode())
     return path
 
 
-def first_steps(search: DenseNetSearch, run: Run, seed: int, steps: int) -> Iterator[Row]:
-    """Train, and look at the network before the first step and after each.
+def one_start(run: Run, seed: int, steps: int, train: Examples) -> Row:
+    """A row of the table: the search, its choices, the seed, and what `first_steps` returns."""
+    return {
+        "start": run.name,
+        "density": run.experiment.density,
+        "initial_scale": run.protocol.initial_scale,
+        "logits": run.protocol.logits,
+        "first_moment": run.protocol.first_moment,
+        "seed": seed,
+        **first_steps(run, seed, steps, train),
+    }
+
+
+def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
+    """Make the first steps of a search, and look at its network before and after.
 
     Args:
-        search: at its start, by the engine `compact`.
-        run: settings of the optimizer and the batches.
-        seed: decides the order of the images, as in `loop.train`.
+        run: the settings of the search.
+        seed: decides the start, and the order of the images as in `loop.train`.
         steps: how many, of the first epoch at most.
+        train: the images trained on.
 
-    Yields:
-        `step`, the number of steps made, and what `look` sees.
+    Returns:
+        `path`, whether a path of active kernels leads from the image to the last convolution;
+        `last_bias`, of the last convolution; `firing`, `varying` and `kernels`, see `look`, at the
+        start (`..._0`) and after the last step; `steps`, their number; and `outcome`.
     """
-    examples = search.train_examples(0)
-    order = torch.randperm(len(examples), generator=generator(seed, "order", 0))
-    images = examples.inputs[:IMAGES]
-    yield {"step": 0, **look(search, images)}
-    for step, batch in enumerate(order.split(run.batch_size)[:steps], start=1):
-        search.train_batches(
-            examples.inputs, examples.targets, [batch], run.optimizer.learning_rate
-        )
-        yield {"step": step, **look(search, images)}
+    net = network(run, seed)
+    trainer = compact_trainer(run, net)
+    images = train.inputs[:IMAGES]
+    before = look(net, net.linear, images)
+    assert net.last.bias is not None
+    start: Row = {"path": int(has_path(net)), "last_bias": float(net.last.bias.detach())}
+    order = torch.randperm(len(train), generator=generator(seed, "order", 0))
+    batches = list(order.split(run.batch_size)[:steps])
+    trainer.train_batches(train.inputs, train.targets, batches, run.optimizer.learning_rate)
+    trainer.write_to(net)
+    after = look(net, net.linear, images)
+    return {
+        **start,
+        **{f"{name}_0": value for name, value in before.items()},
+        "steps": len(batches),
+        **after,
+        "outcome": outcome(before, after),
+    }
+
+
+def outcome(before: dict[str, float], after: dict[str, float]) -> str:
+    """What became of a network, by what `look` saw of it at the start and after the last step.
+
+    It is dead if the last ReLU passes nothing. Else it grows if it has more active kernels than at
+    the start, and is undecided if it has not.
+    """
+    if after["firing"] == 0:
+        return DEAD
+    return GROWS if after["kernels"] > before["kernels"] else UNDECIDED
 
 
 @torch.no_grad()
-def look(search: DenseNetSearch, images: Tensor) -> Row:
+def look(net: nn.Module, linear: nn.Linear, images: Tensor) -> dict[str, float]:
     """What decides whether a network can learn.
 
     Args:
-        search: by the engine `compact`.
+        net: a DenseNet.
+        linear: its last layer, which follows the last ReLU.
         images: [n, 1, side, side].
 
     Returns:
         `firing`: the share of the outputs of the last convolution, over images and pixels, that its
-        ReLU lets pass. Where none passes, no kernel has a gradient.
+        ReLU passes. Where none passes, no kernel has a gradient.
         `varying`: the share of the pixels at which that output differs from image to image.
-        `active`: the number of active kernels, of all convolutions.
-        `furthest`: of the kernels that are not active, the largest norm of v, as a share of the
-        threshold mu sqrt(9) above which a kernel is on; 0 if all are active.
+        `kernels`: the number of active kernels, of all convolutions.
     """
-    trainer = search.trainer
-    assert isinstance(trainer, CompactDenseNet)
-    output = _into_the_linear_layer(search.full_network(), images)
-    regularizer = trainer.kernel_regularizer
-    shares = torch.cat(
-        [
-            (regularizer.norms(kernels.v) / regularizer.threshold(kernels.v.shape)).flatten()
-            for kernels in (trainer.first, *trainer.kernels)
-        ]
-    )
-    off = shares[shares <= 1]
+    seen: list[Tensor] = []
+    with linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        net(images)
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
     return {
-        "firing": float((output > 0).double().mean()),
-        "varying": float((output != output[0]).any(0).double().mean()),
-        "active": int((shares > 1).sum()),
-        "furthest": float(off.max()) if len(off) else 0.0,
+        "firing": float((seen[0] > 0).double().mean()),
+        "varying": float((seen[0] != seen[0][0]).any(0).double().mean()),
+        "kernels": sum(int((c.weight != 0).flatten(2).any(2).sum()) for c in convolutions),
     }
 
 
-def _into_the_linear_layer(net: DenseNet, images: Tensor) -> Tensor:
-    """What the last convolution puts out, after ReLU, [n, pixels]."""
-    seen: list[Tensor] = []
-    handle = net.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    with handle:
-        net(images)
-    return seen[0]
+def has_path(net: DenseNet) -> bool:
+    """Whether active kernels lead from the image to the output of the last convolution."""
+    first, *layers, last = active_kernels(net)
+    reached = first.any(1)
+    for layer in layers:
+        reached = torch.cat([reached, (layer & reached).any(1)])
+    return bool((last & reached).any())
