@@ -8,23 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import figures, outcome, paper, readme
+from bregman_nas.report import outcome, paper, readme
 from bregman_nas.report.data import TASKS, Run, Study, read_study
-from bregman_nas.report.figures.style import COLOURS
-from bregman_nas.report.first_steps import (
-    DEAD_AT_THE_START,
-    DIED,
-    GREW,
-    UNDECIDED,
-    Start,
-    starts,
-)
 from bregman_nas.report.stats import Reference, Summary, Welch
 from bregman_nas.report.table1 import Row
 from bregman_nas.report.tables import aggregate, render_all
@@ -177,111 +165,13 @@ def test_seeds_in_lockstep_share_their_time(make_run: MakeRun) -> None:
     assert found["machines"] == ["made up (cpu)"]
 
 
-# The first steps of the DenseNet.
-
-Steps = tuple[Sequence[float], Sequence[int], Sequence[float]]  # firing, active, furthest
-DEAD: Steps = ([0, 0, 0, 0], [7, 7, 7, 7], [0, 0, 0, 0])
-DIES: Steps = ([0.5, 0, 0.1, 0], [7, 7, 7, 7], [0, 0.3, 0.6, 0.5])
-GROWS: Steps = ([0.5, 0.1, 0.1, 0.9], [7, 7, 8, 9], [0, 0.5, 0.2, 0.9])
-GROWS_AND_DIES: Steps = ([0.5, 0.1, 0.1, 0], [7, 7, 8, 8], [0, 0.9, 0.2, 0.2])
-OPEN: Steps = ([0.5, 0.1, 0.1, 0.1], [7, 7, 6, 7], [0, 0.1, 0.2, 0.3])
-
-
-@pytest.fixture
-def looked_at(make_run: MakeRun) -> Callable[..., Run]:
-    """A run of the DenseNet with these first steps; what does not fire in the end collapsed."""
-
-    def of(relu: Sequence[Steps], linear: Sequence[Steps] = ()) -> Run:
-        norms = [[[1]], [[1]], [[1, 1]]]
-        seeds = [
-            {"norms": norms, "loss": math.log(10), "accuracy": 0.9 if steps[0][-1] else 0.1}
-            for steps in relu
-        ]
-        run = make_run(seeds, DENSENET)
-        tables = [
-            pd.DataFrame(
-                {"seed": seed, "relu_logits": int(logits is relu), "step": range(4)}
-                | {"firing": firing, "varying": 0.0, "active": active, "furthest": furthest}
-            )
-            for logits in (relu, linear)
-            for seed, (firing, active, furthest) in enumerate(logits)
-        ]
-        run.__dict__["first_steps"] = pd.concat(tables)
-        return run
-
-    return of
-
-
-def told(start: Start) -> tuple[str, int | None, int | None, float]:
-    return start.fate, start.died, start.grew, start.furthest
-
-
-def test_fates_by_hand(looked_at: Callable[..., Run]) -> None:
-    (found,) = starts(looked_at([DEAD, DIES, GROWS, GROWS_AND_DIES, OPEN])).values()
-    assert [told(start) for start in found] == [
-        (DEAD_AT_THE_START, 0, None, 0),
-        (DIED, 3, None, 0.6),  # it did not fire after the first step, but came back
-        (GREW, None, 2, 0.5),  # what is furthest then is another kernel
-        (GREW, 3, 2, 0.9),
-        (UNDECIDED, None, None, 0.3),
-    ]
-    both = starts(looked_at([DIES, GROWS], [DEAD, OPEN]))
-    assert list(both) == [True, False]  # the protocol's own logits come first
-    assert [(s.seed, s.fate) for s in both[False]] == [(0, DEAD_AT_THE_START), (1, UNDECIDED)]
-
-
-def test_first_steps_in_the_article(looked_at: Callable[..., Run]) -> None:
-    run = looked_at([DEAD, DIES, GROWS, DIES], [DEAD, DEAD, DEAD, OPEN])
-    found = outcome.densenet(run)
-    assert (found["collapsed"], found["chance"], found["all_equal"]) == ("3", "10%", True)
+def test_densenets_in_the_article(make_run: MakeRun) -> None:
+    norms = [[[1]], [[1]], [[1, 1]]]
+    seeds = [{"norms": norms, "loss": math.log(10), "accuracy": a} for a in (0.1, 0.1, 0.9)]
+    found = outcome.densenet(make_run(seeds, DENSENET), None)
+    assert (found["collapsed"], found["chance"], found["all_equal"]) == ("2", "10%", True)
     assert found["others"]["accuracy"] == "90.0%"
-    start = found["start"]
-    assert (start["steps"], start["relu"], start["same"]) == ("3", True, True)
-    assert start["own"] == {
-        "seeds": "4",
-        "varying": None,
-        "dead_at_the_start": {"n": "1", "one": True},
-        "died": {"n": "2", "one": False},
-        "grew": {"n": "1", "one": True},
-        "undecided": None,
-        "dead": {"n": "3", "one": False},
-        "died_by": "3",
-        "died_at": "60.0%",
-        "grew_by": "2",
-    }
-    assert start["other"]["dead_at_the_start"] == {"n": "3", "one": False}
-    # A network that grows and dies is collapsed in the end, but not in this way.
-    other = outcome.densenet(looked_at([DEAD, GROWS_AND_DIES]))
-    assert (other["collapsed"], other["start"]["same"]) == ("2", False)
-    assert other["start"]["other"] is None
-    steps = run.__dict__["first_steps"]
-    run.__dict__["first_steps"] = steps[steps["seed"] == 0]
-    assert outcome.densenet(run)["start"] is None  # of another number of seeds
-    run.__dict__["first_steps"] = None
-    assert outcome.densenet(run)["start"] is None
-
-
-def words(figure: Figure) -> set[str]:
-    found = {text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)}
-    return found - {""}
-
-
-def test_the_figure_of_the_first_steps(
-    looked_at: Callable[..., Run], make_study: MakeStudy
-) -> None:
-    run = looked_at([DEAD, DIES, GROWS, DEAD], [OPEN, OPEN, OPEN, OPEN])
-    module = figures.modules()[8]
-    figure = module.draw(make_study({DENSENET: run}))
-    assert {"2 dead at the start, 1 die, 1 grow", "4 undecided", "0, 3", "1", "2"} <= words(figure)
-    firing, furthest, *_ = figure.axes
-    (grows,) = (line for line in furthest.lines if line.get_marker() == "o")
-    assert np.asarray(grows.get_xydata()).tolist() == [[0, 0], [1, 0.5], [2, 1]]
-    assert grows.get_color() == COLOURS["authors"]
-    dead = [line for line in firing.lines if line.get_marker() == "x"]
-    assert [len(np.asarray(line.get_xydata())) for line in dead] == [1, 4, 1]
-    assert {line.get_color() for line in dead} == {module.DEAD}
-    empty = module.draw(make_study({}))
-    assert words(empty) == {"first steps of the DenseNet: not looked at"}
+    assert found["start"] is None
 
 
 # README and article.

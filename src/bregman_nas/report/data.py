@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bregman_nas.errors import UserError
+from bregman_nas.report.first_steps import COLUMNS
 from bregman_nas.report.frames import Frames, frames_of, skip_names
 from bregman_nas.report.records import (
     MEND,
@@ -174,15 +175,6 @@ class Run:
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is no picture of three rows of digits; {MEND}") from error
 
-    @cached_property
-    def first_steps(self) -> pd.DataFrame | None:
-        """Of results/first_steps.csv those of this run; None if nobody has looked at them."""
-        path = self.folder.parents[1] / "first_steps.csv" if self.own else self.folder
-        if not path.is_file() or self.frames.kernels.empty:
-            return None
-        names = ["seed", "relu_logits", "step", "firing", "varying", "active", "furthest"]
-        return read_table(path, names)
-
     def _after(self, frame: pd.DataFrame, epoch: int | None) -> pd.DataFrame:
         if frame.empty:
             return frame
@@ -214,6 +206,17 @@ class Study:
         wanted = (protocol, experiment, True)
         found = (r for r in self.runs.values() if (r.protocol, r.row.experiment, r.own) == wanted)
         return next(found, None)
+
+    @cached_property
+    def first_steps(self) -> pd.DataFrame | None:
+        """`results/first_steps.csv`; None if it has not been made."""
+        path = self.project / "results" / "first_steps.csv"
+        if not path.is_file():
+            return None
+        try:
+            return pd.read_csv(path)[list(COLUMNS)]
+        except (ValueError, KeyError, OSError) as error:
+            raise UserError(f"{path} cannot be used: {error}; {MEND}") from error
 
     @property
     def restoration(self) -> list[Run]:

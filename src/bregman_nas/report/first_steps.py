@@ -1,80 +1,75 @@
-"""The fate of each DenseNet in its first steps."""
+"""How many DenseNets grow in their first steps, from `results/first_steps.csv`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy.stats import binomtest
 
-from bregman_nas.report.data import Run
-
-DEAD_AT_THE_START, DIED, GREW, UNDECIDED = "dead at the start", "die", "grow", "undecided"
-#: What a network may do first; one that grows may still die later.
-FATES = (DEAD_AT_THE_START, DIED, GREW, UNDECIDED)
+#: The start that is that of the protocol's own run.
+OWN = "authors"
+COLUMNS = ("start", "density", "initial_scale", "logits", "first_moment", "seed")
+COLUMNS += ("path", "last_bias", "firing_0", "steps", "outcome")
 
 
 @dataclass(frozen=True)
-class Start:
-    """The first steps of one search.
+class Share:
+    """How many networks of a group grow.
 
     Attributes:
-        seed: its number.
-        steps: the rows of the table, by ascending `step`.
-        died: the step from which on no output of the last convolution passes its ReLU, to the end
-            of the table; None if some do at its end.
-        grew: the first step by which there are more active kernels than at the start; None if
-            there never are.
+        name: of the group.
+        seeds: how many networks there are.
+        grow: those that have more active kernels after the last step than before the first.
+        dead: those whose last ReLU passes nothing after the last step; the others are undecided.
+        low: lower end of the exact 95% interval (Clopper-Pearson) of the share that grows.
+        high: its upper end.
     """
 
-    seed: int
-    steps: pd.DataFrame
-    died: int | None
-    grew: int | None
+    name: str
+    seeds: int
+    grow: int
+    dead: int
+    low: float
+    high: float
 
     @property
-    def dead_before_growth(self) -> bool:
-        """Whether the network died, and no kernel had switched on by then."""
-        return self.died is not None and (self.grew is None or self.died < self.grew)
-
-    @property
-    def fate(self) -> str:
-        """One of `FATES`."""
-        if self.dead_before_growth:
-            return DEAD_AT_THE_START if self.died == 0 else DIED
-        return UNDECIDED if self.grew is None else GREW
-
-    @property
-    def until_decided(self) -> pd.DataFrame:
-        """The rows up to the step at which the network died or grew, whichever came first."""
-        ends = [step for step in (self.died, self.grew) if step is not None]
-        return self.steps if not ends else self.steps[self.steps["step"] <= min(ends)]
-
-    @property
-    def furthest(self) -> float:
-        """How close a kernel came to switching on until then: |v| as a share of the threshold."""
-        return float(self.until_decided["furthest"].max())
+    def undecided(self) -> int:
+        """Those that neither grow nor are dead."""
+        return self.seeds - self.grow - self.dead
 
 
-def starts(run: Run) -> dict[bool, list[Start]]:
-    """The first steps of all seeds of a run, by whether there is a ReLU on the logits.
+def shares(frame: pd.DataFrame, names: pd.Series) -> Iterator[Share]:
+    """The share of each group, in the order in which the groups first appear.
 
-    The protocol's own logits come first. Empty if the first steps have not been looked at.
+    Args:
+        frame: rows of the table.
+        names: the group of each row.
     """
-    table = run.first_steps
-    if table is None:
-        return {}
-    return {
-        bool(relu): [_start(rows) for _, rows in of_logits.groupby("seed")]
-        for relu, of_logits in table.groupby("relu_logits", sort=False)
-    }
+    for name in names.unique():
+        outcomes = frame.loc[names == name, "outcome"]
+        grow, dead = (int((outcomes == fate).sum()) for fate in ("grows", "dead"))
+        interval = binomtest(grow, len(outcomes)).proportion_ci(method="exact")
+        yield Share(str(name), len(outcomes), grow, dead, interval.low, interval.high)
 
 
-def _start(rows: pd.DataFrame) -> Start:
-    rows = rows.sort_values("step")
-    steps, fires = rows["step"].to_numpy(int), rows["firing"].to_numpy() > 0
-    grown = rows["active"].to_numpy() > rows["active"].iloc[0]
-    died = steps[steps > steps[fires].max(initial=steps[0] - 1)]
-    return Start(
-        int(rows["seed"].iloc[0]),
-        rows,
-        died=int(died[0]) if len(died) else None,
-        grew=int(steps[grown][0]) if grown.any() else None,
-    )
+def by_settings(frame: pd.DataFrame) -> list[Share]:
+    """By density, and by what else is not as in the first row of the table."""
+    others = {"logits": "{} logits", "initial_scale": "scale {}", "first_moment": "{} moment"}
+    first = frame.iloc[0]
+
+    def words(row: pd.Series) -> str:
+        changed = [text.format(row[key]) for key, text in others.items() if row[key] != first[key]]
+        return ", ".join([f"density {row['density']:.0%}", *changed])
+
+    return list(shares(frame, frame.apply(words, axis=1)))
+
+
+def by_beginning(frame: pd.DataFrame) -> list[Share]:
+    """By what networks began with: whether active kernels lead from the image to the output.
+
+    Where none do, the output of the last convolution is the same for all images: by whether its
+    ReLU passes any of that, and by the sign of the last bias.
+    """
+    sign = (frame["last_bias"] > 0).map({True: "last bias positive", False: "last bias negative"})
+    names = ("no path, " + sign).mask(frame["firing_0"] == 0, "no path, last ReLU passes nothing")
+    return list(shares(frame, names.mask(frame["path"] == 1, "active path").sort_values()))

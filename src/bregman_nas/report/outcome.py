@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bregman_nas.report.claims import COLLAPSED_MARK, OURS, Decision
 from bregman_nas.report.claims.claim import (
@@ -31,15 +32,7 @@ from bregman_nas.report.claims.densenet import (
 from bregman_nas.report.claims.training import ALL_LIVING, NOT_ALL_LIVING
 from bregman_nas.report.claims.widths import coding_layers, coding_width
 from bregman_nas.report.data import DENSENET, NETWORKS, PROTOCOLS, TASKS, Array, Run, Study
-from bregman_nas.report.first_steps import (
-    DEAD_AT_THE_START,
-    DIED,
-    FATES,
-    GREW,
-    UNDECIDED,
-    Start,
-    starts,
-)
+from bregman_nas.report.first_steps import OWN, Share, by_beginning, by_settings
 from bregman_nas.report.stats import LEVEL, holm, summarize, welch
 from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_SEEDS, ARTICLE_UNIT, Row
 from bregman_nas.report.text import DASH, fixed, interval, mean_std, probability, span
@@ -66,7 +59,7 @@ def outcome(study: Study, losses: Sequence[Row], decisions: Sequence[Decision]) 
         "losses": compare(losses),
         "unlike": list(seeds_apart(study.restoration)),
         "architectures": architectures(study),
-        "densenet": {protocol: densenet(run) for protocol, run in dense.items()},
+        "densenet": {protocol: densenet(run, study.first_steps) for protocol, run in dense.items()},
         "rules": {
             "enough_seeds": str(ENOUGH_SEEDS),
             "article_seeds": str(ARTICLE_SEEDS),
@@ -291,8 +284,8 @@ def narrowest(run: Run) -> str:
     return ", ".join(f"{layer} ({count})" for layer, count in sorted(counts.items())) or DASH
 
 
-def densenet(run: Run) -> dict[str, Any]:
-    """Seeds and accuracies of a DenseNet, and its first steps.
+def densenet(run: Run, frame: pd.DataFrame | None) -> dict[str, Any]:
+    """Seeds and accuracies of a DenseNet, and the first steps of many, `frame`.
 
     `all_equal`: whether all collapsed seeds have the loss of equal logits. `others`: the networks
     that did not collapse, if some did; else None.
@@ -317,47 +310,31 @@ def densenet(run: Run) -> dict[str, Any]:
             "unused_inputs": span(unused_inputs(others), "{:.0f}"),
             "unused_outputs": span(unused_outputs(others), "{:.0f}"),
         },
-        "start": _start(run, [s for s, flag in zip(run.seeds, lost, strict=True) if flag]),
+        "start": None
+        if frame is None
+        else _start(frame, run, [s for s, flag in zip(run.seeds, lost, strict=True) if flag]),
     }
 
 
-def _start(run: Run, lost: list[int]) -> dict[str, Any] | None:
-    """The fates of the seeds in their first steps; None if not all were looked at.
+def _start(frame: pd.DataFrame, run: Run, lost: list[int]) -> dict[str, Any]:
+    """Which networks grow in their first steps.
 
-    `same`: whether those that died before they grew are those that are collapsed in the end.
-    `own`, `other`: with the protocol's logits, and with the other choice.
+    `same`: whether of the run's seeds those that are dead by then are those that are collapsed in
+    the end. `own`: the protocol's own start; `settings`: what is changed of it; `beginning`: the
+    networks of the own start, by what they began with.
     """
-    found = starts(run)
-    (relu, own), *rest = found.items() or [(False, [])]
-    if [start.seed for start in own] != run.seeds:
-        return None  # of another number of seeds: `dvc repro` looks at them all
+    protocols = frame[frame["start"] == OWN]
+    dead = set(protocols.loc[protocols["outcome"] == "dead", "seed"])
+    own, *settings = (_share(share) for share in by_settings(frame))
     return {
-        "steps": str(max(int(start.steps["step"].max()) for start in own)),
-        "relu": relu,
-        "same": [start.seed for start in own if start.dead_before_growth] == lost,
-        "own": _fates(own),
-        "other": _fates(rest[0][1]) if rest else None,
+        "steps": str(frame["steps"].iloc[0]),
+        "same": [seed for seed in run.seeds if seed in dead] == lost,
+        "own": own,
+        "settings": settings,
+        "beginning": [_share(share) for share in by_beginning(protocols)],
     }
 
 
-def _fates(of_seeds: list[Start]) -> dict[str, Any]:
-    by_fate = {fate: [start for start in of_seeds if start.fate == fate] for fate in FATES}
-    died, grew = by_fate[DIED], by_fate[GREW]
-    varying = sum(float(start.steps["varying"].iloc[0]) > 0 for start in of_seeds)
-    return {
-        "seeds": str(len(of_seeds)),
-        "varying": str(varying) if varying else None,
-        "dead_at_the_start": _count(len(by_fate[DEAD_AT_THE_START])),
-        "died": _count(len(died)),
-        "grew": _count(len(grew)),
-        "undecided": _count(len(by_fate[UNDECIDED])),
-        "dead": _count(len(died) + len(by_fate[DEAD_AT_THE_START])),
-        "died_by": str(max((start.died or 0 for start in died), default=0)),
-        "died_at": span([start.furthest for start in died], "{:.1%}"),
-        "grew_by": str(max((start.grew or 0 for start in grew), default=0)),
-    }
-
-
-def _count(number: int) -> dict[str, Any] | None:
-    """None for 0, of which nothing is said; else the number, and whether it takes the singular."""
-    return {"n": str(number), "one": number == 1} if number else None
+def _share(share: Share) -> dict[str, str]:
+    counts = {name: str(getattr(share, name)) for name in ("seeds", "grow", "dead", "undecided")}
+    return {"name": share.name, **counts, "low": f"{share.low:.0%}", "high": f"{share.high:.0%}"}

@@ -1,0 +1,99 @@
+"""How many DenseNets grow in their first steps, by hand."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+
+from bregman_nas.report import outcome
+from bregman_nas.report.data import Run, Study
+from bregman_nas.report.figures import figure8
+from bregman_nas.report.first_steps import by_beginning, by_settings, shares
+
+DENSENET = "authors-densenet-fashion"
+ROW = {"start": "authors", "density": 0.03, "initial_scale": "5", "logits": "relu"}
+ROW |= {"first_moment": "corrected", "seed": 0, "path": 1, "last_bias": 0.1, "firing_0": 0.5}
+ROW |= {"steps": 200, "outcome": "grows"}
+
+
+def table(**columns: list[Any]) -> pd.DataFrame:
+    count = len(next(iter(columns.values())))
+    return pd.DataFrame({**{name: [value] * count for name, value in ROW.items()}, **columns})
+
+
+def test_shares_and_exact_intervals_by_hand() -> None:
+    frame = table(outcome=["grows", "dead", "undecided", "dead"])
+    one, other = shares(frame, pd.Series(["b", "b", "b", "a"]))
+    counts = (one.name, one.seeds, one.grow, one.dead, one.undecided)
+    assert counts == ("b", 3, 1, 1, 1)
+    # Of 1 in 3 the lower end is p with 1 - (1 - p)^3 = 0.025.
+    assert one.low == pytest.approx(1 - 0.975 ** (1 / 3))
+    assert (other.name, other.seeds, other.grow) == ("a", 1, 0)
+    # Of 0 in 1 the upper end is p with 1 - p = 0.025.
+    assert (other.low, other.high) == pytest.approx((0, 0.975))
+
+
+def test_settings_name_the_density_and_the_change() -> None:
+    frame = table(density=[0.03, 0.3, 0.03], logits=["relu", "relu", "linear"])
+    names = [share.name for share in by_settings(frame)]
+    assert names == ["density 3%", "density 30%", "density 3%, linear logits"]
+
+
+def test_networks_by_what_they_began_with() -> None:
+    frame = table(
+        path=[0, 0, 0, 1, 1],
+        last_bias=[0.1, -0.1, 0.1, 0.1, -0.1],
+        firing_0=[0.2, 0.2, 0.0, 0.2, 0.0],
+    )
+    assert {share.name: share.seeds for share in by_beginning(frame)} == {
+        "active path": 2,
+        "no path, last ReLU passes nothing": 1,
+        "no path, last bias negative": 1,
+        "no path, last bias positive": 1,
+    }
+
+
+def test_first_steps_in_the_article(make_run: Callable[..., Run]) -> None:
+    norms = [[[1]], [[1]], [[1, 1]]]
+    seeds = [{"norms": norms, "loss": math.log(10), "accuracy": a} for a in (0.1, 0.9)]
+    frame = table(
+        start=["authors", "authors", "authors", "denser"],
+        density=[0.03, 0.03, 0.03, 0.1],
+        seed=[0, 1, 2, 0],
+        outcome=["dead", "grows", "dead", "undecided"],
+    )
+    start = outcome.densenet(make_run(seeds, DENSENET), frame)["start"]
+    assert (start["steps"], start["same"]) == ("200", True)
+    # Of 1 in 3 the upper end is p with (1 - p)^3 + 3 p (1 - p)^2 = 0.025.
+    own = {"name": "density 3%", "seeds": "3", "grow": "1", "dead": "2", "undecided": "0"}
+    assert start["own"] == {**own, "low": "1%", "high": "91%"}
+    assert [share["name"] for share in start["settings"]] == ["density 10%"]
+    assert [share["seeds"] for share in start["beginning"]] == ["3"], "of the own start alone"
+    frame["outcome"] = ["grows", "dead", "dead", "dead"]
+    assert not outcome.densenet(make_run(seeds, DENSENET), frame)["start"]["same"]
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_the_figure(make_study: Callable[..., Study]) -> None:
+    study = make_study({})
+    study.__dict__["first_steps"] = None
+    (empty,) = figure8.draw(study).axes
+    assert texts(empty) == ["first steps of the DenseNet: not made"]
+    frame = table(
+        start=["authors", "authors", "denser"],
+        density=[0.03, 0.03, 0.1],
+        outcome=["grows", "undecided", "dead"],
+    )
+    study.__dict__["first_steps"] = frame
+    settings, beginning = figure8.draw(study).axes
+    assert texts(settings) == ["1 of 2, 1 undecided", "0 of 1"]
+    assert texts(beginning) == ["1 of 2, 1 undecided"], "of the own start alone"
+    points = [line for line in settings.lines if line.get_marker() == "o"]
+    assert [np.asarray(p.get_xydata()).tolist() for p in points] == [[[0.5, 0]], [[0, 1]]]
