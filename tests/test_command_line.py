@@ -94,6 +94,7 @@ def test_it_can_be_run_as_a_module_and_says_its_version() -> None:
         ["--project", "/nowhere", "prepare"],
         ["prepare", "--project", "/nowhere"],
         ["figures", "0"],
+        ["released-code"],
         ["export", "paper-autoencoder"],
         ["export", "paper-autoencoder", "--out", "x", "--seed", "-1"],
     ],

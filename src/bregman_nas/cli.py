@@ -203,12 +203,23 @@ def baselines(project: Project = HERE) -> None:
 
 
 @app.command("first-steps")
-def first_steps(run: RunName, project: Project = HERE) -> None:
-    """Look at the first steps of a run's DenseNets one by one."""
+def first_steps(project: Project = HERE) -> None:
+    """Count the DenseNets that grow or die in their first steps."""
     from bregman_nas.search.first_steps import write_first_steps
 
     settings = _settings(project)
-    print(f"wrote {write_first_steps(settings.run(run), project, settings.first_steps)}")
+    print(f"wrote {write_first_steps(settings.starts, settings.first_steps.steps, project)}")
+
+
+@app.command("released-code")
+def released_code(
+    clone: Annotated[Path, typer.Argument(help="of TimRoith/BregmanLearning, with its history")],
+    project: Project = HERE,
+) -> None:
+    """Run the authors' released code beside this study's."""
+    from bregman_nas.released_code.beside import run_beside
+
+    print(f"wrote {run_beside(clone, _settings(project), project)}")
 
 
 @app.command("export")

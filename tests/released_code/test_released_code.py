@@ -1,0 +1,159 @@
+"""The released code beside ours: the comparison by hand, and both codes where there is a clone."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from bregman_nas.cli import main
+from bregman_nas.data.files import load
+from bregman_nas.networks import ResidualMLP
+from bregman_nas.released_code.beside import (
+    PUBLISHED,
+    Differences,
+    active,
+    compare,
+    first_epoch,
+    own_start,
+)
+from bregman_nas.released_code.clone import NOTEBOOKS, ReleasedCode
+from bregman_nas.search.records import run_folder
+from bregman_nas.settings import Run, load_settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+VARIABLE = "BREGMAN_RELEASED_CODE"
+needs_clone = pytest.mark.skipif(
+    VARIABLE not in os.environ, reason=f"${VARIABLE} names no clone of the released code"
+)
+
+
+class Block(torch.nn.Module):
+    """A layer of the released network, as far as it is looked at."""
+
+    def __init__(self, layer: torch.nn.Linear, skips: list[float]) -> None:
+        super().__init__()
+        self.layer = layer
+        self.skips = torch.nn.Parameter(torch.tensor(skips))
+
+
+def pair(skips: bool) -> tuple[ResidualMLP, list[Block], torch.nn.Module]:
+    """Ours, all ones, with skips that are off or without; theirs, by block and as a whole."""
+    ours = ResidualMLP(3, 2, skips=skips)
+    for layer in ours.layers:
+        torch.nn.init.ones_(layer.weight)
+        torch.nn.init.ones_(layer.bias)
+    blocks = [Block(torch.nn.Linear(3, 3), [0.0] * (l + 1)) for l in range(2)]
+    for block, layer in zip(blocks, ours.layers, strict=True):
+        block.layer.load_state_dict(layer.state_dict())
+    return ours, blocks, torch.nn.Sequential(*blocks)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_differences_by_hand(skips: bool) -> None:
+    ours, blocks, theirs = pair(skips)
+    differences = Differences()
+    differences.update(ours, theirs)
+    assert differences == Differences(weight=0, bias=0, skip=0, groups=0)
+    with torch.no_grad():
+        blocks[0].layer.weight[1] = 0  # a row
+        blocks[1].layer.bias[2] = -1
+        blocks[1].skips[1] = 0.5
+    differences.update(ours, theirs)
+    assert differences == Differences(weight=1, bias=2, skip=0.5, groups=2)
+    ours, _, theirs = pair(skips)
+    differences.update(ours, theirs)
+    assert differences == Differences(weight=1, bias=2, skip=0.5, groups=2), "at any step"
+
+
+def test_the_groups_of_a_convolution_are_its_kernels() -> None:
+    convolution = torch.nn.Conv2d(2, 3, 3)
+    torch.nn.init.zeros_(convolution.weight)
+    with torch.no_grad():
+        convolution.weight[2, 1, 0, 0] = 1
+    assert active(convolution).nonzero().tolist() == [[2, 1]]
+
+
+def test_the_first_epoch_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    published = {"active_share": [0.25, 0.5], "width": 784, "batches": 10, "summed_train_loss": 3.0}
+    (tmp_path / PUBLISHED).write_text(json.dumps(published), "utf-8")
+    folder = run_folder(tmp_path, "authors-autoencoder-denoising")
+    folder.mkdir(parents=True)
+    table = {"seed": [1, 0, 0], "epoch": [1, 1, 2], "train_loss": [0.5, 0.25, 9.0]}
+    widths = {"width_1": [7, 8, 9], "width_2": [1, 2, 3]}
+    pd.DataFrame(table | widths).to_csv(folder / "history.csv", index=False)
+    found = first_epoch(tmp_path)
+    assert found["theirs"] == {"loss": 3.0, "rows": [196, 392]}
+    assert found["seeds"] == [
+        {"seed": 0, "loss": 2.5, "rows": [8, 2]},
+        {"seed": 1, "loss": 5.0, "rows": [7, 1]},
+    ]
+
+
+def test_a_folder_that_is_no_clone_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sample").symlink_to(PROJECT / "data" / "sample")
+    params = (tmp_path / "params.yaml").read_text("utf-8").replace("source: full", "source: sample")
+    (tmp_path / "params.yaml").write_text(params, "utf-8")
+    assert main(["--project", str(tmp_path), "released-code", str(tmp_path / "none")]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'none'} is no clone of the released code" in error
+    assert "git clone https://github.com/TimRoith/BregmanLearning" in error
+
+
+def run_of(name: str, first_moment: str) -> Run:
+    run = load_settings(PROJECT / "params.yaml").run(name)
+    protocol = run.protocol.model_copy(update={"first_moment": first_moment})
+    return run.model_copy(update={"source": "sample", "protocol": protocol})
+
+
+@needs_clone
+@pytest.mark.parametrize("first_moment", ["corrected", "uncorrected"])
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_both_codes_make_the_same_steps(name: str, first_moment: str) -> None:
+    run = run_of(name, first_moment)
+    code = ReleasedCode(Path(os.environ[VARIABLE]), first_moment)
+    found = compare(code, run, load(run.experiment.dataset, "sample", PROJECT), steps=3)
+    assert [row["trainer"] for row in found] == ["textbook", "compact"]
+    for row in found:
+        assert max(row["weight"], row["bias"], row["skip"] or 0) < 1e-12
+        assert (row["groups"], row["steps"]) == (0, 3)
+
+
+@needs_clone
+def test_the_other_first_moment_makes_other_steps() -> None:
+    run = run_of("authors-autoencoder-denoising", "uncorrected")
+    code = ReleasedCode(Path(os.environ[VARIABLE]), "corrected")
+    found = compare(code, run, load(run.experiment.dataset, "sample", PROJECT), steps=1)
+    assert all(row["bias"] > 1e-4 for row in found)
+
+
+@needs_clone
+def test_the_released_densenet_begins_by_itself() -> None:
+    run = run_of("authors-densenet-fashion", "corrected")
+    code = ReleasedCode(Path(os.environ[VARIABLE]))
+    images = load(run.experiment.dataset, "sample", PROJECT)
+    one, other = (own_start(code, run, images, seed, steps=1) for seed in (2, 2))
+    assert one == other
+
+
+@needs_clone
+def test_the_published_epoch_is_what_the_notebook_printed() -> None:
+    published = json.loads((PROJECT / PUBLISHED).read_text("utf-8"))
+    code = ReleasedCode(Path(os.environ[VARIABLE]))
+    cells = json.loads(code.text(published["file"], published["commit"]))["cells"]
+    printed = "".join(
+        line
+        for cell in cells
+        for output in cell.get("outputs", [])
+        for line in output.get("text", [])
+    )
+    assert f"Train Loss: {published['summed_train_loss']}\n" in printed
+    assert f"Node sparsity: {published['active_share']}\n" in printed
