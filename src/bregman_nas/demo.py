@@ -94,5 +94,7 @@ def _shrink(params: Path) -> None:
             arm["seeds"] = 1
         else:
             del arms[name]
+    for start in content["first_steps"]["starts"].values():
+        start["seeds"] = 1
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
