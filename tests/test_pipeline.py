@@ -88,7 +88,7 @@ def test_learning_curves_are_of_the_runs_that_change_nothing(
     pipeline: dict[str, Any], settings: Settings
 ) -> None:
     (plot,) = (entry for entry in pipeline["plots"] if "Learning curves" in entry)
-    own = (None, {})
+    own: tuple[int | None, dict[str, Any]] = (None, {})
     plain = [n for n, row in settings.runs.items() if (row.epochs, row.change) == own and row.seeds]
     files = [f"results/runs/{name}/history.csv" for name in plain]
     assert sorted(plot["Learning curves"]["y"]) == sorted(files)

@@ -20,7 +20,8 @@ from bregman_nas.report.text import quoted
 LAYERS = 6
 OWN = [f"{p}-{n}-{t}" for p in ("paper", "authors") for n in ("autoencoder", "residual")
        for t in ("denoising", "deblurring")]  # fmt: skip
-MakeRun, MakeStudy = Callable[..., Run], Callable[..., Study]
+MakeRun = Callable[..., Run]
+MakeStudy = Callable[..., Study]
 
 
 def seeds(base: int, count: int = 3, spread: int = 10, **more: Any) -> list[dict[str, Any]]:
@@ -82,9 +83,9 @@ def test_all_of_the_variance_is_the_setting_or_the_seed(make_study: MakeStudy) -
         .set_index(["design", "measure", "component"])
         .sort_index()
     )
-    found = frame.loc["residual autoencoders", "number of active rows"]
-    assert found["share"].to_dict() == {"setting": 1, "task": 0, "together": 0, "seed": 0}
-    assert (found["low"]["setting"], found["high"]["setting"]) == (1, 1)
+    found = frame.xs(("residual autoencoders", "number of active rows"))
+    assert dict(found["share"]) == {"setting": 1, "task": 0, "together": 0, "seed": 0}
+    assert (found.at["setting", "low"], found.at["setting", "high"]) == (1, 1)
     assert frame["share"]["both networks", "place of the narrowest layer"].isna().all()
     runs = {name: seeds(300) for name in OWN}
     frame = (
@@ -92,7 +93,7 @@ def test_all_of_the_variance_is_the_setting_or_the_seed(make_study: MakeStudy) -
         .set_index(["design", "measure", "component"])
         .sort_index()
     )
-    assert frame.loc["autoencoders", "width of layer 1"]["share"]["seed"] == 1
+    assert frame.xs(("autoencoders", "width of layer 1")).at["seed", "share"] == 1
 
 
 def test_designs_take_the_seeds_of_all_cells(make_study: MakeStudy) -> None:

@@ -8,8 +8,10 @@ from scipy.stats import binomtest
 
 #: The start that is that of the protocol's own run.
 OWN = "authors"
-COLUMNS = ("start", "density", "initial_scale", "logits", "first_moment", "seed")
-COLUMNS += ("path", "last_bias", "firing_0", "steps", "outcome")
+COLUMNS = (
+    *("start", "density", "initial_scale", "logits", "first_moment", "seed"),
+    *("path", "last_bias", "firing_0", "steps", "outcome"),
+)
 
 
 @dataclass(frozen=True)
