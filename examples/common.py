@@ -75,7 +75,7 @@ def compare(
     print(
         "| | groups on: start | switched on | end | of | accuracy | parameters | small | ", end=""
     )
-    print("its accuracy | differs (double) | (single) | seconds |")
+    print("its accuracy | differs (double) | differs (single) | seconds |")
     print("|---" * 12 + "|")
 
     torch.manual_seed(0)
