@@ -20,6 +20,7 @@ PAPER = "protocols.paper"
 MLP_RUN, DENSENET_RUN = "paper-residual-denoising", "paper-densenet"
 ROW = f"runs.{MLP_RUN}"
 ARM = f"arms.{MLP_RUN}-uniform"
+RUN_ROW = {"protocol": "paper", "experiment": "residual-denoising", "seeds": 1}
 SETTINGS = load_settings(PARAMS)
 
 
@@ -293,6 +294,26 @@ def test_an_arm_is_its_run_by_another_method(params: Params) -> None:
     assert arm.experiment == run.experiment.model_copy(update={"mu": 0.1})
     assert arm.decisive()["method"] == "uniform"
     assert "method" not in run.decisive(), "records of searches stay as they are"
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({f"arms.{MLP_RUN}-found.change": {"relu_slope": 0.1}}, f"arms.{MLP_RUN}-found"),
+        ({f"{ROW}.change": {"relu_slope": 0.1}}, f"arms.{MLP_RUN}-found"),
+        ({f"{RESIDUAL}.inactive_biases": "frozen"}, f"arms.{MLP_RUN}-found"),
+        ({f"runs.{DENSENET_RUN}.change": {"relu_slope": 0.1}}, f"runs.{DENSENET_RUN}.change"),
+        (
+            {f"runs.{DENSENET_RUN}.change": {"inactive_biases": "frozen"}},
+            f"runs.{DENSENET_RUN}.change.inactive_biases: no such key",
+        ),
+    ],
+)
+def test_options_of_searched_perceptrons_are_refused_elsewhere(
+    params: Params, changes: dict[str, Any], where: str
+) -> None:
+    assert where in complaint(params(changes))
+    load_settings(params({"runs.other": {**RUN_ROW, "change": {"relu_slope": 0.1}}}))
 
 
 def test_a_wrong_name_is_answered_with_the_right_one_or_all() -> None:

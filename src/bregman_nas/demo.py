@@ -32,7 +32,7 @@ _FEW = 2
 
 
 def demonstrate(project: Path) -> None:
-    """Run all stages on the sample, print Table 1, and say where the figures are.
+    """Run all stages on the sample, print Tables 1 and 2, and say where the figures are.
 
     Args:
         project: the repository; the copy is its folder `build/demo`, made anew.
@@ -63,7 +63,8 @@ def demonstrate(project: Path) -> None:
     )
     if status.returncode:
         raise UserError(f"the pipeline failed in {copy}; see above")
-    print((copy / "results" / "table1.md").read_text("utf-8").split("\n## ")[0])
+    for name in ("table1.md", "table2.md"):
+        print((copy / "results" / name).read_text("utf-8").split("\n## ")[0])
     print("These numbers come from a few small searches on 2,000 images: they demonstrate the")
     print("pipeline and are no results. The figures:")
     for figure in sorted((copy / "figures").glob("*.png")):

@@ -279,6 +279,13 @@ class Settings(_Block):
             if self.run(arm.of).experiment.network != "mlp":
                 raise ValueError(f"arms.{name}.of = {arm.of!r}: must be a run with the perceptron")
             self._check_change(f"arms.{name}.change", self.runs[arm.of], arm.change)
+            made = self.run(name).experiment
+            for key in ("relu_slope", "inactive_biases"):
+                if getattr(made, key) != MLPExperiment.model_fields[key].default:
+                    raise ValueError(
+                        f"arms.{name}: {key} is an option of searches alone, and has another "
+                        f"value than its default here; take it out of `change`, or name another run"
+                    )
         return self
 
     def _check_change(self, where: str, row: RunRow, change: dict[str, Any]) -> None:

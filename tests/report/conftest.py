@@ -28,8 +28,14 @@ MakeStudy = Callable[..., Study]
 MakeProject = Callable[[Mapping[str, Sequence[Seed]]], Path]
 
 
-def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> Any:
-    """A record as a search writes it.
+def record(
+    name: str,
+    number: int,
+    seed: Seed,
+    settings: Mapping[str, Any],
+    data: Mapping[str, str] | None = None,
+) -> Any:
+    """A record as a search or an arm writes it.
 
     Args:
         name: of the run.
@@ -37,8 +43,10 @@ def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> A
         seed: what is other than the default: of a perceptron `mse`, `active`, `living`,
             `effective`, `output`, `tau` (by (l, i), None for no skips at all); of a DenseNet
             `norms`, `accuracy`, `loss`. `history` has for each epoch what is other than in the
-            last; `seed` is another number.
+            last; `seed` is another number; `groups` are its active groups. Of an arm: `mse`,
+            `parameters`, `dead`.
         settings: that decide its numbers.
+        data: their digests.
     """
     dense = "norms" in seed
     if dense:
@@ -49,6 +57,11 @@ def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> A
             **{f"{images}_loss": loss for images in ("test", "held_out")},
             "kernel_norms": seed["norms"],
         }
+    elif "parameters" in seed:
+        active, loss = list(SHAPE), seed.get("mse", 0.01)
+        names = ("active_rows", "firing_rows")
+        result = {"test_mse": loss, "dead": seed.get("dead", False)}
+        result |= {"parameters": seed["parameters"], "effective_rows": active}
     else:
         active = list(seed.get("active", SHAPE))
         names, loss = ("active_rows", "living_rows"), seed.get("mse", 0.01)
@@ -77,7 +90,7 @@ def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> A
     epochs = settings["experiment"]["epochs"]
     before = seed.get("history", {})
     history = [{"epoch": e, **entry, **before.get(e, {})} for e in range(1, epochs + 1)]
-    digests = {"settings": digest_of(settings), "data": digest_of({}), "code": "made by hand"}
+    digests = {"settings": digest_of(settings), "data": digest_of(data or {}), "code": "made by hand"}
     provenance = {
         "seconds": 60.0,
         "host": {"processor": "made up", "device": "cpu"},
@@ -88,7 +101,8 @@ def record(name: str, number: int, seed: Seed, settings: Mapping[str, Any]) -> A
         "seed": number,
         "digests": {**digests, "all": whole_digest(digests, number)},
         "settings": dict(settings),
-        "data": {},
+        "data": dict(data or {}),
+        **({"active_groups": seed["groups"]} if "groups" in seed else {}),
         "checksum": checksum(result, history),
         "result": result,
         "provenance": provenance,
@@ -137,7 +151,13 @@ def write_run(project: Path, settings: Settings, name: str, seeds: Sequence[Seed
     run = settings.run(name)
     folder = project / "results" / "runs" / name
     (folder / "records").mkdir(parents=True, exist_ok=True)
-    records = [record(name, k, seed, run.decisive()) for k, seed in enumerate(seeds)]
+    records = []
+    for k, seed in enumerate(seeds):
+        data = {}
+        if run.of is not None:
+            searched = folder.parent / run.of / "records" / f"seed-{k:02d}.json"
+            data["found"] = json.loads(searched.read_text("utf-8"))["digests"]["all"]
+        records.append(record(name, k, seed, run.decisive(), data))
     for made in records:
         path = folder / "records" / f"seed-{made['seed']:02d}.json"
         path.write_text(json.dumps(made), "utf-8")
@@ -160,7 +180,7 @@ def write_project(folder: Path, runs: Mapping[str, Sequence[Seed]]) -> Path:
     content = yaml.load((PROJECT / "params.yaml").read_text("utf-8"))
     for experiment in content["experiments"].values():
         experiment["epochs"] = EPOCHS
-    for name, row in content["runs"].items():
+    for name, row in [*content["runs"].items(), *content["arms"].items()]:
         row["seeds"] = len(runs.get(name, []))
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(content, file)

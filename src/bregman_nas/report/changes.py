@@ -1,7 +1,8 @@
 """Runs in which something is changed, beside their protocol's own run at the same epoch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,11 +35,7 @@ class Row:
     @property
     def words(self) -> str:
         """The change, such as `skip_threshold 28`."""
-        parts = (
-            f"{key} {value['kind'] if isinstance(value, dict) and 'kind' in value else value}"
-            for key, value in self.row.change.items()
-        )
-        return ", ".join(parts) or "as it is"
+        return in_words(self.row.change) or "as it is"
 
     @property
     def start(self) -> str:
@@ -105,6 +102,14 @@ class Group:
         return max(
             (sum(str(c).startswith("width_") for c in row.numbers) for row in self.rows), default=0
         )
+
+
+def in_words(change: Mapping[str, Any]) -> str:
+    """Keys and values, such as `skip_threshold 28`."""
+    return ", ".join(
+        f"{key} {value['kind'] if isinstance(value, dict) and 'kind' in value else value}"
+        for key, value in change.items()
+    )
 
 
 def measure(run: Run, epoch: int) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,18 +18,20 @@ from PIL import Image
 
 from bregman_nas.errors import UserError
 from bregman_nas.report.first_steps import COLUMNS
-from bregman_nas.report.frames import Frames, frames_of, skip_names
+from bregman_nas.report.frames import Frames, add_answers, frames_of, networks_of, skip_names
 from bregman_nas.report.records import (
     MEND,
+    ArmRecord,
     Manifest,
     Pixels,
     Record,
     SmallNetwork,
     read,
+    read_table,
 )
 from bregman_nas.search.records import fault_of
 from bregman_nas.search.results import results_of
-from bregman_nas.settings import RunRow, Settings, load_settings
+from bregman_nas.settings import ArmRow, RunRow, Settings, load_settings
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -42,6 +45,8 @@ DIGIT_ROWS = 28
 #: The seeds for which the claims and their rules were registered: ten, as in the article.
 REGISTERED = range(10)
 MOST_PROBLEMS = 5  # told at once
+
+Kept = TypeVar("Kept", Record, ArmRecord)
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,19 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """An arm of params.yaml and its results.
+
+    Attributes:
+        row: what stands there.
+        networks: as of `frames`.
+    """
+
+    row: ArmRow
+    networks: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Study:
     """All that there is.
 
@@ -193,6 +211,7 @@ class Study:
         pixels: of MNIST; None if they have not been counted.
         frequencies: [784], the share of the training images of MNIST in which each pixel is not
             zero; None if they have not been counted.
+        arms: those that have seeds, as `runs`.
     """
 
     project: Path
@@ -200,6 +219,7 @@ class Study:
     runs: Mapping[str, Run]
     pixels: Pixels | None = None
     frequencies: Array | None = None
+    arms: Mapping[str, Arm] = field(default_factory=dict)
 
     def run(self, protocol: str, experiment: str) -> Run | None:
         """A protocol's own run of an experiment; None if it has no seeds."""
@@ -248,17 +268,27 @@ def read_study(project: Path) -> Study:
             named, with what to do.
     """
     settings = load_settings(project / "params.yaml")
-    runs, problems = {}, []
-    for name, row in settings.runs.items():
+    runs: dict[str, Run] = {}
+    arms: dict[str, Arm] = {}
+    problems = []
+    for name in settings.names:
+        folder = project / "results" / "runs" / name
         try:
-            if row.seeds:
-                runs[name] = _read_run(project / "results" / "runs" / name, settings)
+            if not settings.run(name).seeds:
+                continue
+            if name in settings.runs:
+                runs[name] = _read_run(folder, settings)
+            elif settings.arms[name].of in runs:
+                arms[name] = _read_arm(folder, settings, runs)
         except UserError as error:
             problems.append(str(error))
     if problems:
         more = len(problems) - MOST_PROBLEMS
         rest = [f"... and {more} other runs"] if more > 0 else []
         raise UserError("\n".join(problems[:MOST_PROBLEMS] + rest))
+    answers = project / "results" / "baselines.csv"
+    if answers.exists():
+        runs = _with_answers(answers, runs)
     manifest, pixels = project / "data" / "manifest.json", project / "data" / "pixels.csv"
     counted = read(manifest, Manifest).datasets.mnist.pixels if manifest.exists() else None
     shares = None
@@ -267,7 +297,7 @@ def read_study(project: Path) -> Study:
         shares = table.sort_values(["row", "column"])["share"].to_numpy(float)
         if len(shares) != PIXELS:
             raise UserError(f"{pixels} has not {PIXELS} pixels of mnist; {MEND}")
-    return Study(project, settings, runs, counted, shares)
+    return Study(project, settings, runs, counted, shares, arms)
 
 
 def small_networks(study: Study) -> Iterator[tuple[SmallNetwork, Path]]:
@@ -279,26 +309,6 @@ def small_networks(study: Study) -> Iterator[tuple[SmallNetwork, Path]]:
             yield about, path
 
 
-def read_table(path: Path, names: list[str], **chosen: str) -> pd.DataFrame:
-    """Some columns of numbers of a CSV file.
-
-    Args:
-        path: of the file.
-        names: of the columns.
-        chosen: what other columns must say in the lines that are wanted.
-
-    Raises:
-        UserError: if it is no such file.
-    """
-    try:
-        table = pd.read_csv(path)
-        for column, value in chosen.items():
-            table = table[table[column] == value]
-        return table[names].astype(float)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path} cannot be used: {error}; {MEND}") from error
-
-
 def why_empty(run: Run | None) -> str | None:
     """The reason why a run has nothing to show; None if it has."""
     if run is None:
@@ -308,12 +318,36 @@ def why_empty(run: Run | None) -> str | None:
 
 def _read_run(folder: Path, settings: Settings) -> Run:
     """Read a run from its records."""
-    name, row = folder.name, settings.runs[folder.name]
+    name = folder.name
+    records = _read_records(folder, settings, Record)
+    digests = {record.seed: record.digests.all for record in records}
+    try:
+        return Run(name, settings.runs[name], folder, frames_of(name, records), digests)
+    except ValueError as error:  # numbers do not fit into one frame
+        raise UserError(f"{name}: its records are of different networks; {MEND}") from error
+
+
+def _read_arm(folder: Path, settings: Settings, runs: Mapping[str, Run]) -> Arm:
+    """Read an arm from its records, which must be of what the present searches found."""
+    row = settings.arms[folder.name]
+    records = _read_records(folder, settings, ArmRecord)
+    for record in records:
+        if record.data.get("found") != runs[row.of].digests.get(record.seed):
+            raise UserError(
+                f"{folder.name}: seed {record.seed} is not of a seed of {row.of} as it stands in "
+                f"params.yaml and in its records; {MEND}"
+            )
+    return Arm(row, networks_of(records))
+
+
+def _read_records(folder: Path, settings: Settings, model: type[Kept]) -> list[Kept]:
+    """The records of all seeds of a run or an arm, if they and its tables belong together."""
+    name = folder.name
     expected = settings.run(name)
     raw, records = [], []
-    for seed in row.seeds:
+    for seed in expected.seeds:
         path = folder / "records" / f"seed-{seed:02d}.json"
-        record = read(path, Record)
+        record = read(path, model)
         for key, then, now in _differences(record.settings, expected.decisive()):
             raise UserError(
                 f"{name}: its results are of {key} = {then}, and params.yaml says {now}; "
@@ -334,11 +368,25 @@ def _read_run(folder: Path, settings: Settings) -> Run:
             raise UserError(f"{name}: {path} is missing; {MEND}")
         if path.read_bytes() != text.encode():
             raise UserError(f"{name}: {path} is not what the records say; {MEND}")
-    digests = {record.seed: record.digests.all for record in records}
+    return records
+
+
+def _with_answers(path: Path, runs: Mapping[str, Run]) -> dict[str, Run]:
+    """The runs with the answers that need no network, of results/baselines.csv."""
+    numbers = ["seed", "dimensions", "mse", "accuracy"]
     try:
-        return Run(name, row, folder, frames_of(name, records), digests)
-    except ValueError as error:  # numbers do not fit into one frame
-        raise UserError(f"{name}: its records are of different networks; {MEND}") from error
+        table = pd.read_csv(path).astype(dict.fromkeys(numbers, float))
+        lines = dict(iter(table.groupby("run")))
+        return {
+            name: replace(run, frames=add_answers(run.frames, run.network, lines[name]))
+            if name in lines
+            else run
+            for name, run in runs.items()
+        }
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{path} cannot be used: {error}; `bregman-nas baselines` makes it anew"
+        ) from error
 
 
 def _differences(then: object, now: object, key: str = "") -> Iterator[tuple[str, object, object]]:

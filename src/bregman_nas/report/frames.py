@@ -3,8 +3,8 @@
 Each has a column `run`:
 
 - `losses(seed, images, answer, mse, cross_entropy, accuracy)`: after the last epoch. `images` are
-  `test` or `held_out`, `answer` is `network` or one that needs no training. `mse` is the mean
-  squared error per pixel; a classifier has `cross_entropy` and `accuracy` in its place.
+  `test` or `held_out`, `answer` is `network` or one that needs no training (`add_answers`). `mse`
+  is the mean squared error per pixel; a classifier has `cross_entropy` and `accuracy` in its place.
 - `epochs(seed, epoch, learning_rate, train_loss, held_out_loss)`.
 - `layers(seed, epoch, layer, kind, rows)`: layers from 1. `kind`: `active`, `living`, `switched_on`
   and `switched_off`, and after the last epoch `effective`. Of a DenseNet, layer 0 is the first
@@ -13,17 +13,21 @@ Each has a column `run`:
 - `output(seed, row)`: the active rows of a perceptron's output layer, from 0.
 - `kernels(seed, conv, out, in, norm)`: Frobenius norms of a DenseNet's kernels, from the first
   convolution (0) to the last.
+- `networks(seed, mse, parameters, dead)`: what a perceptron is compared by, also one that was not
+  searched: error on the test images, number of parameters (NaN if its record does not keep which
+  rows are active), and whether all its outputs are 0.
 - `costs(seed, seconds, processor, device, torch, lockstep)`.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bregman_nas.report.records import Classification, Record, Restoration
+from bregman_nas.report.records import ArmRecord, Classification, Record, Restoration, Trained
+from bregman_nas.search.records import unpack
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Frames:
     skips: pd.DataFrame = field(default_factory=pd.DataFrame)
     output: pd.DataFrame = field(default_factory=pd.DataFrame)
     kernels: pd.DataFrame = field(default_factory=pd.DataFrame)
+    networks: pd.DataFrame = field(default_factory=pd.DataFrame)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
@@ -89,11 +94,80 @@ def frames_of(run: str, records: Sequence[Record]) -> Frames:
         ),
         "skips": _tidy("tau", skips, **axes, l=[0], i=pairs),
         "kernels": pd.concat(kernels) if kernels else pd.DataFrame(),
+        "networks": networks_of(records),
         "costs": pd.DataFrame([_cost(record) for record in records]),
     }
     if pairs:
         found["skips"][["l", "i"]] = found["skips"]["i"].tolist()
     return Frames(**{name: frame.assign(run=run) for name, frame in found.items()})
+
+
+def networks_of(records: Sequence[Record | ArmRecord]) -> pd.DataFrame:
+    """The frame `networks` of a run or an arm, without the column `run`."""
+    lines: list[tuple[int, float, float, bool]] = []
+    for record in records:
+        result = record.result
+        if isinstance(result, Trained):
+            lines.append((record.seed, result.test_mse, result.parameters, result.dead))
+        elif isinstance(result, Restoration) and isinstance(record, Record):
+            # A network whose outputs are all 0 has the error of that answer, to the last bit.
+            dead = result.test_mse == result.test_baselines.get("zero")
+            lines.append((record.seed, result.test_mse, _parameters(record, result.skips), dead))
+    return pd.DataFrame(lines, columns=["seed", "mse", "parameters", "dead"])
+
+
+def _parameters(record: Record, skips: Sequence[Sequence[float]]) -> float:
+    """Of a searched perceptron, counted as `baselines.architectures` counts."""
+    if not record.active_groups:
+        return float("nan")
+    layers = [unpack(group) for group in record.active_groups.values()]
+    count, carrying = (
+        0,
+        [np.ones_like(layers[0])],
+    )  # the entries of each x(l) that can be other than 0
+    for l, rows in enumerate(layers):
+        count += int(rows.sum()) * (int(carrying[l].sum()) + 1)
+        tau = skips[l] if skips else []
+        carrying.append(np.any([rows, *(carrying[i] for i, t in enumerate(tau) if t)], axis=0))
+    return float(count + sum(t != 0 for row in skips for t in row))
+
+
+def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:
+    """The frames of a run, `losses` with the answers of results/baselines.csv.
+
+    Principal components are called `principal_components_<dimensions>`, and
+    `principal_components_<network>` where they are as many as the seed's narrowest layer has rows.
+
+    Args:
+        frames: of the run.
+        network: `autoencoder`, `residual` or `densenet`.
+        table: the lines of the run.
+
+    Raises:
+        ValueError: if an error that the records have too is another in the table.
+    """
+    losses, layers = frames.losses, frames.layers
+    every = [table[table["dimensions"].isna()]]
+    if network == "densenet":  # without a seed, as nothing is random
+        every = [every[0].assign(seed=seed) for seed in losses["seed"].unique()]
+    else:
+        active = layers[(layers["epoch"] == layers["epoch"].max()) & (layers["kind"] == "active")]
+        narrowest = active.groupby("seed")["rows"].min()
+        of_pca = table[table["dimensions"].notna()]
+        own = of_pca[of_pca["dimensions"] == of_pca["seed"].map(narrowest)]
+        numbers = of_pca["dimensions"].astype(int).astype(str)
+        every += [
+            of_pca.assign(answer=of_pca["answer"] + "_" + numbers),
+            own.assign(answer=own["answer"] + f"_{network}"),
+        ]
+    found = pd.concat(every).astype({"seed": int})
+    key = ["seed", "images", "answer"]
+    both = losses.merge(found, on=key, suffixes=("", "_there"))
+    if not np.allclose(both["mse"], both["mse_there"], rtol=1e-4):
+        raise ValueError("it is of other images or noise than the records")
+    new = found[~pd.MultiIndex.from_frame(found[key]).isin(pd.MultiIndex.from_frame(losses[key]))]
+    new = new[[*key, "mse", "accuracy"]].assign(run=losses["run"].iloc[0])
+    return replace(frames, losses=pd.concat([losses, new], ignore_index=True))
 
 
 def skip_names(layers: int) -> list[tuple[int, int]]:

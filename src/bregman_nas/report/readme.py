@@ -43,7 +43,8 @@ def numbers(study: Study) -> dict[str, Any]:
     """What the templates show."""
     losses = table1.rows(study)
     told = outcome(study, losses, claims.decide(study))
-    return {**told, "compact": list(table1.compact(losses)), "mark": claims.COLLAPSED_MARK}
+    in_table1 = {"compact": table1.compact(losses), "fitted": table1.fitted(losses)}
+    return {**told, **in_table1, "mark": claims.COLLAPSED_MARK}
 
 
 def filled(readme: str, told: dict[str, Any]) -> str:

@@ -1,9 +1,10 @@
-"""Models of the JSON files under results/ and data/, and the one reader of them."""
+"""Models of the JSON files under results/ and data/, and the readers of these and of tables."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import pandas as pd
 import pydantic
 from pydantic import AliasChoices, Field
 
@@ -79,16 +80,35 @@ class Digests(_Part):
     all: str
 
 
-class Record(_Part):
-    """What is kept of one seed."""
+class Trained(_Part):
+    """The outcome of an arm: a network that a searched one is compared with."""
 
+    test_mse: float
+    dead: bool
+    parameters: int
+
+
+class _OfSeed(_Part):
     run: str
     seed: int
     digests: Digests
     settings: dict[str, Any]
     data: dict[str, str]
-    result: Restoration | Classification
     provenance: Provenance
+
+
+class ArmRecord(_OfSeed):
+    """What is kept of one seed of an arm."""
+
+    result: Trained
+    history: list[dict[str, Any]] = Field(min_length=1)
+
+
+class Record(_OfSeed):
+    """What is kept of one seed of a search; early ones do not say which groups are active."""
+
+    result: Restoration | Classification
+    active_groups: dict[str, Any] = {}
     history: list[Epoch] = Field(min_length=1)
 
     @pydantic.model_validator(mode="after")
@@ -159,4 +179,24 @@ def read(path: Path, model: type[Model]) -> Model:
         reason = f"{where}: {first['msg']}" if where else first["msg"]
         raise UserError(f"{path} cannot be used: {reason}; {MEND}") from error
     except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be used: {error}; {MEND}") from error
+
+
+def read_table(path: Path, names: list[str], **chosen: str) -> pd.DataFrame:
+    """Some columns of numbers of a CSV file.
+
+    Args:
+        path: of the file.
+        names: of the columns.
+        chosen: what other columns must say in the lines that are wanted.
+
+    Raises:
+        UserError: if it is no such file.
+    """
+    try:
+        table = pd.read_csv(path)
+        for column, value in chosen.items():
+            table = table[table[column] == value]
+        return table[names].astype(float)
+    except (ValueError, KeyError, OSError) as error:
         raise UserError(f"{path} cannot be used: {error}; {MEND}") from error

@@ -8,13 +8,14 @@ import jinja2
 import pandas as pd
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import cells, changes, claims, questions, table1, text, variance
+from bregman_nas.report import cells, changes, claims, questions, table1, table2, text, variance
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
 from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study, small_networks
 from bregman_nas.report.output_map import outputs
 from bregman_nas.report.stats import summarize
+from bregman_nas.settings import Settings
 
 _WIDTHS = {"active": "width", "effective": "effective", "living": "living"}
 
@@ -39,10 +40,20 @@ def render_all(study: Study) -> dict[str, str]:
     losses, decisions = table1.rows(study), claims.decide(study)
     in_table1 = {
         "rows": losses,
-        "compact": list(table1.compact(losses)),
+        "compact": table1.compact(losses),
+        "fitted": table1.fitted(losses),
+        "answers": table1.shown(losses),
         **{name: getattr(table1, name) for name in ("ANSWERS", "ARTICLE", "IMAGES")},
         "protocols": PROTOCOLS,
         "tasks": TASKS,
+    }
+    arms = table2.groups(study)
+    in_table2 = {
+        "groups": arms,
+        "finding": table2.finding(arms),
+        **{name: getattr(table2, name) for name in ("told", "ends")},
+        "planned": table2.PLANNED,
+        "unit": table1.ARTICLE_UNIT,
     }
     compared = changes.groups(study)
     in_changes = {
@@ -59,6 +70,10 @@ def render_all(study: Study) -> dict[str, str]:
         "table1.md": render("table1.md.j2", **in_table1),
         "table1.tex": render("table1.tex.j2", **in_table1),
         "table1-detailed.tex": render("table1-detailed.tex.j2", **in_table1),
+        "table2.csv": _csv(table2.as_frame(arms)),
+        "table2.json": _json(table2.as_json(arms)),
+        "table2.md": render("table2.md.j2", **in_table2),
+        "planned.md": render("planned.md.j2", rows=list(_planned(study.settings))),
         "metrics.json": _json(table1.metrics(study)),
         "claims.csv": _csv(claims.findings(decisions)),
         "claims.json": _json(claims.as_json(decisions)),
@@ -172,6 +187,17 @@ def _networks(study: Study) -> Iterator[dict[str, Any]]:
             "weights_committed": int(path.with_suffix(".safetensors").exists()),
             "collapsed": int(lost),
         }
+
+
+def _planned(settings: Settings) -> Iterator[dict[str, str]]:
+    """The rows of params.yaml that have no seeds."""
+    for name in settings.names:
+        run = settings.run(name)
+        if not run.seeds:
+            row = settings.arms.get(name) or settings.runs[name]
+            of = run.of or f"{settings.runs[name].protocol}, {settings.runs[name].experiment}"
+            change = changes.in_words(row.change)
+            yield {"name": name, "method": table2.METHODS[run.method], "of": of, "change": change}
 
 
 def _in_claims(decisions: list[claims.Decision]) -> dict[str, Any]:
