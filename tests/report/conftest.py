@@ -90,7 +90,11 @@ def record(
     epochs = settings["experiment"]["epochs"]
     before = seed.get("history", {})
     history = [{"epoch": e, **entry, **before.get(e, {})} for e in range(1, epochs + 1)]
-    digests = {"settings": digest_of(settings), "data": digest_of(data or {}), "code": "made by hand"}
+    digests = {
+        "settings": digest_of(settings),
+        "data": digest_of(data or {}),
+        "code": "made by hand",
+    }
     provenance = {
         "seconds": 60.0,
         "host": {"processor": "made up", "device": "cpu"},
