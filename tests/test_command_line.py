@@ -285,7 +285,7 @@ def test_prepare_notes_the_data_of_all_runs_and_always_the_same(
 
 def test_prepare_looks_at_no_data_that_no_run_needs(new_project: NewProject) -> None:
     row = {"protocol": "paper", "experiment": "autoencoder", "seeds": 1}
-    project = new_project(changes={"runs": {"only": row}})
+    project = new_project(changes={"runs": {"only": row}, "first_steps.starts": {}})
     assert run_command(project, "prepare") == 0
     noted = json.loads((project / "data" / "manifest.json").read_text("utf-8"))
     assert list(noted["datasets"]) == ["mnist"]
@@ -333,7 +333,7 @@ def test_a_run_without_seeds_has_results_that_say_so(new_project: NewProject) ->
 def test_a_row_that_changes_nothing_gives_the_same_results(new_project: NewProject) -> None:
     row = {"protocol": "authors", "experiment": "residual", "seeds": 1, "epochs": 2}
     runs = {"plain": row, "changed": {**row, "change": {"skip_threshold": 1}}}
-    project = new_project(changes={"runs": runs})
+    project = new_project(changes={"runs": runs, "first_steps.starts": {}})
     for name in runs:
         assert run_command(project, "search", name) == 0
         assert record_path(project, name, 0).exists()
