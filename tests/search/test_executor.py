@@ -65,20 +65,21 @@ def test_a_worker_that_is_killed_is_a_clear_error(
 ) -> None:
     """As by the system where the memory is full."""
     project = new_project("killed", {"experiments.autoencoder.epochs": 1_000})
-    job = job_in(project, seconds_between_checkpoints=0)
+    jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
 
-    def kill_it() -> None:
-        wait_until((job.workspace / "last.ckpt").exists, "the seed was at work", 180)
+    def kill_them() -> None:
+        saved = [job.workspace / "last.ckpt" for job in jobs]
+        wait_until(lambda: any(path.exists() for path in saved), "a seed was at work", 180)
         for path in Path("/proc").glob("[0-9]*/task/*/children"):
             if path.parts[2] == path.parts[4] == str(os.getpid()):
                 for child in path.read_text("ascii").split():
-                    if b"loky" in Path("/proc", child, "cmdline").read_bytes():
+                    if b"popen_loky" in Path("/proc", child, "cmdline").read_bytes():
                         os.kill(int(child), signal.SIGKILL)
 
-    killer = threading.Thread(target=kill_it)
+    killer = threading.Thread(target=kill_them)
     killer.start()
-    with pytest.raises(UserError, match=r"ended from outside.* fewer --workers than 1"):
-        search_seeds([job], workers=1)
+    with pytest.raises(UserError, match=r"ended from outside.* fewer --workers than 2"):
+        search_seeds(jobs, workers=2)
     killer.join()
 
 
