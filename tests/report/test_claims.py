@@ -739,6 +739,7 @@ def test_claims_as_csv(tables: dict[str, str]) -> None:
     columns = [
         "claim",
         "protocol",
+        "rules",
         "name",
         "value",
         "std",
@@ -749,6 +750,9 @@ def test_claims_as_csv(tables: dict[str, str]) -> None:
         "verdict",
     ]
     assert list(frame) == columns
+    # Without fresh seeds the revised rules decide nothing.
+    assert set(frame[frame["rules"] == "revised"]["verdict"]) == {"not run", ""}
+    frame = frame[frame["rules"] == "registered"]
     triangle = frame[frame["claim"] == 11]
     assert triangle["value"].tolist() == ["1.0", ""]
     assert triangle["verdict"].tolist() == ["undecided", "not run"]
@@ -760,9 +764,9 @@ def test_claims_for_readers(tables: dict[str, str]) -> None:
     text = tables["claims.md"]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(lines) == 1 + 17
-    assert all(line.replace(r"\|", "").count("|") == 4 + len(PROTOCOLS) for line in lines)
-    assert lines[11].endswith("| **undecided**: 1 (n = 3) | not run |")
-    assert lines[15].endswith("| **supported** | **supported** |")
+    assert all(line.replace(r"\|", "").count("|") == 4 + 2 * len(PROTOCOLS) for line in lines)
+    assert lines[11].endswith("| **undecided**: 1 (n = 3) | not run | not run | not run |")
+    assert lines[15].endswith("| **supported** | no verdict | **supported** | no verdict |")
     assert "denoising, widths on a rising line: 1, interval 0.292 to 1, 3 seeds: undecided" in text
     assert "denoising: 0, interval 0 to 0.975, 1 seed, 1 diverged: undecided" in text
     assert "beside it, residual, denoising: layer 1 1 (0); layer 2 1 (0); " in text

@@ -76,24 +76,26 @@ def test_nothing_varies_and_resamples_keep_the_variance() -> None:
     assert samples.mean() == pytest.approx(3, abs=0.05)
 
 
+def shares(study: Study, name: str) -> dict[tuple[str, str], Any]:
+    """A column of the variances taken apart by measure and component, of the designs by task."""
+    rows = variance.taken_apart(study).to_dict("records")
+    return {
+        (row["measure"], row["component"]): row[name]
+        for row in rows
+        if row["design"] in ("residual autoencoders", "residual autoencoders, denoising")
+    }
+
+
 def test_all_of_the_variance_is_the_setting_or_the_seed(make_study: MakeStudy) -> None:
     runs = {name: seeds(300 if name.startswith("paper") else 500, spread=0) for name in OWN}
-    frame = (
-        variance.taken_apart(make_study(runs))
-        .set_index(["design", "measure", "component"])
-        .sort_index()
-    )
-    found = frame.xs(("residual autoencoders", "number of active rows"))
-    assert dict(found["share"]) == {"setting": 1, "task": 0, "together": 0, "seed": 0}
-    assert (found.at["setting", "low"], found.at["setting", "high"]) == (1, 1)
-    assert frame["share"]["both networks", "place of the narrowest layer"].isna().all()
-    runs = {name: seeds(300) for name in OWN}
-    frame = (
-        variance.taken_apart(make_study(runs))
-        .set_index(["design", "measure", "component"])
-        .sort_index()
-    )
-    assert frame.xs(("autoencoders", "width of layer 1")).at["seed", "share"] == 1
+    study, rows = make_study(runs), "number of active rows"
+    found = {name: shares(study, name) for name in ("share", "low", "high")}
+    components = ("setting", "task", "together", "seed")
+    assert [found["share"][rows, one] for one in components] == [1, 0, 0, 0]
+    assert (found["low"][rows, "setting"], found["high"][rows, "setting"]) == (1, 1)
+    assert math.isnan(found["share"]["place of the narrowest layer", "seed"])
+    study = make_study({name: seeds(300) for name in OWN})
+    assert shares(study, "share")["width of layer 1", "seed"] == 1
 
 
 def test_designs_take_the_seeds_of_all_cells(make_study: MakeStudy) -> None:
@@ -153,14 +155,16 @@ def test_cells_and_their_variance(changed: Study) -> None:
     assert found["residual", 28, 5].numbers["narrowest"].mean == pytest.approx(70)
     assert found["residual", 28, 5].planned == 10
     assert found["autoencoder", None, 2].numbers == {}
-    frame = variance.taken_apart(changed).set_index(["measure", "component"])
-    assert set(frame["design"]) == {"residual autoencoders, denoising"}
     # 300, 310 / 200, 110, mean 230: threshold 75^2, scale 20^2, together 25^2; the seed 10^2.
-    found_variances = frame["variance"]["width of layer 1"].to_dict()
     error = 100 / 12
-    assert found_variances == pytest.approx(
-        {"threshold": 5625 - error, "scale": 400 - error, "together": 625 - error, "seed": 100}
-    )
+    expected = {
+        "threshold": 5625 - error,
+        "scale": 400 - error,
+        "together": 625 - error,
+        "seed": 100,
+    }
+    variances = shares(changed, "variance")
+    assert {one: variances["width of layer 1", one] for one in expected} == pytest.approx(expected)
     text = render_all(changed)["variance.md"]
     assert "Threshold: 1, 28. Scale: 5, 10. 3 seeds in each cell." in text
     assert "| residual | 28 | 5 | 3 of 10 | 0.10000 (0.00000) | 70 (10) | 3.0 (0.0) |" in text

@@ -1,3 +1,4 @@
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from bregman_nas.report.claims.claim import (
 from bregman_nas.report.claims.revised import REVISED, Revision
 from bregman_nas.report.data import DENSENET, NETWORKS, TASKS, Run, Study
 from bregman_nas.report.records import Pixels
+from bregman_nas.report.tables import render_all
 
 SUPPORTED, CONTRADICTED = Verdict.SUPPORTED, Verdict.CONTRADICTED
 UNDECIDED, NOT_RUN = Verdict.UNDECIDED, Verdict.NOT_RUN
@@ -445,3 +447,37 @@ def test_agreement_of_rows_and_pixels_by_hand(make_run: Callable[..., Run]) -> N
     assert same.tolist() == [781 / 784, 781 / 784]
     assert jaccard.tolist() == [1 / 4, 0]
     assert resampling.agreement(active[1:], inked & False)[1].tolist() == [0]
+
+
+def test_both_rules_stand_side_by_side(make_study: Callable[..., Study]) -> None:
+    """With registered seeds, and with fresh ones beside them, of the output 20 rows wider."""
+
+    def seeds(first: int, more: int) -> list[dict[str, Any]]:
+        return [
+            {"seed": first + k, "active": [300] * 5 + [500 + more + k % 3], "tau": {(0, 0): 1.0}}
+            for k in range(6)
+        ]
+
+    revision = REVISED[7]
+    assert isinstance(revision, Revision)
+    names = [f"paper-{n}-{t}" for n in ("autoencoder", "residual") for t in TASKS]
+    old = {name: seeds(0, 0) for name in names}
+    new = {n: old[n] + seeds(10, 20 if "residual" in n else 0) for n in names}
+    before, after = (render_all(make_study(runs)) for runs in (old, new))
+    first, then = (json.loads(tables["claims.json"]) for tables in (before, after))
+    assert first["claims"] == then["claims"]
+    assert first["verdicts"] == then["verdicts"]
+    assert first["revised"]["claims"]["7"]["paper"]["verdict"] == "not run"
+    claim = then["revised"]["claims"]["7"]
+    assert (claim["paper"]["verdict"], claim["authors"]["verdict"]) == ("supported", "not run")
+    assert claim["why"] == revision.why
+    assert then["revised"]["claims"]["3"]["why"] is None
+    (line,) = (line for line in after["claims.md"].splitlines() if line.startswith("| 7 |"))
+    assert line.endswith(
+        "| **undecided**: 0; 0 (n = 6) | **supported**: 20; 20 (n = 6) | not run | not run |"
+    )
+    assert f"Revised: {revision.why}" in after["claims.md"]
+    assert "- *Paper, revised:* supported" in after["claims.md"]
+    assert "- *Paper, fresh seeds:*" in after["claims.md"]  # the registered rule again
+    answers = json.loads(after["questions.json"])["fresh-seeds"]["answers"]
+    assert "by the revised rules, under" in answers[-1]["sentence"]

@@ -200,7 +200,7 @@ def test_tables_that_are_not_of_the_results_are_refused(make_project: Callable[.
     study = read_study(make_project({"paper-autoencoder-denoising": [{}]}))
     with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
         check_current(study)
-    assert aggregate(study).startswith("15 tables of 1 runs")
+    assert aggregate(study).startswith("21 tables of 1 runs")
     check_current(study)
     path = study.project / "results" / "table1.json"
     path.write_text(path.read_text("utf-8").replace("0.01", "0.02"), "utf-8")
@@ -213,3 +213,31 @@ def test_nothing_run_at_all(make_study: MakeStudy) -> None:
     assert "not run" in tables["table1.md"]
     assert "Not run." in tables["widths.md"]
     assert "None yet." in tables["networks.md"]
+
+
+def test_all_seeds_and_tests_that_rounding_does_not_decide(make_study: MakeStudy) -> None:
+    fresh = [{"mse": 0.01, "seed": 10 + k} for k in range(2)]
+    near = [{"mse": 0.00052 + k / 10**7} for k in range(10)]
+    far = [{"mse": 0.00060 + k / 10**7} for k in range(9)] + [{"mse": 0.01}]
+    runs = {
+        "paper-residual-denoising": [*near, *fresh],
+        "authors-residual-denoising": far,
+        "paper-residual-deblurring": fresh,
+    }
+    tables = render_all(make_study(runs))
+    table = pd.read_csv(io.StringIO(tables["table1-tests.csv"])).to_dict("records")
+    rows: dict[Any, Any] = {(row["run"], row["which"]): row for row in table}
+    # Against 0.005 (0.000): 0.0052 rounds to it, although its seeds hardly spread.
+    own = rows["paper-residual-denoising", "registered"]
+    assert own["welch_p"] < 1e-9
+    assert (own["printed_p"], own["signed_rank_p"]) == (1, 1)
+    # One seed hides the others from a mean, and not from ranks: 2 / 2^10, all on one side.
+    other = rows["authors-residual-denoising", "registered"]
+    assert other["welch_p"] > 0.05
+    assert other["signed_rank_p"] == pytest.approx(2 / 2**10)
+    every = rows["paper-residual-denoising", "all"]
+    assert (every["seeds"], every["mean"]) == (12, pytest.approx((10 * 0.0052045 + 2 * 0.1) / 12))
+    assert [which for run, which in rows if run == "paper-residual-deblurring"] == ["all"]
+    text = tables["table1.md"]
+    assert "1 of 2 registered means differ from the article's by *signed ranks*" in text
+    assert "All seeds" not in render_all(make_study({}))["table1.md"]

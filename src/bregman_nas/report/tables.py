@@ -8,7 +8,17 @@ import jinja2
 import pandas as pd
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import cells, changes, claims, questions, table1, table2, text, variance
+from bregman_nas.report import (
+    cells,
+    changes,
+    claims,
+    questions,
+    table1,
+    table1_tests,
+    table2,
+    text,
+    variance,
+)
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
@@ -31,6 +41,7 @@ def render(template: str, **context: Any) -> str:
         autoescape=False,
     )
     environment.filters |= {"fixed": text.fixed, "number": text.number, "p": text.probability}
+    environment.filters["zip"] = zip
     environment.globals |= {"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH}
     return environment.get_template(template).render(context)
 
@@ -38,6 +49,7 @@ def render(template: str, **context: Any) -> str:
 def render_all(study: Study) -> dict[str, str]:
     """The text of each table, by the name of its file; the same results give the same bytes."""
     losses, decisions = table1.rows(study), claims.decide(study)
+    revised, tested = claims.decide_revised(study), list(table1_tests.rows(study))
     in_table1 = {
         "rows": losses,
         "compact": table1.compact(losses),
@@ -46,6 +58,9 @@ def render_all(study: Study) -> dict[str, str]:
         **{name: getattr(table1, name) for name in ("ANSWERS", "ARTICLE", "IMAGES")},
         "protocols": PROTOCOLS,
         "tasks": TASKS,
+        "tested": tested,
+        **{name: getattr(table1_tests, name) for name in ("TESTS", "apart")},
+        "registered": len(REGISTERED),
     }
     arms = table2.groups(study)
     in_table2 = {
@@ -62,7 +77,7 @@ def render_all(study: Study) -> dict[str, str]:
         "line": LINEAR_R2,
     }
     apart, crossed = variance.taken_apart(study), list(cells.cells(study))
-    asked = questions.ask(study, apart, claims.decide_revised(study))
+    asked = questions.ask(study, apart, revised)
     networks = pd.DataFrame(_networks(study), columns=_NETWORKS)
     return {
         "table1.csv": _csv(table1.as_frame(losses)),
@@ -70,14 +85,15 @@ def render_all(study: Study) -> dict[str, str]:
         "table1.md": render("table1.md.j2", **in_table1),
         "table1.tex": render("table1.tex.j2", **in_table1),
         "table1-detailed.tex": render("table1-detailed.tex.j2", **in_table1),
+        "table1-tests.csv": _csv(table1_tests.as_frame(tested)),
         "table2.csv": _csv(table2.as_frame(arms)),
         "table2.json": _json(table2.as_json(arms)),
         "table2.md": render("table2.md.j2", **in_table2),
         "planned.md": render("planned.md.j2", rows=list(_planned(study.settings))),
         "metrics.json": _json(table1.metrics(study)),
-        "claims.csv": _csv(claims.findings(decisions)),
-        "claims.json": _json(claims.as_json(decisions)),
-        "claims.md": render("claims.md.j2", **_in_claims(decisions)),
+        "claims.csv": _csv(claims.findings(decisions, revised)),
+        "claims.json": _json(claims.as_json(decisions, revised)),
+        "claims.md": render("claims.md.j2", **_in_claims(decisions, revised)),
         "widths.csv": _csv(widths(study)),
         "widths.md": render(
             "widths.md.j2", runs=list(_mean_widths(study)), outputs=list(outputs(study))
@@ -200,17 +216,20 @@ def _planned(settings: Settings) -> Iterator[dict[str, str]]:
             yield {"name": name, "method": table2.METHODS[run.method], "of": of, "change": change}
 
 
-def _in_claims(decisions: list[claims.Decision]) -> dict[str, Any]:
+def _in_claims(decisions: list[claims.Decision], revised: list[claims.Decision]) -> dict[str, Any]:
     lost = dict.fromkeys(
         f"{'all' if one.collapsed == one.seeds else f'{one.collapsed} of'} {one.seeds} "
         f"under `{one.protocol}`"
         for one in decisions
         if one.collapsed
     )
+
+    def of(number: int, found: list[claims.Decision]) -> list[claims.Decision]:
+        return [one for one in found if one.claim.number == number]
+
     return {
-        "claims": [
-            (claim, [one for one in decisions if one.claim is claim]) for claim in claims.CLAIMS
-        ],
+        "claims": [(c, of(c.number, decisions), of(c.number, revised)) for c in claims.CLAIMS],
+        "fresh": claims.FRESH,
         "protocols": PROTOCOLS,
         "enough": ENOUGH_SEEDS,
         "too_many": TOO_MANY_DIVERGED,

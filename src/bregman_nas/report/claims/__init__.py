@@ -140,18 +140,37 @@ def interventions(study: Study, protocol: str) -> dict[str, Run]:
     return found
 
 
-def findings(decisions: Sequence[Decision]) -> pd.DataFrame:
-    """A row for each claim, protocol and finding; `verdict` is empty where it decides nothing."""
+def findings(registered: Sequence[Decision], revised: Sequence[Decision]) -> pd.DataFrame:
+    """A row for each claim, protocol and finding; `verdict` is empty where it decides nothing.
+
+    `rules`: `registered` or `revised`.
+    """
     rows = [
-        {"claim": decision.claim.number, "protocol": decision.protocol, **asdict(finding)}
+        {
+            "claim": decision.claim.number,
+            "protocol": decision.protocol,
+            "rules": rules,
+            **asdict(finding),
+        }
+        for rules, decisions in (("registered", registered), ("revised", revised))
         for decision in decisions
         for finding in decision.findings
     ]
     return pd.DataFrame(rows).rename(columns={"seeds": "n"}).astype({"n": "Int64"})
 
 
-def as_json(decisions: Sequence[Decision]) -> dict[str, Any]:
-    """`verdicts`: how many of each, by protocol. `claims`: by number; None where there is none."""
+def as_json(registered: Sequence[Decision], revised: Sequence[Decision]) -> dict[str, Any]:
+    """`verdicts`: how many of each, by protocol. `claims`: by number; None where there is none.
+
+    Both are by the registered rules; `revised` has the same by the revised ones, and `why`.
+    """
+    found = _as_json(revised)
+    for number, claim in found["claims"].items():
+        claim["why"] = getattr(REVISED[int(number)], "why", None)
+    return {**_as_json(registered), "revised": found}
+
+
+def _as_json(decisions: Sequence[Decision]) -> dict[str, Any]:
     counts = Counter((decision.protocol, decision.verdict) for decision in decisions)
     claims: dict[str, Any] = {}
     for decision in decisions:
