@@ -71,7 +71,7 @@ def complete(make_project: MakeProject) -> Study:
     names = [f"{n}-{t}" for n in ("autoencoder", "residual") for t in ("denoising", "deblurring")]
     runs = {f"{p}-{n}": restoration(n, [0.007, 0.009]) for p in ("paper", "authors") for n in names}
     study = read_study(make_project(runs | {"authors-densenet-fashion": densenet([0.9, 0.92])}))
-    assert draw(study).startswith("figures 1, 2, 3, 4, 5, 6, 7, 8, 11, 12 in ")
+    assert draw(study).startswith("figures 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 in ")
     return study
 
 

@@ -200,7 +200,7 @@ def test_tables_that_are_not_of_the_results_are_refused(make_project: Callable[.
     study = read_study(make_project({"paper-autoencoder-denoising": [{}]}))
     with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
         check_current(study)
-    assert aggregate(study).startswith("21 tables of 1 runs")
+    assert aggregate(study).startswith("25 tables of 1 runs")
     check_current(study)
     path = study.project / "results" / "table1.json"
     path.write_text(path.read_text("utf-8").replace("0.01", "0.02"), "utf-8")
