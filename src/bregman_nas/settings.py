@@ -181,12 +181,14 @@ class ArmRow(_Block):
         method: how the networks come about.
         change: other values for keys of the protocol, the experiment or the optimizer.
         seeds: the numbers of the seeds, all of them searched in the run.
+        planned: as in `RunRow`.
     """
 
     of: str
     method: Literal["found", "uniform", "random", "dense", "proximal-adam", "pruned"]
     change: dict[str, Any] = {}
     seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
+    planned: Count | None = None
 
 
 class Run(_Block):
@@ -279,13 +281,10 @@ class Settings(_Block):
             if self.run(arm.of).experiment.network != "mlp":
                 raise ValueError(f"arms.{name}.of = {arm.of!r}: must be a run with the perceptron")
             self._check_change(f"arms.{name}.change", self.runs[arm.of], arm.change)
-            made = self.run(name).experiment
-            for key in ("relu_slope", "inactive_biases"):
-                if getattr(made, key) != MLPExperiment.model_fields[key].default:
-                    raise ValueError(
-                        f"arms.{name}: {key} is an option of searches alone, and has another "
-                        f"value than its default here; take it out of `change`, or name another run"
-                    )
+            made = self.run(name).experiment.model_dump()
+            if made["relu_slope"] or made["inactive_biases"] == "frozen":
+                options = "relu_slope and inactive_biases are options of searches"
+                raise ValueError(f"arms.{name}: {options}; an arm must not have them, nor its run")
         return self
 
     def _check_change(self, where: str, row: RunRow, change: dict[str, Any]) -> None:

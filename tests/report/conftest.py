@@ -44,7 +44,7 @@ def record(
             `effective`, `output`, `tau` (by (l, i), None for no skips at all); of a DenseNet
             `norms`, `accuracy`, `loss`. `history` has for each epoch what is other than in the
             last; `seed` is another number; `groups` are its active groups. Of an arm: `mse`,
-            `parameters`, `dead`.
+            `parameters`, `dead`, and `found`, the digest of the search.
         settings: that decide its numbers.
         data: their digests.
     """
@@ -160,7 +160,8 @@ def write_run(project: Path, settings: Settings, name: str, seeds: Sequence[Seed
         data = {}
         if run.of is not None:
             searched = folder.parent / run.of / "records" / f"seed-{k:02d}.json"
-            data["found"] = json.loads(searched.read_text("utf-8"))["digests"]["all"]
+            there = json.loads(searched.read_text("utf-8"))["digests"]["all"]
+            data["found"] = seed.get("found", there)
         records.append(record(name, k, seed, run.decisive(), data))
     for made in records:
         path = folder / "records" / f"seed-{made['seed']:02d}.json"

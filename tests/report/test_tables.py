@@ -75,13 +75,15 @@ def test_metrics_are_of_the_runs_made(partial: dict[str, str]) -> None:
 
 def test_table_1_for_readers(complete: dict[str, str]) -> None:
     assert (
-        "| Autoencoders | 0.081 (0.012) | 0.0800 (0.0141), n = 2 | 0.0800 (0.0141), n = 2 "
-        "| 0.147 (0.021) |" in complete["table1.md"]
-    )
+        "| **Autoencoders** | 0.081 (0.012) | 0.0800 (0.0141), n = 2 | 0.0800 (0.0141), n = 2 |"
+    ) in complete["table1.md"]
+    assert "Not fitted yet" in complete["table1.md"]
     lines = [line for line in complete["table1.tex"].splitlines() if line.endswith(r"\\")]
-    assert len(lines) == 2 + 5
-    assert lines[2].startswith("Autoencoders & 0.081 (0.012) & 0.0800 (0.0141), n = 2 &")
-    assert lines[4].startswith("Input unchanged & -- & 0.1000 & 0.1000 &")
+    # Two tasks of five answers, each below its head, and the DenseNet.
+    assert len(lines) == 2 * (1 + 5) + 2
+    assert lines[1].startswith(r"\textbf{Autoencoders} & 0.081 (0.012) & 0.0800 (0.0141), n = 2 &")
+    assert lines[3] == r"Input unchanged & -- & 0.1000 & 0.1000 \\"
+    assert lines[-1] == r"\textbf{DenseNet} & -- & not run & not run \\"
 
 
 def test_the_detailed_table_in_latex(complete: dict[str, str], partial: dict[str, str]) -> None:
@@ -117,7 +119,7 @@ def test_table_1_says_what_is_missing(partial: dict[str, str]) -> None:
     assert (one_diverged["seeds"], one_diverged["nan_seeds"]) == (3, 1)
     assert one_diverged["mse"]["mean"] == pytest.approx(0.002)
     markdown = partial["table1.md"]
-    assert "| Autoencoders | 0.081 (0.012) | 0.0800, n = 1 | not run |" in markdown
+    assert "| **Autoencoders** | 0.081 (0.012) | 0.0800, n = 1 | not run |" in markdown
     assert "| 0.005 (0.000) | 0.0200 (0.0141), 1 of 3 seeds NaN | not run |" in markdown
     assert f"{DASH}, 1 of 1 seeds NaN |" in markdown
     assert f"| {DASH} | {DASH} |\n" in markdown  # of one seed there is no test
@@ -200,7 +202,7 @@ def test_tables_that_are_not_of_the_results_are_refused(make_project: Callable[.
     study = read_study(make_project({"paper-autoencoder-denoising": [{}]}))
     with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
         check_current(study)
-    assert aggregate(study).startswith("25 tables of 1 runs")
+    assert aggregate(study).endswith(f"tables of 1 runs in {study.project / 'results'}")
     check_current(study)
     path = study.project / "results" / "table1.json"
     path.write_text(path.read_text("utf-8").replace("0.01", "0.02"), "utf-8")

@@ -5,7 +5,7 @@ import textwrap
 from typing import Any
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import claims, table1
+from bregman_nas.report import claims, table1, table2
 from bregman_nas.report.data import PROTOCOLS, TASKS, Study
 from bregman_nas.report.outcome import outcome
 from bregman_nas.report.tables import render
@@ -43,8 +43,13 @@ def numbers(study: Study) -> dict[str, Any]:
     """What the templates show."""
     losses = table1.rows(study)
     told = outcome(study, losses, claims.decide(study))
-    in_table1 = {"compact": table1.compact(losses), "fitted": table1.fitted(losses)}
-    return {**told, **in_table1, "mark": claims.COLLAPSED_MARK}
+    return {
+        **told,
+        "compact": table1.compact(losses),
+        "fitted": table1.fitted(losses),
+        "finding": table2.finding(table2.groups(study)),
+        "mark": claims.COLLAPSED_MARK,
+    }
 
 
 def filled(readme: str, told: dict[str, Any]) -> str:

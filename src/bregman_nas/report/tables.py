@@ -206,14 +206,15 @@ def _networks(study: Study) -> Iterator[dict[str, Any]]:
 
 
 def _planned(settings: Settings) -> Iterator[dict[str, str]]:
-    """The rows of params.yaml that have no seeds."""
+    """The rows of params.yaml that have no seeds, or fewer than are planned."""
     for name in settings.names:
         run = settings.run(name)
-        if not run.seeds:
-            row = settings.arms.get(name) or settings.runs[name]
+        row = settings.arms.get(name) or settings.runs[name]
+        if len(run.seeds) < (row.planned or 1):
             of = run.of or f"{settings.runs[name].protocol}, {settings.runs[name].experiment}"
-            change = changes.in_words(row.change)
-            yield {"name": name, "method": table2.METHODS[run.method], "of": of, "change": change}
+            told = {"method": table2.METHODS[run.method], "change": changes.in_words(row.change)}
+            seeds = f"{len(run.seeds)} of {row.planned or 'any'}"
+            yield {"name": name, "of": of, "seeds": seeds, **told}
 
 
 def _in_claims(decisions: list[claims.Decision], revised: list[claims.Decision]) -> dict[str, Any]:

@@ -33,12 +33,12 @@ def draw(study: Study) -> Figure:
     figure = Figure(figsize=(FULL_WIDTH, 3.2))
     for axes, group in zip(figure.subplots(1, len(found), squeeze=False).flat, found, strict=True):
         axes.set_title(group.of)
-        for method in METHODS:
-            _draw(axes, group, method)
-        draw_answers(axes, study.runs.get(group.of))
         axes.set_xscale("log")
         axes.set_xlabel("parameters")
         log_errors(axes)
+        for method in METHODS:
+            _draw(axes, group, method)
+        draw_answers(axes, study.runs.get(group.of))
     share_legend(figure)
     return figure
 

@@ -53,6 +53,7 @@ def _shown(group: Group) -> list[str]:
 
 
 def _draw(axes: Axes, group: Group) -> None:
+    log_errors(axes)
     methods = _shown(group)
     lines = {line.method: line for line in group.lines if not line.change}
     errors = {m: lines[m].networks.set_index("seed")["mse"] * ARTICLE_UNIT for m in methods}
@@ -74,4 +75,3 @@ def _draw(axes: Axes, group: Group) -> None:
     names = [f"{method} ({len(lines[method].networks)})" for method in methods]
     axes.set_xticks(range(len(methods)), names)
     axes.set_xlim(-0.5, len(methods) - 0.5)
-    log_errors(axes)

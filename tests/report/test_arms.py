@@ -1,0 +1,271 @@
+"""What the networks found are measured against: read, put into tables, drawn."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from bregman_nas.baselines.architectures import Architecture
+from bregman_nas.errors import UserError
+from bregman_nas.report import table1, table2
+from bregman_nas.report.data import Arm, Run, Study, read_study
+from bregman_nas.report.figures import modules
+from bregman_nas.report.frames import add_answers
+from bregman_nas.report.tables import render_all
+from bregman_nas.search.records import unpack
+
+RUN = "paper-autoencoder-deblurring"
+FOUND, UNIFORM = f"{RUN}-found", f"{RUN}-uniform"
+RESIDUAL = "paper-residual-deblurring"
+FIGURES = modules()
+MakeProject = Callable[..., Path]
+MakeStudy = Callable[..., Study]
+MakeRun = Callable[..., Run]
+
+
+def arm(study: Study, name: str, mse: Sequence[float], dead: Sequence[int] = ()) -> Arm:
+    networks = pd.DataFrame({"seed": range(len(mse)), "mse": mse, "parameters": 1000})
+    return Arm(study.settings.arms[name], networks.assign(dead=networks["seed"].isin(dead)))
+
+
+def with_arms(make_study: MakeStudy, runs: Mapping[str, Any], **mse: Sequence[float]) -> Study:
+    """A study with runs, and arms of `RUN` by their method."""
+    empty = make_study({})
+    arms = {f"{RUN}-{method}": arm(empty, f"{RUN}-{method}", of) for method, of in mse.items()}
+    return make_study(runs, arms=arms)
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def test_arms_are_read_like_runs(make_project: MakeProject) -> None:
+    trained = [{"parameters": 7, "mse": 0.02}, {"parameters": 9, "mse": 0.03, "dead": True}]
+    study = read_study(make_project({RUN: [{}, {}], FOUND: trained}))
+    assert list(study.arms) == [FOUND]
+    assert study.arms[FOUND].networks.to_dict("list") == {
+        "seed": [0, 1],
+        "mse": [0.02, 0.03],
+        "parameters": [7, 9],
+        "dead": [False, True],
+    }
+    (study.project / "results" / "runs" / FOUND / "seeds.csv").write_text("seed\n", "utf-8")
+    with pytest.raises(UserError, match=f"{FOUND}: .*seeds.csv is not what the records say"):
+        read_study(study.project)
+
+
+def test_an_arm_of_another_search_is_refused(make_project: MakeProject) -> None:
+    trained = {"parameters": 7, "found": "another"}
+    with pytest.raises(UserError, match=f"{FOUND}: seed 0 is not of a seed of {RUN}"):
+        read_study(make_project({RUN: [{}], FOUND: [trained]}))
+
+
+def test_an_arm_without_its_records_is_refused(make_project: MakeProject) -> None:
+    project = make_project({RUN: [{}], FOUND: [{"parameters": 7}]})
+    (project / "results" / "runs" / FOUND / "records" / "seed-00.json").unlink()
+    with pytest.raises(UserError, match=f"{FOUND}/records/seed-00.json is missing"):
+        read_study(project)
+
+
+def test_parameters_are_counted_as_those_of_architectures(make_run: MakeRun) -> None:
+    numbers = np.random.default_rng(0)
+    for name in ("paper-residual-denoising", "paper-autoencoder-denoising"):
+        rows = numbers.random((6, 20)) < 0.4
+        on = np.tril(numbers.random((6, 6)) < 0.5)
+        groups = {
+            f"layers.{l}.weight": {"shape": [20], "active": np.packbits(of).tobytes().hex()}
+            for l, of in enumerate(rows)
+        }
+        assert (unpack(groups["layers.3.weight"]) == rows[3]).all()
+        seed: dict[str, Any] = {"groups": groups, "active": rows.sum(1).tolist()}
+        if "residual" in name:
+            seed["tau"] = {(l, i): 0.5 for l in range(6) for i in range(l + 1) if on[l, i]}
+        found = make_run([seed], name).frames.networks
+        skips = torch.tensor(on) if "residual" in name else None
+        assert found["parameters"].tolist() == [
+            Architecture(torch.tensor(rows), skips).parameters()
+        ]
+
+
+def test_early_records_have_no_parameters_and_dead_networks_the_error_of_zero(
+    make_run: MakeRun,
+) -> None:
+    found = make_run([{"mse": 0.02}, {"mse": 0.03}]).frames.networks  # the answer 0 has 0.03
+    assert found["parameters"].isna().all()
+    assert found["dead"].tolist() == [False, True]
+
+
+# --- answers that need no network ---------------------------------------------------------------
+
+
+def answers(run: str, **of_answer: float) -> pd.DataFrame:
+    """Lines of baselines.csv for seed 0; `pca_<n>` are n principal components."""
+    lines = []
+    for name, mse in of_answer.items():
+        answer, _, count = name.partition("pca_")
+        where = {"run": run, "seed": 0.0, "images": "test", "accuracy": math.nan}
+        number = float(count) if count else math.nan
+        lines.append(
+            {**where, "answer": answer or "principal_components", "dimensions": number, "mse": mse}
+        )
+    return pd.DataFrame(lines)
+
+
+def test_answers_join_the_losses_of_their_run(make_run: MakeRun) -> None:
+    run = make_run([{}, {}], RUN)  # the narrowest layer has 200 rows
+    table = answers(RUN, zero=0.03, lookup_table=0.2, pca_50=0.3, pca_200=0.4)
+    losses = add_answers(run.frames, "autoencoder", table).losses
+    new = losses[len(run.frames.losses) :]
+    assert dict(zip(new["answer"], new["mse"], strict=True)) == {
+        "lookup_table": 0.2,
+        "principal_components_50": 0.3,
+        "principal_components_200": 0.4,
+        "principal_components_autoencoder": 0.4,
+    }
+    with pytest.raises(ValueError, match="other images or noise"):
+        add_answers(run.frames, "autoencoder", answers(RUN, zero=0.0301))
+
+
+def test_table_1_puts_the_best_answer_first(make_project: MakeProject) -> None:
+    dense = {"norms": [[[1]], [[1]], [[1, 1]]], "accuracy": 0.8}
+    project = make_project({RUN: [{"mse": 0.015}], "authors-densenet-fashion": [dense]})
+    of_dense = {"run": "authors-densenet-fashion", "images": "test", "answer": "ridge"}
+    tables = [answers(RUN, lookup_table=0.02, wiener_relu=0.012), pd.DataFrame([of_dense])]
+    table = pd.concat(tables).assign(accuracy=[math.nan, math.nan, 0.81])
+    path = project / "results" / "baselines.csv"
+    table.to_csv(path, index=False)
+    rows = table1.rows(read_study(project))
+    shown = table1.shown(rows)
+    # Of the records: input unchanged 0.01, mean image 0.02, zero 0.03.
+    assert list(shown["deblurring"])[:4] == [
+        "input_unchanged",
+        "wiener_relu",
+        "autoencoder",
+        "lookup_table",
+    ]
+    assert list(shown["denoising"]) == ["autoencoder", "residual"]  # nothing fitted, nothing run
+    assert list(shown["fashion"]) == ["ridge", "densenet"]
+    text = render_all(read_study(project))["table1.md"]
+    assert "| Wiener deconvolution, then ReLU | \N{EN DASH} | 0.1200 | not run |" in text
+    assert "| Ridge regression on the classes | \N{EN DASH} | not run | 81.0 |" in text
+    assert "| **DenseNet** | \N{EN DASH} | not run | 80.0, n = 1 |" in text
+    assert "fitted to the training images" in text
+    path.write_text("run,seed\n", "utf-8")
+    with pytest.raises(UserError, match=r"baselines.csv cannot be used.*`bregman-nas baselines`"):
+        read_study(project)
+
+
+# --- Table 2 ------------------------------------------------------------------------------------
+
+
+def test_nothing_computed(make_study: MakeStudy) -> None:
+    tables = render_all(make_study({}))
+    assert "has been compared with a uniform one yet.**" in tables["table2.md"]
+    assert "| found, trained anew | planned, not computed |" in tables["table2.md"]
+    assert f"| {FOUND} | found, trained anew | {RUN} | nothing | 0 of 10 |" in tables["planned.md"]
+    assert json.loads(tables["table2.json"])["compared"] == 0
+    assert set(pd.read_csv(StringIO(tables["table2.csv"]))["status"]) == {"planned, not computed"}
+    for number in (9, 10):
+        assert len(words(FIGURES[number].draw(make_study({})))) > 0
+
+
+def test_some_computed(make_study: MakeStudy) -> None:
+    """Logarithms of found / uniform: -0.3 and -0.1, so that the interval is wide."""
+    searched = [{"mse": 0.01}, {"mse": 0.01}, {"mse": 0.5}]
+    found = [0.01 * math.exp(-0.3), 0.01 * math.exp(-0.1)]
+    study = with_arms(make_study, {RUN: searched}, found=found, uniform=[0.01, 0.01])
+    group = next(group for group in table2.groups(study) if group.of == RUN)
+    own = group.lines[0]
+    assert own.error.seeds == 2, "the third seed has no arm"
+    assert own.error.mean == pytest.approx(0.1)
+    first, second, third = group.comparisons
+    assert (first.first, first.second, first.pairs) == ("found", "uniform", 2)
+    assert first.ratio == pytest.approx(math.exp(-0.2))
+    # exp(-0.2 -+ 1.2706): between 77.0% lower and 191.7% higher.
+    assert table2.told(first) == "**undecided**: between 77.0% lower and 191.7% higher"
+    assert (second.first, second.second) == ("search", "found")
+    assert third.verdict == "equivalent"  # search and uniform are the same to the last bit
+    assert table2.finding([group]) == (
+        "The architectures that were found are better than uniform ones with as many parameters in "
+        "none of 1 experiment, worse in none, equivalent (within 5%) in none, and in 1 it is "
+        "undecided."
+    )
+    assert table2.finding(table2.groups(study)).endswith("; 3 not compared yet.")
+
+
+def test_one_pair_has_no_interval(make_study: MakeStudy) -> None:
+    study = with_arms(make_study, {RUN: [{}]}, found=[0.01], uniform=[0.02])
+    text = render_all(study)["table2.md"]
+    assert (
+        "| found / uniform | 1 | 0.500 | \N{EN DASH} | **undecided**: 1 pair of seeds, no" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("ratios", "told"),
+    [
+        ([0.80, 0.82, 0.81], "**found better**: 16.5% to 21.5% lower"),
+        ([1.20, 1.22, 1.21], "**uniform better**: 18.5% to 23.5% higher"),
+        ([0.98, 0.98, 0.98], "**equivalent**: 2.0% to 2.0% lower, a certain difference, but too"),
+    ],
+)
+def test_verdicts_in_words(make_study: MakeStudy, ratios: list[float], told: str) -> None:
+    found = [0.01 * ratio for ratio in ratios]
+    study = with_arms(make_study, {RUN: [{}] * 3}, found=found, uniform=[0.01] * 3)
+    group = next(group for group in table2.groups(study) if group.of == RUN)
+    assert table2.told(group.comparisons[0]).startswith(told)
+
+
+def test_dead_and_diverged_networks_are_counted(make_study: MakeStudy) -> None:
+    study = with_arms(make_study, {RUN: [{}] * 3}, found=[0.01, math.nan, 0.01])
+    dead = arm(study, UNIFORM, [0.03, 0.01, 0.01], dead=[0])
+    study = make_study(study.runs, arms={**study.arms, UNIFORM: dead})
+    tables = render_all(study)
+    assert "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 1,000 |" in tables["table2.md"]
+    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 1,000 |" in tables["table2.md"]
+    assert "; 1 pair diverged |" in tables["table2.md"]
+    lines = pd.read_csv(StringIO(tables["table2.csv"])).set_index("name")
+    assert lines.loc[UNIFORM, "dead"] == 1
+    assert lines.loc[FOUND, "nan_seeds"] == 1
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+def test_the_arms_are_drawn_as_far_as_they_are_there(make_study: MakeStudy) -> None:
+    study = with_arms(make_study, {RUN: [{}] * 3}, found=[0.01, math.nan, 0.01], dense=[0.005])
+    figure = FIGURES[9].draw(study)
+    found = words(figure)
+    assert sum("trained anew yet" in text for text in found) == 3  # the other three runs
+    (panel,) = (axes for axes in figure.axes if axes.get_title() == RUN)
+    names = [label.get_text() for label in panel.get_xticklabels()]
+    assert names == ["search (3)", "found (3)", "dense (1)"]
+    assert panel.get_yscale() == "log"
+    assert "Input unchanged" in found  # as a line
+
+
+def test_error_against_parameters_joins_the_mu_of_a_method(
+    make_study: MakeStudy, make_run: MakeRun
+) -> None:
+    empty = make_study({})
+    name = f"{RESIDUAL}-proximal-adam-0-0"
+    arms = {f"{name}{k}": arm(empty, f"{name}{k}", [0.01, 0.02]) for k in (1, 3)}
+    figure = FIGURES[10].draw(make_study({RESIDUAL: [{}]}, arms=arms))
+    (panel,) = figure.axes
+    assert panel.get_title() == RESIDUAL
+    (line,) = (line for line in panel.get_lines() if line.get_label() == "proximal Adam")
+    # The geometric mean of 0.1 and 0.2, in the unit of Table 1.
+    np.testing.assert_allclose(line.get_xydata(), [[1000, math.sqrt(0.02)]] * 2)
+    assert "AdaBreg, searched" not in words(figure)  # its parameters are not known
