@@ -33,7 +33,8 @@ MakeRun = Callable[..., Run]
 
 
 def arm(study: Study, name: str, mse: Sequence[float], dead: Sequence[int] = ()) -> Arm:
-    networks = pd.DataFrame({"seed": range(len(mse)), "mse": mse, "parameters": 1000})
+    networks = pd.DataFrame({"seed": range(len(mse)), "mse": mse})
+    networks["parameters"] = 1000 * (networks["seed"] + 1)
     return Arm(study.settings.arms[name], networks.assign(dead=networks["seed"].isin(dead)))
 
 
@@ -233,8 +234,8 @@ def test_dead_and_diverged_networks_are_counted(make_study: MakeStudy) -> None:
     dead = arm(study, UNIFORM, [0.03, 0.01, 0.01], dead=[0])
     study = make_study(study.runs, arms={**study.arms, UNIFORM: dead})
     tables = render_all(study)
-    assert "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 1,000 |" in tables["table2.md"]
-    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 1,000 |" in tables["table2.md"]
+    assert "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 2,000 |" in tables["table2.md"]
+    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 2,000 |" in tables["table2.md"]
     assert "; 1 pair diverged |" in tables["table2.md"]
     lines = pd.read_csv(StringIO(tables["table2.csv"])).set_index("name")
     assert lines.loc[UNIFORM, "dead"] == 1
@@ -266,6 +267,7 @@ def test_error_against_parameters_joins_the_mu_of_a_method(
     (panel,) = figure.axes
     assert panel.get_title() == RESIDUAL
     (line,) = (line for line in panel.get_lines() if line.get_label() == "proximal Adam")
-    # The geometric mean of 0.1 and 0.2, in the unit of Table 1.
-    np.testing.assert_allclose(line.get_xydata(), [[1000, math.sqrt(0.02)]] * 2)
+    # Geometric means, of 1000 and 2000, and in the unit of Table 1 of 0.1 and 0.2.
+    mean = [1000 * math.sqrt(2), math.sqrt(0.02)]
+    np.testing.assert_allclose(line.get_xydata(), [mean, mean])
     assert "AdaBreg, searched" not in words(figure)  # its parameters are not known
