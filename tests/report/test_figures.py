@@ -140,7 +140,10 @@ def test_digits_are_those_of_the_lowest_seed_of_both_networks(complete: Study) -
     assert sum("(seed 0)" in text for text in found) == 3
 
 
-def test_a_picture_that_is_not_there(make_study: Callable[..., Study]) -> None:
+def test_a_picture_that_is_not_there(
+    make_study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the repository has one
     study = make_study({"paper-autoencoder-denoising": [{}]})
     assert "no picture" in words(FIGURES[1].draw(study))
 

@@ -112,7 +112,7 @@ def groups(study: Study) -> list[Group]:
             networks = study.runs[name].frames.networks
         return Line(name, arm.method if arm else "search", change, networks)
 
-    for of in dict.fromkeys(arm.of for arm in settings.arms.values()):
+    for of in dict.fromkeys(a.of for a in settings.arms.values() if a.of in settings.runs):
         row = settings.runs[of]
         arms = [line(name) for name, arm in settings.arms.items() if arm.of == of]
         own = line(of)
