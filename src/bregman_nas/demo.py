@@ -85,14 +85,15 @@ def _shrink(params: Path) -> None:
         network = content["experiments"][row["experiment"]]["network"]
         if name in changed[:_FEW]:
             row |= _CHANGED
-        elif row.keys() == {"protocol", "experiment", "seeds"} and row["seeds"]:
+        elif row.keys() - {"planned"} == {"protocol", "experiment", "seeds"} and row["seeds"]:
             row["seeds"] = _SEEDS[network]
         else:
             del runs[name]
     arms: dict[str, Any] = content["arms"]
-    for number, (name, arm) in enumerate(list(arms.items())):
-        if number < _FEW:
-            arm["seeds"] = 1
+    possible = [name for name, arm in arms.items() if arm["of"] in runs]
+    for name in list(arms):
+        if name in possible[:_FEW]:
+            arms[name]["seeds"] = 1
         else:
             del arms[name]
     for start in content["first_steps"]["starts"].values():

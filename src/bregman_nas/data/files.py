@@ -146,6 +146,7 @@ def _download(dataset: str, file: str, folder: Path, looked_at: list[str]) -> by
     archive = f"{file}.gz"
     known_hash = f"md5:{dict(published.resources)[archive]}"
     for mirror in published.mirrors:
+        pooch.get_logger().setLevel("WARNING")  # what fails is told at the end, in one message
         fetch = pooch.HTTPDownloader(timeout=_TIMEOUT)
         try:
             path = pooch.retrieve(f"{mirror}{archive}", known_hash, archive, folder, None, fetch)
