@@ -173,7 +173,7 @@ def test_a_mistake_in_params_yaml_is_named(
 
 
 @pytest.mark.parametrize(
-    "command", ["prepare", "aggregate", "figures", "paper", "readme", "demo", "bench"]
+    "command", ["prepare", "aggregate", "figures", "page", "paper", "readme", "demo", "bench"]
 )
 def test_outside_of_the_repository_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str

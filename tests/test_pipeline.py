@@ -79,7 +79,7 @@ def test_everything_that_a_stage_depends_on_is_there_or_is_made(stages: dict[str
             assert path in made or (PROJECT / path).exists(), f"{name}: {path}"
 
 
-@pytest.mark.parametrize("name", ["aggregate", "figures", "paper"])
+@pytest.mark.parametrize("name", ["aggregate", "figures", "page", "paper"])
 def test_what_is_shown_depends_on_all_runs(stages: dict[str, Any], name: str) -> None:
     assert {"results/runs", "results"} & set(stages[name]["deps"])
 

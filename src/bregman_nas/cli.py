@@ -257,6 +257,15 @@ def figures(
     print(draw(study, numbers or ()))
 
 
+@app.command("page")
+def page(project: Project = HERE) -> None:
+    """Make docs/page.html, where each search can be looked at alone, in any browser."""
+    study = _study(project)
+    from bregman_nas.report.page import build
+
+    print(build(study))
+
+
 @app.command("paper")
 def paper(project: Project = HERE) -> None:
     """Build the report, paper/study.pdf, from the results."""

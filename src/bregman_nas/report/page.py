@@ -1,0 +1,248 @@
+"""docs/page.html: each search alone, in one file that needs no network.
+
+The numbers are rounded, and kept after some of the epochs only, so that the file stays small.
+"""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import altair as alt
+import numpy as np
+import vl_convert
+from PIL import Image
+
+from bregman_nas.atomic import write_atomically
+from bregman_nas.report.changes import in_words
+from bregman_nas.report.data import Array, Run, Study
+from bregman_nas.report.frames import skip_names
+from bregman_nas.report.table1 import ANSWERS
+from bregman_nas.report.tables import render
+
+EACH_UNTIL, THEN_EVERY = 10, 5  # epochs that are shown
+GREYS = 16  # of the digits that the networks restore, and that they are given
+NAMES = ANSWERS | {"network": "this network"}
+COLOURS = ["#0072B2", "#D55E00"]
+SMALL: dict[str, Any] = {"width": 128, "height": 110}
+LARGE: dict[str, Any] = {"width": 330, "height": 260}
+
+
+def build(study: Study) -> str:
+    """Write docs/page.html; returns a line that says so. The same results give the same bytes."""
+    path = study.project / "docs" / "page.html"
+    write_atomically(path, page(study).encode())
+    return f"wrote {path}"
+
+
+def page(study: Study) -> str:
+    """The page, with all that it needs."""
+    return render(
+        "page.html.j2",
+        vega=vega(),
+        charts=_json({name: chart.to_dict() for name, chart in charts().items()}),
+        results=_json(results(study)),
+    )
+
+
+def vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair writes for."""
+    version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
+    if "</script" in script:
+        raise ValueError("Vega's JavaScript has a </script in it, which no page can hold")
+    return script.strip()
+
+
+def charts() -> dict[str, alt.TopLevelMixin]:
+    """By name, of data `search` with one row, a run and its seed; `epoch` is a parameter."""
+    search, epoch = alt.Chart(alt.NamedData("search")), alt.param("epoch", value=1)
+    at_epoch, over_epochs = "datum.epoch == epoch", alt.X("epoch:Q", title="epoch")
+
+    def now(chart: alt.Chart) -> Any:
+        return chart.transform_filter(at_epoch).mark_rule(color="#999").encode(x=over_epochs)
+
+    def lines(chart: alt.Chart, values: list[str], y: alt.Y) -> Any:
+        look: dict[str, Any] = {"title": None, "legend": alt.Legend(orient="top", symbolSize=300)}
+        return (
+            chart.transform_fold([*values], as_=["kind", "value"])
+            .mark_line()
+            .encode(
+                x=over_epochs,
+                y=y,
+                color=alt.Color("kind:N", **look).scale(domain=values, range=COLOURS),
+                strokeDash=alt.StrokeDash("kind:N", **look).scale(domain=values),
+                tooltip=["epoch:Q", "kind:N", "value:Q"],
+            )
+        )
+
+    layer = alt.Chart()
+    counts = (
+        layer.transform_filter(at_epoch)
+        .transform_calculate(told="datum.active + ' active, ' + datum.living + ' living'")
+        .mark_text(y=-6, color="#333")
+        .encode(x=alt.value(SMALL["width"] / 2), text="told:N")
+    )
+    number = alt.Y("value:Q", title=None)
+    rows = alt.layer(now(layer), lines(layer, ["active", "living"], number), counts)
+    each_layer = alt.FlattenTransform(["place", "layer", "active", "living"])
+    each_epoch = alt.FlattenTransform(["epoch", "active", "living"])
+    by_place = alt.EncodingSortField("place", op="min")
+
+    matrix = (
+        search.transform_flatten(["from", "into", "tau"])
+        .transform_flatten(["epoch", "tau"])
+        .transform_filter(at_epoch)
+        .encode(
+            x=alt.X("from:O", title="from layer", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("into:O", title="into layer"),
+        )
+    )
+    size = alt.Scale(type="symlog", constant=0.05, domain=[-1, 1], scheme="redblue", clamp=True)
+    skips = alt.layer(
+        matrix.mark_rect(stroke="#bbb").encode(color=alt.Color("tau:Q", scale=size, title="skip")),
+        matrix.mark_text().encode(
+            text=alt.condition("datum.tau == 0", alt.value("0"), alt.Text("tau:Q", format=".2f")),
+            color=alt.condition("abs(datum.tau) > 0.3", alt.value("white"), alt.value("black")),
+            tooltip=["from:O", "into:O", "tau:Q"],
+        ),
+    )
+
+    curves = search.transform_flatten(["epoch", "images trained on", "images held out"])
+    log = alt.Y("value:Q", title=None).scale(type="log", nice=False).axis(format="~g")
+    best = search.transform_filter("isValid(datum.best)").encode(y="best:Q")
+    losses = alt.layer(
+        best.mark_rule(strokeDash=[2, 2]),
+        best.mark_text(align="right", dy=-6).encode(x=alt.value("width"), text="best_name:N"),
+        now(curves),
+        lines(curves, ["images trained on", "images held out"], log),
+    )
+
+    is_network, order = "datum.answer == 'this network'", alt.EncodingSortField("error")
+    dots = (
+        search.transform_flatten(["answer", "error"])
+        .transform_filter("isValid(datum.error)")
+        .encode(
+            x=alt.X("error:Q", title=None).scale(type="log", padding=30).axis(format="~g"),
+            y=alt.Y("answer:N", sort=order, title=None, axis=alt.Axis(labelLimit=350)),
+            color=alt.condition(is_network, alt.value(COLOURS[0]), alt.value("#777")),
+        )
+    )
+    answers = alt.layer(
+        dots.mark_point(filled=True, size=70),
+        dots.mark_text(align="left", dx=8).encode(text=alt.Text("error:Q", format=".3~g")),
+    )
+    return {
+        "rows": alt.FacetChart(
+            alt.NamedData("search"),
+            rows.properties(**SMALL),
+            {"column": alt.Column("layer:N", sort=by_place, title=None).to_dict()},
+            transform=[each_layer, each_epoch],
+        ).add_params(epoch),
+        "skips": skips.properties(**LARGE).add_params(epoch),
+        "losses": losses.properties(**LARGE).add_params(epoch),
+        "answers": answers.properties(**{**LARGE, "width": 270}),
+    }
+
+
+def results(study: Study) -> dict[str, Any]:
+    """What is shown: seeds by run, and the pictures, of which each seed has the numbers.
+
+    What all seeds of a run share stands at the run, and a picture that several seeds share is kept
+    once: a row of digits as PNG in base64. Of a seed they are clean, degraded, restored.
+    """
+    pictures: dict[str, int] = {}
+    runs = [_run(run, pictures) for run in study.runs.values()]
+    return {"runs": runs, "pictures": list(pictures)}
+
+
+def _run(run: Run, pictures: dict[str, int]) -> dict[str, Any]:
+    dense = not run.frames.kernels.empty
+    if dense:
+        blocks = [f"layer {l}" for l in range(1, run.depth - 1)]
+        layers = ["first convolution", *blocks, "last convolution"]
+        groups = "Active kernels and living channels of each convolution"
+    else:
+        layers = [f"layer {l}" for l in range(1, run.depth)] + [f"layer {run.depth} (output)"]
+        groups = "Active and living rows of each layer"
+    pairs = [] if run.frames.skips.empty else skip_names(run.depth)
+    epochs = [epoch for epoch in range(1, run.last + 1) if is_shown(epoch, run.last)]
+    return {
+        "name": run.name,
+        "protocol": run.protocol,
+        "experiment": run.row.experiment,
+        "change": in_words(run.row.change) or "nothing",
+        "groups": groups,
+        "measure": "Share of the test images misclassified"
+        if dense
+        else "Mean squared error per pixel of the test images",
+        "loss": "Cross-entropy" if dense else "Mean squared error per pixel",
+        "epoch": epochs,
+        "layer": layers,
+        "place": list(range(run.depth)),
+        "from": [i for _, i in pairs],
+        "into": [l + 1 for l, _ in pairs],
+        "seeds": [_seed(run, seed, epochs, pictures) for seed in run.seeds],
+    }
+
+
+def is_shown(epoch: int, last: int) -> bool:
+    """Whether the numbers after an epoch are kept."""
+    return epoch <= EACH_UNTIL or epoch % THEN_EVERY == 0 or epoch == last
+
+
+def _seed(run: Run, seed: int, epochs: list[int], pictures: dict[str, int]) -> dict[str, Any]:
+    layers, skips, losses, curves = (
+        frame if frame.empty else frame[frame["seed"] == seed]
+        for frame in (run.frames.layers, run.frames.skips, run.frames.losses, run.frames.epochs)
+    )
+    curves = curves.set_index("epoch").loc[epochs]
+    counts = layers.pivot(index=["kind", "layer"], columns="epoch", values="rows")[epochs]
+    found: dict[str, Any] = {
+        "seed": seed,
+        "images trained on": _rounded(curves["train_loss"], 3),
+        "images held out": _rounded(curves["held_out_loss"], 3),
+        **{kind: counts.loc[kind].astype(int).to_numpy().tolist() for kind in ("active", "living")},
+        "tau": [],
+    }
+    if not skips.empty:
+        tau = skips.pivot(index=["l", "i"], columns="epoch", values="tau")[epochs]
+        found["tau"] = [_rounded(of_pair, 2) for of_pair in tau.to_numpy()]
+    losses = losses[losses["answer"].isin(NAMES)]
+    errors = losses.assign(error=losses["mse"].fillna(1 - losses["accuracy"]))
+    test, held_out = (
+        errors[errors["images"] == images].set_index("answer")["error"]
+        for images in ("test", "held_out")
+    )
+    found["answer"] = [NAMES[str(answer)] for answer in test.index]
+    found["error"] = _rounded(test, 4)
+    best = held_out.drop("network")
+    if len(best) and run.frames.kernels.empty:  # a classifier's curves are of another measure
+        found["best"] = best.min()
+        found["best_name"] = f"{NAMES[str(best.idxmin())]}, held out"
+    picture = run.picture(seed)
+    found["digits"] = [
+        pictures.setdefault(_png(row), len(pictures))
+        for row in ([] if picture is None else picture)
+    ]
+    return found
+
+
+def _rounded(values: Iterable[float], digits: int) -> list[float | None]:
+    """To so many digits that mean something, so that no skip that is on becomes 0; no NaN."""
+    return [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in values]
+
+
+def _png(grey: Array) -> str:
+    levels = np.round(grey / 255 * (GREYS - 1)).astype(np.uint8)
+    image, file = Image.fromarray(levels, "P"), io.BytesIO()
+    image.putpalette(np.linspace(0, 255, GREYS).astype(np.uint8).repeat(3).tobytes())
+    image.save(file, "PNG", optimize=True, bits=4)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _json(content: object) -> str:
+    """For a script of a page: its one mark that would end the script is written otherwise."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
