@@ -7,6 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bregman_nas.demo import _shrink
+from bregman_nas.report import figures
 from bregman_nas.search.digest import LOCKSTEP_ROOTS, ROOTS, used_definitions
 from bregman_nas.settings import Settings, load_settings
 
@@ -108,9 +109,13 @@ def test_the_demo_is_the_study_in_small(tmp_path: Path, settings: Settings) -> N
     assert sum(len(run.seeds) * run.experiment.epochs for run in runs) < 500
 
 
-def test_templates_of_plots_are_built_in_or_in_the_repository(pipeline: dict[str, Any]) -> None:
+def test_plots_use_the_templates_of_the_repository_and_show_all_figures(
+    pipeline: dict[str, Any],
+) -> None:
     stages = pipeline["stages"].values()
     entries = [*pipeline["plots"], *(plot for stage in stages for plot in stage.get("plots", []))]
-    templates = {options.get("template") for entry in entries for options in entry.values()}
+    drawn = [options for entry in entries if isinstance(entry, dict) for options in entry.values()]
     ours = {path.stem for path in (PROJECT / ".dvc" / "plots").glob("*.json")}
-    assert ours <= templates <= {*ours, "scatter", None}
+    assert {options["template"] for options in drawn} == ours
+    pictures = [entry for entry in entries if isinstance(entry, str)]
+    assert pictures == [f"figures/figure{number}.png" for number in figures.modules()]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,22 +15,34 @@ PROJECT = Path(__file__).resolve().parents[1]
 PLOTS = PROJECT / ".dvc" / "plots"
 
 
-def drawn(frame: pd.DataFrame, template: str, x: str, y: str) -> VegaRenderer:
+def drawn(
+    frame: pd.DataFrame,
+    template: str,
+    x: str,
+    y: str,
+    revisions: Sequence[str] = ("HEAD", "workspace"),
+) -> VegaRenderer:
     rows = [
         {**row, "rev": revision}
-        for revision in ("HEAD", "workspace")
+        for revision in revisions
         for row in frame.astype(str).to_dict("records")
     ]
     return VegaRenderer(rows, template, template=template, template_dir=str(PLOTS), x=x, y=y)
 
 
+WIDTHS = pd.DataFrame(
+    {
+        "run": ["paper-residual-denoising"] * 4,
+        "seed": [0, 0, 1, 1],
+        "layer": [1, 2, 1, 2],
+        "width": [100, 200, 110, 300],
+    }
+)
+
+
 @pytest.fixture
 def widths() -> VegaRenderer:
-    runs = ["paper-residual-denoising"] * 4
-    frame = pd.DataFrame(
-        {"run": runs, "seed": [0, 0, 1, 1], "layer": [1, 2, 1, 2], "width": [100, 200, 110, 300]}
-    )
-    return drawn(frame, "widths", "layer", "width")
+    return drawn(WIDTHS, "widths", "layer", "width")
 
 
 def svg(renderer: VegaRenderer) -> str:
@@ -41,6 +54,15 @@ def test_widths_are_boxes_for_each_layer_and_revision(widths: VegaRenderer) -> N
     assert "paper-residual-denoising" in picture
     boxes = re.findall(r'aria-roledescription="(?:boxplot|box)"', picture)
     assert len(boxes) == 2 * 2
+
+
+def test_what_was_before_is_left_of_what_is_after() -> None:
+    """The workspace is last, though DVC has it first; others are in the order they are named in."""
+    revisions = ("workspace", "v2", "v1")
+    picture = svg(drawn(WIDTHS, "widths", "layer", "width", revisions))
+    point = r'aria-label="layer: 1;[^"]*rev: (\w+);[^>]*transform="translate\(([\d.]+)'
+    found = {(float(x), revision) for revision, x in re.findall(point, picture)}
+    assert [revision for _, revision in sorted(found)] == ["v2", "v1", "workspace"]
 
 
 def test_learning_curves_are_lines_for_each_seed_and_revision() -> None:

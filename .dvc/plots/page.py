@@ -2,13 +2,14 @@
 
 DVC's own page loads Vega, Vega-Lite and Vega-Embed from a server. Here they are part of the page,
 as vl-convert-python bundles them. Run once for a new version of it: `python .dvc/plots/page.py`.
+
+DVC puts the workspace first, whatever it is compared with; the page puts it last: after the others.
 """
 
 from pathlib import Path
 
-import vl_convert
+from bregman_nas.report.page import vega
 
-VEGA_LITE = "6.4"  # draws the templates of DVC, which are for Vega-Lite 5, as well
 PAGE = """\
 <!DOCTYPE html>
 <html>
@@ -26,10 +27,14 @@ vl-convert-python.
 <VEGA>
 })();
 </script>
-<style>table { border-spacing: 15px; } body { font-family: sans-serif; }</style>
+<style>body { font-family: sans-serif; } img { max-width: 47vw; }</style>
 </head>
 <body>
 {plot_divs}
+<script>
+for (const {textContent, parentElement: picture} of document.querySelectorAll("div > div > p"))
+  if (textContent === "workspace") picture.parentElement.append(picture);
+</script>
 </body>
 </html>
 """
@@ -37,11 +42,7 @@ vl-convert-python.
 
 def page() -> str:
     """The page, with DVC's marks for what it fills in."""
-    vega = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
-    for mark in ("</script", "{refresh_tag}", "{plot_divs}"):
-        if mark in vega:
-            raise ValueError(f"Vega's JavaScript has {mark!r} in it, which the page cannot hold")
-    return PAGE.replace("<VEGA>", vega.strip())
+    return PAGE.replace("<VEGA>", vega())
 
 
 if __name__ == "__main__":
