@@ -19,6 +19,7 @@ from PIL import Image
 from bregman_nas.report import page
 from bregman_nas.report.data import Study, read_study
 
+PROJECT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 EPOCHS = 4  # of the studies that conftest.py makes
 
@@ -130,6 +131,10 @@ def test_the_page_is_the_same_each_time_and_loads_nothing(study: Study, made: st
     markup = re.sub(r"<script>[\s\S]*?</script>", "", made)
     assert not re.search(r"\ssrc=|<link|@import|url\(", markup)
     assert len(re.findall("<script", markup)) == 0
+
+
+def test_the_committed_page_is_small() -> None:
+    assert (PROJECT / "docs" / "page.html").stat().st_size < 2_000_000
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the page with")
