@@ -34,7 +34,7 @@ def _draw_digits(axes: Axes, runs: list[Run | None], task: str) -> None:
     pictures = [None if r is None or seed is None else r.picture(seed) for r in runs]
     first = next((picture for picture in pictures if picture is not None), None)
     if first is None:
-        leave_empty(axes, _reason(*runs))
+        leave_empty(axes, "no picture" if seeds else _reason(*runs))
         return
     axes.set_title(f"{axes.get_title()} (seed {seed})")
     blank = np.full_like(first[0], np.nan)
