@@ -64,7 +64,9 @@ def compare(make_run: Callable[..., Run], make_study: Compare) -> Compare:
         made = {n: make_run(seeds, n, 3, rows[n]) for n, seeds in runs.items()}
         study = make_study(made)
         known = {name: RunRow.model_validate(row) for name, row in rows.items()}
-        return replace(study, settings=study.settings.model_copy(update={"runs": known, "arms": {}}))
+        return replace(
+            study, settings=study.settings.model_copy(update={"runs": known, "arms": {}})
+        )
 
     return of
 
