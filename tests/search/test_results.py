@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bregman_nas.search.results import write_results
@@ -192,3 +193,14 @@ def test_a_failing_write_leaves_the_old_results(
         with pytest.raises(OSError, match="No space"):
             write_results(tmp_path, [mlp(0, 0.5, [10, 20])])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_only_newer_records_say_is_empty_for_the_older_ones(tmp_path: Path) -> None:
+    newer = DENSENET | {"seed": 5, "result": DENSENET["result"] | {"logits_ever_positive": 8}}
+    write_results(tmp_path, [DENSENET, newer])
+    rows = pd.read_csv(tmp_path / "seeds.csv")
+    assert rows.columns[-1] == "logits_ever_positive"
+    assert rows["logits_ever_positive"].isna().tolist() == [True, False]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["logits_ever_positive"]["mean"] == 8
+    assert metrics["diverged"] == 0

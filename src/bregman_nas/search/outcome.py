@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bregman_nas.networks.densenet import DenseNet
+from bregman_nas.search.core.densenet import classify
 from bregman_nas.search.records import Group
 
 
@@ -38,3 +40,17 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {x.dtype} {tuple(x.shape)}\n".encode())
         digest.update(x.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+@torch.no_grad()
+def logits_ever_positive(net: DenseNet, images: Tensor) -> int:
+    """How many of the logits are positive for at least one image.
+
+    With ReLU on the logits, a logit that never is positive has no gradient: its class is answered
+    only where all other logits are 0 too.
+
+    Args:
+        net: a finished network, with all its channels.
+        images: [n, 1, side, side], not standardised.
+    """
+    return int((classify(net, images) > 0).any(0).sum())

@@ -86,9 +86,9 @@ def metrics_of(seeds: Sequence[Row]) -> dict[str, Any]:
     """
     diverged = sum(not all(map(math.isfinite, row.values())) for row in seeds)
     metrics: dict[str, Any] = {"seeds": len(seeds), "diverged": diverged}
-    for name in seeds[0] if seeds else ():
+    for name in _columns(seeds):
         if name != "seed":
-            values = [float(row[name]) for row in seeds if math.isfinite(row[name])]
+            values = [float(row[name]) for row in seeds if math.isfinite(row.get(name, math.nan))]
             metrics[name] = {
                 "mean": statistics.fmean(values) if values else None,
                 "std": statistics.stdev(values) if len(values) > 1 else None,
@@ -111,11 +111,14 @@ def _skips(tau: Sequence[Sequence[float]]) -> Row:
     return {f"skip_{l}_{i}": value for l, row in enumerate(tau) for i, value in enumerate(row)}
 
 
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Of all rows; what only newer records say stands last, and is empty for the older ones."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def _csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, fieldnames=list(rows[0]) if rows else ["seed"], lineterminator="\n"
-    )
+    writer = csv.DictWriter(text, fieldnames=_columns(rows) or ["seed"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -20,12 +20,13 @@ from bregman_nas.atomic import check_writable, remove_leftovers, write_atomicall
 from bregman_nas.data import files
 from bregman_nas.data.degradation import Examples
 from bregman_nas.errors import UserError
+from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.search.checkpoint import Checkpoints, save_atomically
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.digest import COMMIT, code_of, digests
-from bregman_nas.search.outcome import active_groups, weights_digest
+from bregman_nas.search.outcome import active_groups, logits_ever_positive, weights_digest
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
@@ -266,6 +267,9 @@ def finish(
     # Cloned, for a view would be saved with all that it is a view of.
     weights = {name: x.cpu().clone() for name, x in network.state_dict().items()}
     result = search.result()
+    if isinstance(network, DenseNet):
+        images = search.problem.test.inputs
+        result["logits_ever_positive"] = logits_ever_positive(network, images)
     record: Record = {
         "run": run.name,
         "seed": job.seed,

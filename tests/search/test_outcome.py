@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bregman_nas.networks.densenet import DenseNet
-from bregman_nas.search.classes import logits_ever_positive
+from bregman_nas.search.outcome import logits_ever_positive
 
 
 @pytest.mark.parametrize("relu_logits", [True, False])
