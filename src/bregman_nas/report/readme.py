@@ -5,21 +5,15 @@ import textwrap
 from typing import Any
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import claims, table1, table2
-from bregman_nas.report.data import PROTOCOLS, TASKS, Study
-from bregman_nas.report.outcome import outcome
+from bregman_nas.report import claims, table1, variance
+from bregman_nas.report.data import PROTOCOLS, Study
+from bregman_nas.report.facts import facts
+from bregman_nas.report.findings import findings, markdown
 from bregman_nas.report.tables import render
 
 # The place ends with the next mark of its name.
 PLACE = "(<!-- {0}: made by `make readme` -->\n).*?(<!-- end of {0} -->)"
-PLACES = {"table 1": "readme-table1.md.j2", "outcome": "readme-outcome.md.j2"}
-VERDICTS = {
-    "supported": "supported",
-    "contradicted": "contradicted",
-    "full": f"undecided with {table1.ARTICLE_SEEDS} seeds",
-    "few": "undecided with fewer seeds",
-    "not run": "not run",
-}
+PLACES = {name: f"readme-{name.replace(' ', '')}.md.j2" for name in ("findings", "table 1", "cost")}
 
 
 def update(study: Study) -> str:
@@ -36,26 +30,26 @@ def update(study: Study) -> str:
             f"{readme} cannot be read: {error}; `git restore` brings it back"
         ) from error
     readme.write_text(text, encoding="utf-8", newline="\n")
-    return f"{' and '.join(PLACES)} in {readme}"
+    return f"{', '.join(PLACES)} in {readme}"
 
 
 def numbers(study: Study) -> dict[str, Any]:
     """What the templates show."""
-    losses = table1.rows(study)
-    told = outcome(study, losses, claims.decide(study))
+    losses, told = table1.rows(study), facts(study)
+    found = findings(study, told, claims.decide(study), variance.taken_apart(study))
     return {
-        **told,
+        "facts": told,
+        "own": [run.name for run in study.runs.values() if run.own],
+        "findings": list(markdown(found)),
         "compact": table1.compact(losses),
         "fitted": table1.fitted(losses),
-        "finding": table2.finding(table2.groups(study)),
-        "mark": claims.COLLAPSED_MARK,
     }
 
 
 def filled(readme: str, told: dict[str, Any]) -> str:
     """The README with all its places filled."""
     for name, template in PLACES.items():
-        text = render(template, **told, protocols=PROTOCOLS, tasks=TASKS, columns=VERDICTS)
+        text = render(template, **told, protocols=PROTOCOLS)
         text = "".join(map(_wrapped, text.splitlines(keepends=True)))
         place = re.compile(PLACE.format(name), re.DOTALL)
         if not place.search(readme):

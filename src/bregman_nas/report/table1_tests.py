@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bregman_nas.report.data import REGISTERED, Run, Study
-from bregman_nas.report.outcome import ROUNDING
 from bregman_nas.report.stats import Summary, holm, signed_rank, summarize, welch, welch_of_printed
 from bregman_nas.report.table1 import ARTICLE, ARTICLE_UNIT
 
+#: Half a unit of the last of the three decimals that the article prints.
+ROUNDING = 0.0005
 REGISTERED_SEEDS, ALL_SEEDS = "registered", "all"
 TESTS = {
     "welch_p": "Welch, as printed",

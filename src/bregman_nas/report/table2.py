@@ -132,7 +132,7 @@ def groups(study: Study) -> list[Group]:
 
 def finding(found: Sequence[Group]) -> str:
     """The answer in a sentence: in how many experiments found architectures beat uniform ones."""
-    verdicts = [one.verdict for one in _deciding(found)]
+    verdicts = [one.verdict for one in deciding(found)]
     if not verdicts:
         return "No architecture that was found has been compared with a uniform one yet."
     missing = len(found) - len(verdicts)
@@ -148,7 +148,8 @@ def finding(found: Sequence[Group]) -> str:
     return f"{words}; {missing} not compared yet." if missing else f"{words}."
 
 
-def _deciding(found: Sequence[Group]) -> list[Comparison]:
+def deciding(found: Sequence[Group]) -> list[Comparison]:
+    """Of each group the comparison that decides, found against uniform."""
     pairs = [one for group in found for one in group.comparisons]
     return [one for one in pairs if (one.first, one.second) == COMPARED[0]]
 
@@ -186,7 +187,7 @@ def as_json(found: Sequence[Group]) -> dict[str, Any]:
     """
     return {
         "finding": finding(found),
-        "compared": len(_deciding(found)),
+        "compared": len(deciding(found)),
         "experiments": {
             group.of: {
                 "networks": [

@@ -12,6 +12,7 @@ from bregman_nas.report import (
     cells,
     changes,
     claims,
+    findings,
     questions,
     table1,
     table1_tests,
@@ -23,6 +24,7 @@ from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVER
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
 from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study, small_networks
+from bregman_nas.report.facts import facts
 from bregman_nas.report.output_map import outputs
 from bregman_nas.report.stats import summarize
 from bregman_nas.settings import Settings
@@ -79,6 +81,8 @@ def render_all(study: Study) -> dict[str, str]:
     apart, crossed = variance.taken_apart(study), list(cells.cells(study))
     asked = questions.ask(study, apart, revised)
     networks = pd.DataFrame(_networks(study), columns=_NETWORKS)
+    told = facts(study)
+    found = findings.findings(study, told, decisions, apart)
     return {
         "table1.csv": _csv(table1.as_frame(losses)),
         "table1.json": _json(table1.as_json(losses)),
@@ -90,6 +94,8 @@ def render_all(study: Study) -> dict[str, str]:
         "table2.json": _json(table2.as_json(arms)),
         "table2.md": render("table2.md.j2", **in_table2),
         "planned.md": render("planned.md.j2", rows=list(_planned(study.settings))),
+        "facts.json": _json(told),
+        "findings.json": json.dumps(findings.as_json(found), indent=2) + "\n",
         "metrics.json": _json(table1.metrics(study)),
         "claims.csv": _csv(claims.findings(decisions, revised)),
         "claims.json": _json(claims.as_json(decisions, revised)),

@@ -61,9 +61,9 @@ def span(values: Iterable[float], form: str) -> str:
     return with_minus(low if low == high else f"{low} to {high}")
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, plural: str = "") -> str:
     """Such as 1 seed, 2 seeds."""
-    return f"{count} {noun if count == 1 else f'{noun}s'}"
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def probability(p: float) -> str:

@@ -1,0 +1,190 @@
+"""What the README and the report say: by hand, and against the results that are committed."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bregman_nas.errors import UserError
+from bregman_nas.report import facts, paper, readme
+from bregman_nas.report.data import Run, Study, read_study
+from bregman_nas.report.tables import aggregate, render_all
+
+PROJECT = Path(__file__).resolve().parents[2]
+DENSENET = "authors-densenet-fashion"
+MakeRun = Callable[..., Run]
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture(scope="module")
+def committed() -> Study:
+    return read_study(PROJECT)
+
+
+@pytest.fixture
+def project(committed: Study, tmp_path: Path) -> Study:
+    """A copy of what the report is made from; a test may spoil it."""
+    for folder in ("figures", "docs", "paper"):
+        shutil.copytree(PROJECT / folder, tmp_path / folder)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "data").mkdir()
+    for file in (
+        "params.yaml",
+        "data/manifest.json",
+        "README.md",
+        "results/released-code.json",
+    ):
+        shutil.copy(PROJECT / file, tmp_path / file)
+    return Study(
+        tmp_path,
+        committed.settings,
+        committed.runs,
+        committed.pixels,
+        committed.frequencies,
+        committed.arms,
+    )
+
+
+def without(study: Study, names: Iterable[str]) -> Study:
+    left = {name: run for name, run in study.runs.items() if name not in names}
+    return Study(study.project, study.settings, left, study.pixels)
+
+
+# Numbers that no table has.
+
+
+def test_an_outlier_by_hand(make_run: MakeRun) -> None:
+    losses = (0.0005, 0.0006, 0.0006, 0.0013, float("nan"))
+    seeds = [{"mse": loss, "active": [100, 50, 450]} for loss in losses]
+    [found] = facts._outliers(make_run(seeds, "authors-residual-denoising"))
+    assert (found["run"], found["seed"]) == ("authors-residual-denoising", 3)
+    assert found["times"] == pytest.approx(13 / 6)
+    # Of 0.005, 0.006, 0.006: standard error 0.000333, t = 2 with 2 degrees of freedom.
+    assert found["without"] == pytest.approx(0.017 / 3)
+    assert found["p"] == pytest.approx(0.1835, abs=1e-4)
+
+
+def test_when_the_schedule_acted(make_run: MakeRun) -> None:
+    def run(name: str, *rates: Sequence[float]) -> Run:
+        seeds = [
+            {"history": {epoch: {"learning_rate": r} for epoch, r in enumerate(of_seed, start=1)}}
+            for of_seed in rates
+        ]
+        return make_run(seeds, name, 4)
+
+    first = run("authors-autoencoder-denoising", [1, 1, 0.5, 0.25], [1, 1, 1, 1])
+    second = run("authors-autoencoder-deblurring", [1, 1, 1, 0.5])
+    assert facts._schedule([first, second]) == {"searches": 3, "changed": 2, "first": 3}
+    constant = run("paper-autoencoder-denoising", [1, 1, 1, 1])
+    assert facts._schedule([constant]) == {"searches": 1, "changed": 0, "first": None}
+
+
+def test_densenets_that_collapsed_are_counted(make_run: MakeRun) -> None:
+    norms = [[[1]], [[1]], [[1, 1]]]
+    seeds = [{"norms": norms, "loss": facts.EQUAL_LOGITS, "accuracy": a} for a in (0.1, 0.1, 0.9)]
+    found = facts._densenet(make_run(seeds, DENSENET))
+    assert (found["seeds"], found["collapsed"], found["equal_logits"]) == (3, 2, True)
+    assert found["living"]["accuracy"] == [0.9, 0.9]
+
+
+# The README.
+
+
+def test_the_readme_is_of_the_results_in_git(committed: Study) -> None:
+    text = (PROJECT / "README.md").read_text("utf-8")
+    assert text == readme.filled(text, readme.numbers(committed)), "say `make readme`"
+
+
+def test_places_of_the_readme(committed: Study) -> None:
+    marks = "".join(
+        f"<!-- {name}: made by `make readme` -->\nto be replaced\n<!-- end of {name} -->\n"
+        for name in readme.PLACES
+    )
+    told = readme.numbers(committed)
+    new = readme.filled(f"# Title\n{marks}Text.\n", told)
+    assert new.startswith("# Title\n<!-- findings")
+    assert new.endswith("<!-- end of cost -->\nText.\n")
+    assert "to be replaced" not in new
+    assert render_all(committed)["table1.md"].split("\n\n")[2] in new
+    for name in readme.PLACES:
+        with pytest.raises(UserError, match=f"marks `<!-- {name}: "):
+            readme.filled(marks.replace(f"end of {name}", "end"), told)
+
+
+# The report.
+
+
+def test_same_results_same_report(project: Study) -> None:
+    with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
+        paper.build(project)
+    aggregate(project)
+    assert paper.build(project).endswith("paper/study.pdf")
+    first = (project.project / "paper" / "study.pdf").read_bytes()
+    assert first.startswith(b"%PDF")
+    assert b"CreationDate" not in first
+    assert paper.render(project.project) == first
+
+
+def test_every_sentence_on_a_claim_is_the_one_that_was_written(project: Study) -> None:
+    """Each agrees with the verdicts; where the results say otherwise, the verdicts are told."""
+    aggregate(project)
+    source = (PROJECT / "paper" / "study.typ").read_text("utf-8")
+    written = dict(re.findall(r'#claim\((\d+), (\("[a-z ]+", "[a-z ]+"\)|open-ended)\)', source))
+    content = json.loads((project.project / "results" / "claims.json").read_text("utf-8"))
+    for number, expected in written.items():
+        claim = content["claims"][number]
+        now = tuple(claim[protocol]["verdict"] for protocol in ("paper", "authors"))
+        then = (
+            ("undecided",) * 2
+            if expected == "open-ended"
+            else tuple(re.findall('"([a-z ]+)"', expected))
+        )
+        assert now == then, f"paper/study.typ: rewrite the sentence on claim {number}"
+    assert {*map(int, written)} | {1, 15, 17} == {*range(1, 18)}
+
+
+@pytest.mark.parametrize("verdict", ["supported", "contradicted", "undecided", "not run"])
+def test_the_report_builds_whatever_the_verdicts(project: Study, verdict: str) -> None:
+    aggregate(project)
+    path = project.project / "results" / "claims.json"
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    for claim in content["claims"].values():
+        claim["paper"]["verdict"] = claim["authors"]["verdict"] = verdict
+    path.write_text(json.dumps(content), "utf-8")
+    assert paper.render(project.project).startswith(b"%PDF")
+
+
+def test_a_report_of_a_part_of_the_results(project: Study) -> None:
+    changed = [name for name, run in project.runs.items() if not run.own]
+    aggregate(without(project, [DENSENET, *changed]))
+    assert paper.render(project.project).startswith(b"%PDF")
+    (project.project / "figures" / "figure4.pdf").unlink()
+    with pytest.raises(UserError, match=r"file not found[\s\S]*figure4\.pdf"):
+        paper.render(project.project)
+    with pytest.raises(UserError, match="no run on MNIST"):
+        paper.build(without(project, list(project.runs)))
+
+
+def test_what_the_report_needs_and_does_not_find_is_named(project: Study) -> None:
+    aggregate(project)
+    folder = project.project
+    for path, old, new, expected in (
+        ("docs/choices.md", "| 1 |", "| 1 | 1 |", "must have 7 columns"),
+        ("results/claims.json", "loss without skips", "loss", "claim 12 has no finding"),
+    ):
+        text = (folder / path).read_text("utf-8")
+        assert old in text
+        (folder / path).write_text(text.replace(old, new), "utf-8")
+        with pytest.raises(UserError, match=expected):
+            paper.render(folder)
+        (folder / path).write_text(text, "utf-8")
+
+
+def test_the_abstract_is_short(committed: Study) -> None:
+    findings = json.loads(render_all(committed)["findings.json"])
+    words = " ".join(one["headline"] for one in findings).split()
+    assert len(words) <= 150
