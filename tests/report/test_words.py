@@ -5,12 +5,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bregman_nas.baselines.comparison import Outcome, compare
 from bregman_nas.errors import UserError
-from bregman_nas.report import facts, paper, readme
+from bregman_nas.report import facts, findings, paper, readme
 from bregman_nas.report.data import Run, Study, read_study
 from bregman_nas.report.tables import aggregate, render_all
 
@@ -188,3 +190,40 @@ def test_the_abstract_is_short(committed: Study) -> None:
     findings = json.loads(render_all(committed)["findings.json"])
     words = " ".join(one["headline"] for one in findings).split()
     assert len(words) <= 150
+
+
+# Findings.
+
+
+def group(of: str, *ratios: float) -> Any:
+    """Found and uniform networks whose errors have these ratios, a pair each."""
+    firsts = {seed: Outcome(0.01 * ratio) for seed, ratio in enumerate(ratios)}
+    seconds = {seed: Outcome(0.01) for seed in firsts}
+    pairs = [compare("found", firsts, "uniform", seconds)] if ratios else []
+    return SimpleNamespace(of=of, comparisons=pairs)
+
+
+BETTER, WORSE, SAME, OPEN = (0.8, 0.81, 0.79), (1.2, 1.21, 1.19), (1.0, 1.01, 0.99), (0.5, 2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([()], "has not been tested yet"),
+        ([BETTER, OPEN], "beat layers of one width with as many parameters in 1 of 2 experiments"),
+        ([WORSE, SAME], "lose to layers of one width with as many parameters in 1 of 2"),
+        ([BETTER, WORSE], "in 1 of 2 experiments, and lose in 1"),
+        ([SAME, SAME], "are as good as layers of one width"),
+        ([SAME, OPEN], "are not shown to beat layers of one width"),
+        ([OPEN], "in any of 1 experiment"),
+    ],
+)
+def test_what_is_said_of_found_against_uniform(groups: Any, said: str) -> None:
+    names = ("paper-autoencoder-denoising", "paper-residual-denoising")
+    found = findings._arms([group(name, *of) for name, of in zip(names, groups, strict=False)])
+    assert said in found.headline
+
+
+def test_ratios_are_told_with_their_intervals() -> None:
+    found = findings._arms([group("paper-autoencoder-denoising", *SAME)])
+    assert "plain denoising 1.00 (0.98 to 1.03, 3 pairs)" in found.detail
