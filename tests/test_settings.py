@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bregman_nas.errors import UserError
-from bregman_nas.settings import MLPExperiment, Plateau, Protocol, Run, load_settings
+from bregman_nas.settings import Protocol, Run, load_settings
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 RESIDUAL = "experiments.residual-denoising"
@@ -22,6 +21,8 @@ ROW = f"runs.{MLP_RUN}"
 ARM = f"arms.{MLP_RUN}-uniform"
 RUN_ROW = {"protocol": "paper", "experiment": "residual-denoising", "seeds": 1}
 SETTINGS = load_settings(PARAMS)
+
+Params = Callable[..., Path]
 
 
 class Removed:
@@ -38,7 +39,7 @@ def published() -> dict[str, Any]:
 
 
 @pytest.fixture
-def params(tmp_path: Path, published: dict[str, Any]) -> Callable[..., Path]:
+def params(tmp_path: Path, published: dict[str, Any]) -> Params:
     """Writes a copy of params.yaml in which the values at some dotted paths differ."""
 
     def write(changes: dict[str, Any] | None = None) -> Path:
@@ -53,14 +54,10 @@ def params(tmp_path: Path, published: dict[str, Any]) -> Callable[..., Path]:
             else:
                 node[key] = value
         file = tmp_path / "params.yaml"
-        with file.open("w", encoding="utf-8") as stream:
-            YAML(typ="safe", pure=True).dump(content, stream)
+        file.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and written faster
         return file
 
     return write
-
-
-Params = Callable[..., Path]
 
 
 def complaint(path: Path) -> str:
@@ -69,53 +66,7 @@ def complaint(path: Path) -> str:
     return str(caught.value)
 
 
-# --- the whole file -----------------------------------------------------------------------------
-
-
-def test_the_published_settings_load() -> None:
-    assert SETTINGS.optimizer.betas == (0.9, 0.999)
-    assert SETTINGS.optimizer.eps == 1e-8, "YAML 1.1 reads 1e-8 as text"
-    assert SETTINGS.protocols["paper"].initial_scale == "1/sqrt(density)"
-    assert isinstance(SETTINGS.protocols["authors"].schedule, Plateau)
-    residual = SETTINGS.experiments["residual-denoising"]
-    assert isinstance(residual, MLPExperiment)
-    assert (residual.mu, residual.skips, residual.blur) == (0.07, True, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("data: [1,\n", "is not valid YAML"),
-        ("data: \x00\n", "is not valid YAML"),
-        ("batch_size: 1\n\tdata: 2\n", "line 2"),
-        ("batch_size: 1\nbatch_size: 2\n", "duplicate key"),
-        ("", "should be a valid dictionary"),
-        ("- data\n- optimizer\n", "should be a valid dictionary"),
-        ("hello\n", "should be a valid dictionary"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    file = tmp_path / "params.yaml"
-    file.write_text(text, encoding="utf-8")
-    message = complaint(file)
-    assert str(file) in message
-    assert says in message
-
-
-def test_a_file_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "params.yaml"
-    assert f"{file} cannot be read: No such file or directory" in complaint(file)
-    file.write_bytes(b"data: \xff\n")
-    assert f"{file} is not valid YAML" in complaint(file)
-
-
-@pytest.mark.parametrize("key", ["? [1, 2]\n: 3", "~: 3", "7: 3"])
-def test_keys_that_are_not_words_are_named(tmp_path: Path, key: str) -> None:
-    file = tmp_path / "params.yaml"
-    file.write_text(f"{key}\n", "utf-8")
-    named = {"?": "(1, 2)", "~": "None", "7": "7"}[key[0]]
-    assert f"  {named} = " in complaint(file)
-
+# --- mistakes -----------------------------------------------------------------------------------
 
 BOMB = "\n".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]" for n in range(20))
 
@@ -123,44 +74,24 @@ BOMB = "\n".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]" for n in r
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("data: [1,\n", "is not valid YAML"),
+        ("data: \udcff\n", "is not valid YAML"),
+        ("batch_size: 1\n\tdata: 2\n", "line 2"),
+        ("batch_size: 1\nbatch_size: 2\n", "duplicate key"),
+        ("", "should be a valid dictionary"),
+        ("~: 3", "Keys should be strings"),
         (f"a0: &a0 [x]\n{BOMB}\n", "more than 100000 values"),
         ("data: &a [*a]\n", "contains itself"),
         ("data: " + 5_000 * "[", "is not valid YAML"),
     ],
-    ids=["aliases of aliases", "recursive", "deep"],
+    ids=lambda text: text[:20],
 )
-def test_a_file_that_could_not_be_worked_through_is_refused_at_once(
-    tmp_path: Path, text: str, says: str
-) -> None:
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "params.yaml"
-    file.write_text(text, "utf-8")
+    assert f"{file} cannot be read: No such file or directory" in complaint(file)
+    file.write_text(text, encoding="utf-8", errors="surrogateescape")
+    assert str(file) in complaint(file)
     assert says in complaint(file)
-
-
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "params.yaml")
-    assert "Not a regular file" in complaint(tmp_path / "params.yaml")
-
-
-# --- values -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (f"{RESIDUAL}.mu", 0),
-        (f"{RESIDUAL}.density", 1),
-        (f"{RESIDUAL}.blur", {"size": 27, "std": 0.5}),
-        (f"{PAPER}.initial_scale", 0.1),
-        (f"{PAPER}.held_out", 59_999),
-        (f"{PAPER}.schedule", {"kind": "plateau", "patience": 0}),
-        (f"{ROW}.seeds", 0),
-        (f"{ROW}.seeds", "10-19"),
-        (f"{ROW}.change", {"mu": 0.1, "noise": "every-epoch", "delta": 2}),
-    ],
-)
-def test_a_possible_value_is_accepted(params: Params, path: str, value: object) -> None:
-    load_settings(params({path: value}))
 
 
 @pytest.mark.parametrize(
@@ -168,37 +99,19 @@ def test_a_possible_value_is_accepted(params: Params, path: str, value: object) 
     [
         (f"{RESIDUAL}.mu", -1, "greater than or equal to 0"),
         (f"{RESIDUAL}.mu", "a lot", "number"),
-        (f"{RESIDUAL}.mu", None, "number"),
         (f"{RESIDUAL}.mu", True, "number"),
-        (f"{RESIDUAL}.mu", float("nan"), "finite number"),
-        (f"{RESIDUAL}.mu", float("inf"), "finite number"),
-        (f"{RESIDUAL}.density", 0, "greater than 0"),
         (f"{RESIDUAL}.density", 1.5, "less than or equal to 1"),
-        (f"{RESIDUAL}.epochs", 0, "greater than or equal to 1"),
-        (f"{RESIDUAL}.epochs", 2.5, "integer"),
         (f"{RESIDUAL}.epochs", "100", "integer"),
-        (f"{RESIDUAL}.skips", "on", "boolean"),
-        (f"{RESIDUAL}.input_std", 0, "greater than 0"),
         (f"{RESIDUAL}.dataset", "cifar", "'mnist' or 'fashion-mnist'"),
-        (f"{RESIDUAL}.blur", 9, ""),
-        (f"{DENSENET}.growth", 0, "greater than or equal to 1"),
         (f"{PAPER}.held_out", 60_000, "less than or equal to 59999"),
-        (f"{PAPER}.noise", "never", "'once' or 'every-epoch'"),
-        ("optimizer.eps", -1e-8, "greater than 0"),
-        ("optimizer.betas", [0.9, 0.9, 1.0], ""),
-        ("data.source", "web", "'full' or 'sample'"),
-        ("batch_size", 0, "greater than or equal to 1"),
         ("batch_size", 10**23, "less than or equal to 1000000"),
-        ("batch_size", 1e23, "integer"),
-        (f"{ROW}.epochs", 0, "greater than or equal to 1"),
         (f"{ROW}.seeds", -1, "range such as 10-19"),
         (f"{ROW}.seeds", 1001, "up to 1000"),
-        (f"{ROW}.seeds", 1.5, "range such as 10-19"),
         (f"{ROW}.seeds", "9-3", "range such as 10-19"),
         (f"{ROW}.protocol", "ours", "authors"),
         (f"{ROW}.experiment", "ours", "residual-denoising"),
         (f"{ARM}.of", "ours", MLP_RUN),
-        (f"{ARM}.of", "authors-densenet-fashion", "perceptron"),
+        (f"{ARM}.of", "authors-densenet-fashion", "'mlp'"),
         (f"{ARM}.method", "guessed", "'uniform'"),
     ],
 )
@@ -216,62 +129,77 @@ def test_an_impossible_value_is_named_with_what_is_allowed(
     ("path", "value", "where", "says"),
     [
         ("optimizer.betas", [0.9, 1.0], "optimizer.betas.1 = 1.0", "less than 1"),
-        (f"{RESIDUAL}.blur", {"size": 8, "std": 5.0}, f"{RESIDUAL}.blur.size = 8", "must be odd"),
-        (f"{RESIDUAL}.blur", {"size": 9}, f"{RESIDUAL}.blur.std", ""),
+        (f"{RESIDUAL}.blur", {"size": 8, "std": 5.0}, f"{RESIDUAL}.blur.size = 8", "7, 9, 11"),
+        (f"{RESIDUAL}.blur", {"size": 9}, f"{RESIDUAL}.blur.std", "required"),
         (f"{PAPER}.schedule", {"kind": "cosine"}, f"{PAPER}.schedule", "'plateau'"),
-        (f"{PAPER}.schedule", {"factor": 0.5}, f"{PAPER}.schedule", "kind"),
+        (f"{PAPER}.schedule", {"kind": "plateau", "factor": 2}, "schedule.factor = 2", "than 1"),
         (
             f"{PAPER}.schedule",
-            {"kind": "plateau", "factor": 2},
-            f"{PAPER}.schedule.factor = 2",
-            "less than 1",
+            {"kind": "constant", "factor": 1},
+            "schedule.factor",
+            "not permitted",
         ),
-        (f"{PAPER}.schedule", {"kind": "constant", "factor": 1}, f"{PAPER}.schedule.factor", ""),
+        (f"{PAPER}.initial_scale", "huge", f"{PAPER}.initial_scale = 'huge'", "1/sqrt(density)"),
         (f"{RESIDUAL}.network", "rnn", RESIDUAL, "'densenet'"),
-        (f"{PAPER}.initial_scale", "huge", f"{PAPER}.initial_scale", "1/sqrt(density)"),
         (f"{ROW}.change", {"mu": -1}, f"{ROW}.change.mu = -1", "greater than or equal to 0"),
-        (f"{ROW}.change", {"schedule": {"kind": "none"}}, f"{ROW}.change.schedule", "'plateau'"),
         (f"{ROW}.change", {"growth": 3}, f"{ROW}.change.growth", "there are learning_rate"),
+        ("batchsize", 1, "batchsize", "not permitted"),
+        (f"{DENSENET}.skips", True, f"{DENSENET}.skips", "not permitted"),
+        ("optimizer.eps", Removed, "optimizer.eps: ", "required"),
+        (f"{RESIDUAL}.blur", Removed, f"{RESIDUAL}.blur: ", "required"),
     ],
 )
-def test_a_mistake_inside_a_value_is_named(
+def test_a_mistake_inside_a_value_and_an_unknown_or_missing_key_are_named(
     params: Params, path: str, value: object, where: str, says: str
 ) -> None:
-    (line,) = complaint(params({path: value})).splitlines()[1:]
-    assert where in line
-    assert says in line
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["batchsize", f"{RESIDUAL}.growth", f"{DENSENET}.skips", f"{PAPER}.mu", f"{ROW}.epoch"],
-)
-def test_an_unknown_key_is_refused(params: Params, path: str) -> None:
-    assert f"  {path}" in complaint(params({path: 1}))
-
-
-@pytest.mark.parametrize("path", ["data", "optimizer.eps", f"{RESIDUAL}.blur", f"{ROW}.seeds"])
-def test_a_missing_key_is_named(params: Params, path: str) -> None:
-    assert f"  {path}: " in complaint(params({path: Removed}))
+    _, *lines = complaint(params({path: value})).splitlines()
+    assert all(where in line for line in lines)
+    assert says in lines[-1]
 
 
 def test_all_mistakes_are_listed_each_on_one_line(params: Params) -> None:
-    wrong = {
-        f"{RESIDUAL}.mu": -1,
-        f"{DENSENET}.epochs": 0,
-        f"{PAPER}.noise": "never",
-        "batch_size": Removed,
-        "bath_size": 128,
-    }
+    wrong = {f"{RESIDUAL}.mu": -1, f"{PAPER}.noise": "never", "batch_size": Removed, "bath_size": 8}
     lines = complaint(params(wrong)).splitlines()[1:]
     assert sorted(line.split()[0].rstrip(":") for line in lines) == sorted(wrong)
+
+
+@pytest.mark.parametrize("block", ["protocols", "experiments", "runs", "arms"])
+@pytest.mark.parametrize("name", ["x;touch FILE", "../x", "Upper", "a--b", "-a", "a\n", ""])
+def test_a_name_can_be_a_folder_and_nothing_that_a_shell_runs(
+    params: Params, published: dict[str, Any], block: str, name: str
+) -> None:
+    content = {**published[block], name: next(iter(published[block].values()))}
+    assert f"{name!r}: String should match pattern" in complaint(params({block: content}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({f"arms.{MLP_RUN}-found.change": {"relu_slope": 0.1}}, f"arms.{MLP_RUN}-found"),
+        ({f"{RESIDUAL}.inactive_biases": "frozen"}, f"arms.{MLP_RUN}-found"),
+        ({f"runs.{DENSENET_RUN}.change": {"relu_slope": 0.1}}, f"runs.{DENSENET_RUN}.change"),
+    ],
+)
+def test_options_of_searched_perceptrons_are_refused_elsewhere(
+    params: Params, changes: dict[str, Any], where: str
+) -> None:
+    assert where in complaint(params(changes))
+    load_settings(params({"runs.other": {**RUN_ROW, "change": {"relu_slope": 0.1}}}))
+
+
+def test_a_wrong_name_is_answered_with_the_right_one_or_all() -> None:
+    with pytest.raises(UserError, match="did you mean paper-residual-denoising"):
+        SETTINGS.run("paper-residual-denoisin")
+    with pytest.raises(UserError, match="there is no run 'x'") as caught:
+        SETTINGS.run("x")
+    assert all(known in str(caught.value) for known in SETTINGS.runs)
 
 
 # --- runs ---------------------------------------------------------------------------------------
 
 
 def test_a_run_is_a_protocol_an_experiment_and_what_is_changed(params: Params) -> None:
-    row = {"protocol": "paper", "experiment": "residual-denoising", "seeds": "10-12"}
+    row = {**RUN_ROW, "seeds": "10-12"}
     change = {"skip_threshold": 28, "mu": 0.1, "delta": 2}
     settings = load_settings(
         params({"runs.plain": row, "runs.other": {**row, "change": change, "epochs": 7}})
@@ -296,53 +224,7 @@ def test_an_arm_is_its_run_by_another_method(params: Params) -> None:
     assert "method" not in run.decisive(), "records of searches stay as they are"
 
 
-@pytest.mark.parametrize(
-    ("changes", "where"),
-    [
-        ({f"arms.{MLP_RUN}-found.change": {"relu_slope": 0.1}}, f"arms.{MLP_RUN}-found"),
-        ({f"{ROW}.change": {"relu_slope": 0.1}}, f"arms.{MLP_RUN}-found"),
-        ({f"{RESIDUAL}.inactive_biases": "frozen"}, f"arms.{MLP_RUN}-found"),
-        ({f"runs.{DENSENET_RUN}.change": {"relu_slope": 0.1}}, f"runs.{DENSENET_RUN}.change"),
-        (
-            {f"runs.{DENSENET_RUN}.change": {"inactive_biases": "frozen"}},
-            f"runs.{DENSENET_RUN}.change.inactive_biases: no such key",
-        ),
-    ],
-)
-def test_options_of_searched_perceptrons_are_refused_elsewhere(
-    params: Params, changes: dict[str, Any], where: str
-) -> None:
-    assert where in complaint(params(changes))
-    load_settings(params({"runs.other": {**RUN_ROW, "change": {"relu_slope": 0.1}}}))
-
-
-def test_a_wrong_name_is_answered_with_the_right_one_or_all() -> None:
-    with pytest.raises(UserError, match="did you mean paper-residual-denoising"):
-        SETTINGS.run("paper-residual-denoisin")
-    with pytest.raises(UserError, match="there is no run 'x'") as caught:
-        SETTINGS.run("x")
-    assert all(known in str(caught.value) for known in SETTINGS.runs)
-
-
-@pytest.mark.parametrize("block", ["protocols", "experiments", "runs", "arms"])
-@pytest.mark.parametrize(
-    "name", ["x;touch FILE", "$(id)", "a b", "../x", "Upper", "a--b", "-a", ""]
-)
-def test_a_name_can_be_a_folder_and_nothing_that_a_shell_runs(
-    params: Params, published: dict[str, Any], block: str, name: str
-) -> None:
-    content = {**published[block], name: next(iter(published[block].values()))}
-    message = complaint(params({block: content}))
-    assert "small letters, digits and single hyphens" in message
-    assert repr(name) in message
-
-
 # --- what decides a seed ------------------------------------------------------------------------
-
-
-def decisive(path: Path, name: str) -> dict[str, Any]:
-    return load_settings(path).run(name).decisive()
-
 
 OF_EVERY_RUN: dict[str, object] = {
     "data.source": "sample",
@@ -385,7 +267,6 @@ OF_THE_DENSENET: dict[str, object] = {
 }
 OF_NEITHER: dict[str, object] = {
     f"{ROW}.seeds": "3-5",
-    f"{ROW}.change": {"mu": 0.07},
     "experiments.residual-deblurring.mu": 0.2,
     "protocols.authors.held_out": 5000,
 }
@@ -403,7 +284,7 @@ def test_what_decides_a_seed_changes_with_what_matters_and_with_nothing_else(
         before.run(name).decisive() != after.run(name).decisive()
         for name in (MLP_RUN, DENSENET_RUN)
     )
-    assert mlp_changed == ((path, value) in (OF_EVERY_RUN | OF_THE_MLP).items())
+    assert mlp_changed == (path in OF_EVERY_RUN | OF_THE_MLP)
     assert densenet_changed == (path in OF_EVERY_RUN | OF_THE_DENSENET)
 
 
@@ -414,12 +295,6 @@ def test_every_key_of_a_run_was_put_to_that_test(published: dict[str, Any]) -> N
         for key in block.split("."):
             node = node[key]
         assert {f"{block}.{key}" for key in node} - {f"{block}.network"} <= tried
-
-
-def test_a_row_that_changes_a_value_is_the_protocol_with_that_value(params: Params) -> None:
-    changed = decisive(params({f"{ROW}.change": {"skip_threshold": 28}}), MLP_RUN)
-    assert changed == decisive(params({f"{PAPER}.skip_threshold": 28.0}), MLP_RUN)
-    assert changed == SETTINGS.run("residual-denoising-threshold-28").decisive()
 
 
 def test_a_new_option_at_its_default_decides_nothing() -> None:
@@ -439,14 +314,10 @@ def test_a_new_option_at_its_default_decides_nothing() -> None:
 def test_neither_names_nor_how_a_number_is_written_decide(
     params: Params, published: dict[str, Any]
 ) -> None:
-    before = decisive(PARAMS, MLP_RUN)
-    written = {
-        "optimizer.delta": 1,
-        f"{RESIDUAL}.input_std": 0.3081,
-        f"{PAPER}.skip_threshold": 1.0,
-    }
-    assert decisive(params(written), MLP_RUN) == before
+    before = SETTINGS.run(MLP_RUN).decisive()
     renamed = published["experiments"]["residual-denoising"]
-    row = {**published["runs"][MLP_RUN], "experiment": "renamed"}
-    assert decisive(params({"experiments.renamed": renamed, "runs.other": row}), "other") == before
+    row = {**published["runs"][MLP_RUN], "experiment": "renamed", "change": {"mu": 0.07}}
+    written = {"optimizer.delta": 1, f"{PAPER}.skip_threshold": 1.0}
+    path = params({"experiments.renamed": renamed, "runs.other": row, **written})
+    assert load_settings(path).run("other").decisive() == before
     assert json.loads(json.dumps(before)) == before, "it is plain JSON"

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Commands(TyperGroup):
-    """The one place that turns a mistake of the user's into a message and an exit status."""
+    """Turns a mistake of the user's into a message and an exit status, here and nowhere else."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -39,7 +40,7 @@ def _complain(message: str) -> None:
     print(message, file=sys.stderr)
     if "DVC_STAGE" in os.environ:  # DVC runs this command
         print(
-            "DVC has removed the stage's outputs before; `git status` shows them, `git restore` "
+            "DVC had removed the outputs of this stage: `git status` shows them, `git restore` "
             "brings committed ones back",
             file=sys.stderr,
         )
@@ -57,7 +58,7 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 1 for a mistake of the user's, 2 for the usage."""
+    """Run a command; returns the exit status, 1 for a mistake of the user's, 2 for wrong usage."""
     try:
         app(None if arguments is None else list(arguments), prog_name="bregman-nas")
     except SystemExit as ended:
@@ -74,13 +75,11 @@ def _print_version(wanted: bool) -> None:
 
 
 def _seed_numbers(text: str) -> list[int]:
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise typer.BadParameter(f"{text!r} is not a list such as 0,2,5-9")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return seeds
+    matches = [re.fullmatch(r"(\d+)(?:-(\d+))?", part) for part in text.split(",")]
+    ranges = [range(int(m[1]), int(m[2] or m[1]) + 1) for m in matches if m]
+    if len(ranges) < len(matches) or not all(ranges):
+        raise typer.BadParameter(f"{text!r} is not a list such as 0,2,5-9")
+    return [seed for numbers in ranges for seed in numbers]
 
 
 Project = Annotated[
@@ -124,8 +123,8 @@ def _before_the_command(
 def prepare(project: Project = HERE) -> None:
     """Find or download the images, verify and describe them.
 
-    They are looked for in data/raw and in the folders of $BREGMAN_NAS_DATA. What the study runs on
-    is written to data/manifest.json, how often each pixel is not zero to data/pixels.csv.
+    They are looked for in data/raw and in the folders of $BREGMAN_NAS_DATA. Their checksums are
+    written to data/manifest.json, and how often each pixel is not zero to data/pixels.csv.
     """
     from bregman_nas.data.manifest import write
 
@@ -142,21 +141,21 @@ def search(
         typer.Option(
             parser=_seed_numbers,
             metavar="0,2,5-9",
-            help="Only these; their records are written, the run's results are not.",
+            help="Only these: their records are written, the results of the run are not.",
         ),
     ] = None,
     workers: Annotated[
-        int | None, _option("Seeds side by side; by default one for each core.", "WORKERS", min=1)
+        int | None, _option("Seeds at a time; by default one for each core.", "WORKERS", min=1)
     ] = None,
     scheduler: Annotated[
-        str | None, _option("Of Dask: send it the seeds, as to tcp://HOST:8786.", "SCHEDULER")
+        str | None, _option("Of Dask, to send the seeds to: tcp://HOST:8786.", "SCHEDULER")
     ] = None,
     device: Annotated[str, _option("A torch device.", "DEVICE")] = "cpu",
     engine: Annotated[
         Literal["compact", "textbook", "lockstep"],
         _option(
-            "compact is fast on a CPU; lockstep, all seeds (or --workers of them) as one batch, is "
-            "for a GPU; textbook is the readable reference of the same computation.",
+            "compact is fast on a CPU; lockstep does all seeds, or --workers of them, as one batch "
+            "on a GPU; textbook is the readable reference of the same computation.",
             "ENGINE",
         ),
     ] = "compact",
@@ -170,9 +169,9 @@ def search(
     ] = False,
     project: Project = HERE,
 ) -> None:
-    """Search all seeds of a run, as paper-residual-denoising.
+    """Search all seeds of a run, such as paper-residual-denoising.
 
-    Finished seeds are taken from their records; a search that was interrupted continues.
+    Finished seeds are taken from their records; an interrupted search continues.
     """
     from bregman_nas.export.finished import keep
     from bregman_nas.search.executor import search_seeds
@@ -196,7 +195,7 @@ def search(
 
 @app.command("baselines")
 def baselines(project: Project = HERE) -> None:
-    """Fit and judge the answers that need no network."""
+    """Fit and evaluate the answers that need no network."""
     from bregman_nas.baselines.judge import write_baselines
 
     print(f"wrote {write_baselines(project, _settings(project))}")
@@ -229,20 +228,11 @@ def export(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     project: Project = HERE,
 ) -> None:
-    """Write the small network that a search found."""
+    """Write the small network that a search found, as safetensors and ONNX."""
     from bregman_nas.export.folder import export
     from bregman_nas.search.seed import Job
 
     print(export(Job(_settings(project).run(run), seed, project), out))
-
-
-@app.command("aggregate")
-def aggregate(project: Project = HERE) -> None:
-    """Write the tables and claims from the results of all runs."""
-    study = _study(project)
-    from bregman_nas.report.tables import aggregate
-
-    print(aggregate(study))
 
 
 @app.command("figures")
@@ -257,31 +247,22 @@ def figures(
     print(draw(study, numbers or ()))
 
 
-@app.command("page")
-def page(project: Project = HERE) -> None:
-    """Make docs/page.html, where each search can be looked at alone, in any browser."""
-    study = _study(project)
-    from bregman_nas.report.page import build
+def _add_command(name: str, module: str, function: str, help: str) -> None:
+    """A command that gives the study to a function, and prints what that returns."""
 
-    print(build(study))
-
-
-@app.command("paper")
-def paper(project: Project = HERE) -> None:
-    """Build the report, paper/study.pdf, from the results."""
-    study = _study(project)
-    from bregman_nas.report.paper import build
-
-    print(build(study))
+    @app.command(name, help=help)
+    def command(project: Project = HERE) -> None:
+        study = _study(project)
+        print(getattr(import_module(f"bregman_nas.report.{module}"), function)(study))
 
 
-@app.command("readme")
-def readme(project: Project = HERE) -> None:
-    """Put Table 1 and the outcome into README.md."""
-    study = _study(project)
-    from bregman_nas.report.readme import update
-
-    print(update(study))
+for _command in (
+    ("aggregate", "tables", "aggregate", "Write the tables and claims from the results."),
+    ("page", "page", "build", "Make docs/page.html, which shows each search in any browser."),
+    ("paper", "paper", "build", "Build the report, paper/study.pdf, from the results."),
+    ("readme", "readme", "update", "Put Table 1 and the outcome into README.md."),
+):
+    _add_command(*_command)
 
 
 @app.command("bench")

@@ -11,7 +11,6 @@ from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bregman_nas.atomic import read_text
 from bregman_nas.errors import UserError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -20,26 +19,33 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]  # a larger one is a slip of t
 Density = Annotated[float, Field(gt=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
+#: Of protocols, experiments and runs: small letters, digits and single hyphens. Folders have these
+#: names, and a shell sees them.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
-def _is_of_a_folder(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise ValueError("must be a name of small letters, digits and single hyphens")
-    return name
-
-
-#: Names of protocols, experiments and runs: a folder has them, and a shell sees them.
-Name = Annotated[str, pydantic.AfterValidator(_is_of_a_folder)]
-
-#: How a search is computed: `compact` is fast, `textbook` its readable reference, `lockstep` that
-#: of many seeds as one batch, for a GPU.
+#: How a search is computed: `compact` is fast, `textbook` its readable reference, `lockstep` does
+#: many seeds as one batch, for a GPU.
 Engine = Literal["compact", "textbook", "lockstep"]
 
-#: How a network comes about: `search` is by Bregman iterations; `found`, `uniform`, `random` and
-#: `dense` train an architecture anew (`baselines.architectures`); the others compete with a search.
-Method = Literal["search", "found", "uniform", "random", "dense", "proximal-adam", "pruned"]
+#: How the networks of an arm are made: `found`, `uniform`, `random` and `dense` train an
+#: architecture anew (`baselines.architectures`), the others compete with the search.
+ArmMethod = Literal["found", "uniform", "random", "dense", "proximal-adam", "pruned"]
+Method = Literal["search"] | ArmMethod
 
 MOST_SEEDS = 1000
 MOST_VALUES = 100_000
+
+
+def _seed_numbers(value: object) -> object:
+    match = re.fullmatch(r"(\d{1,9})-(\d{1,9})", str(value))
+    first, end = (int(match[1]), int(match[2]) + 1) if match else (0, value)
+    if type(end) is not int or not 0 <= end - first <= MOST_SEEDS:
+        raise ValueError(f"must be a number of seeds up to {MOST_SEEDS} or a range such as 10-19")
+    return tuple(range(first, end))
+
+
+#: Seeds as they are written in params.yaml: 10 stands for 0 to 9, "10-19" for these.
+Seeds = Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
 
 
 class _Block(pydantic.BaseModel):
@@ -70,8 +76,8 @@ class Constant(_Block):
 class Plateau(_Block):
     """Multiply the learning rate by `factor` when the training loss stops falling.
 
-    Stops falling: `patience` epochs in a row have passed, and one more does, without a loss below
-    (1 - threshold) times the lowest one so far; torch's `ReduceLROnPlateau`.
+    As torch's `ReduceLROnPlateau`: after `patience` + 1 epochs in a row without a loss below
+    (1 - threshold) times the lowest one so far.
     """
 
     kind: Literal["plateau"]
@@ -81,7 +87,7 @@ class Plateau(_Block):
 
 
 class Protocol(_Block):
-    """The choices in which the article and its code part."""
+    """The choices in which the article and its code differ."""
 
     skip_threshold: NotNegative
     schedule: Annotated[Constant | Plateau, Field(discriminator="kind")]
@@ -95,15 +101,8 @@ class Protocol(_Block):
 class Blur(_Block):
     """A Gaussian filter of `size` by `size` pixels."""
 
-    size: Annotated[int, Field(ge=1, le=27)]
+    size: Literal[1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27]  # odd: it has a centre
     std: Positive
-
-    @pydantic.field_validator("size")
-    @classmethod
-    def _odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise ValueError("must be odd, so that the filter has a centre")
-        return size
 
 
 class _Experiment(_Block):
@@ -144,59 +143,50 @@ class DenseNetExperiment(_Experiment):
 Experiment = Annotated[MLPExperiment | DenseNetExperiment, Field(discriminator="network")]
 
 
-def _seed_numbers(value: object) -> object:
-    """Seeds as they are written in params.yaml: 10 stands for 0 to 9, "10-19" for these."""
-    match = re.fullmatch(r"(\d{1,9})-(\d{1,9})", str(value))
-    first, end = (int(match[1]), int(match[2]) + 1) if match else (0, value)
-    if type(end) is not int or not 0 <= end - first <= MOST_SEEDS:
-        raise ValueError(f"must be a number of seeds up to {MOST_SEEDS} or a range such as 10-19")
-    return tuple(range(first, end))
-
-
 class RunRow(_Block):
-    """A run: an experiment under a protocol, and what is changed.
+    """An experiment under a protocol.
 
     Attributes:
-        protocol: a key of `protocols`.
-        experiment: a key of `experiments`.
         change: other values for keys of the protocol, the experiment or the optimizer.
         epochs: another number of epochs than the experiment's.
-        seeds: the numbers of the seeds.
-        planned: how many seeds there are to be, if these are not all.
+        planned: how many seeds there are to be, if `seeds` are not all.
     """
 
     protocol: str
     experiment: str
     change: dict[str, Any] = {}
     epochs: Count | None = None
-    seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
+    seeds: Seeds
     planned: Count | None = None
 
 
-class ArmRow(_Block):
-    """Networks that those of a run are compared with, on its images, noise and batches.
-
-    Attributes:
-        of: a key of `runs`; its records say which architecture each seed found.
-        method: how the networks come about.
-        change: other values for keys of the protocol, the experiment or the optimizer.
-        seeds: the numbers of the seeds, all of them searched in the run.
-        planned: as in `RunRow`.
-    """
+class StartRow(_Block):
+    """The first steps of the run `of`; `change` and `seeds` are as in `RunRow`."""
 
     of: str
-    method: Literal["found", "uniform", "random", "dense", "proximal-adam", "pruned"]
     change: dict[str, Any] = {}
-    seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
+    seeds: Seeds
+
+
+class ArmRow(StartRow):
+    """Networks that those of the run `of` are compared with, on its images, noise and batches.
+
+    The records of that run say which architecture each seed found; all `seeds` are of that run.
+    """
+
+    method: ArmMethod
     planned: Count | None = None
+
+
+class FirstSteps(_Block):
+    """The first steps alone of many searches with the DenseNet; `steps` is how many."""
+
+    steps: Count
+    starts: dict[Name, StartRow]
 
 
 class Run(_Block):
-    """A row of params.yaml with all its settings: what one stage works off, for all its seeds.
-
-    Attributes:
-        of: of an arm, the run that it is compared with; None for a search.
-    """
+    """A row of params.yaml with all its settings; `of` is the run that an arm is compared with."""
 
     name: str
     method: Method = "search"
@@ -210,7 +200,7 @@ class Run(_Block):
 
     @property
     def kind(self) -> str:
-        """What decides which code is run: the network of a search, or how it is trained."""
+        """Which code it runs: by the network of a search, or the method of an arm."""
         if self.method == "search":
             return self.experiment.network
         return "competitor" if self.method in ("proximal-adam", "pruned") else "retraining"
@@ -218,8 +208,8 @@ class Run(_Block):
     def decisive(self) -> dict[str, Any]:
         """The settings that decide the numbers of one seed.
 
-        Left out are the name, the seeds, what the protocol says of the other network, and every
-        option that stands at its default: a new option leaves old records valid.
+        Left out are the name, the seeds, what the protocol says of the other network, and options
+        that stand at their defaults, so that a new option leaves old records valid.
         """
         foreign = {"logits"} if self.experiment.network == "mlp" else {"skip_threshold", "noise"}
         content = self.model_dump(
@@ -235,23 +225,8 @@ class Run(_Block):
         return content
 
 
-class StartRow(_Block):
-    """The first steps of a run: `of`, its name; `change` and `seeds` as in `RunRow`."""
-
-    of: str
-    change: dict[str, Any] = {}
-    seeds: Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
-
-
-class FirstSteps(_Block):
-    """Of many searches with the DenseNet the first steps alone; `steps` is how many."""
-
-    steps: Count
-    starts: dict[Name, StartRow]
-
-
 class Settings(_Block):
-    """The whole of params.yaml."""
+    """All of params.yaml."""
 
     data: Data
     optimizer: Optimizer
@@ -267,20 +242,20 @@ class Settings(_Block):
         for name, row in self.runs.items():
             _check_key(f"runs.{name}.protocol", row.protocol, self.protocols)
             _check_key(f"runs.{name}.experiment", row.experiment, self.experiments)
-            self._check_change(f"runs.{name}.change", row, row.change)
-        for name, start in self.first_steps.starts.items():
-            where = f"first_steps.starts.{name}"
-            _check_key(f"{where}.of", start.of, self.runs)
-            if self.run(start.of).experiment.network != "densenet":
-                raise ValueError(f"{where}.of = {start.of!r}: must be a run with the DenseNet")
-            self._check_change(f"{where}.change", self.runs[start.of], start.change)
-        for name, arm in self.arms.items():
-            _check_key(f"arms.{name}.of", arm.of, self.runs)
+            self._check_change(f"runs.{name}", row, row.change)
+        for block, rows, network in (
+            ("first_steps.starts", self.first_steps.starts, "densenet"),
+            ("arms", self.arms, "mlp"),
+        ):
+            for name, start in rows.items():
+                where = f"{block}.{name}"
+                _check_key(f"{where}.of", start.of, self.runs)
+                if self.run(start.of).experiment.network != network:
+                    raise ValueError(f"{where}.of = {start.of!r}: its network must be {network!r}")
+                self._check_change(where, self.runs[start.of], start.change)
+        for name in self.arms:
             if name in self.runs:
                 raise ValueError(f"arms.{name}: there is a run of that name; choose another")
-            if self.run(arm.of).experiment.network != "mlp":
-                raise ValueError(f"arms.{name}.of = {arm.of!r}: must be a run with the perceptron")
-            self._check_change(f"arms.{name}.change", self.runs[arm.of], arm.change)
             made = self.run(name).experiment.model_dump()
             if made["relu_slope"] or made["inactive_biases"] == "frozen":
                 options = "relu_slope and inactive_biases are options of searches"
@@ -291,11 +266,11 @@ class Settings(_Block):
         keys = [key for block in self._blocks(row) for key in block]
         for key in change:
             if key not in keys:
-                raise ValueError(f"{where}.{key}: no such key; there are {', '.join(keys)}")
+                raise ValueError(f"{where}.change.{key}: no such key; there are {', '.join(keys)}")
         try:
             self._made("", row, change)
         except pydantic.ValidationError as error:
-            raise ValueError("\n  ".join(_lines(error, change, f"{where}."))) from error
+            raise ValueError("\n  ".join(_lines(error, change, f"{where}.change."))) from error
 
     @property
     def names(self) -> list[str]:
@@ -308,28 +283,26 @@ class Settings(_Block):
         Raises:
             UserError: if there is none.
         """
-        if name not in self.names:
+        if name in self.runs:
+            return self._made(name, self.runs[name], {})
+        if name not in self.arms:
             near = difflib.get_close_matches(name, self.names, n=1)
             known = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names)}"
             raise UserError(f"there is no run {name!r} in params.yaml; {known}")
-        arm = self.arms.get(name)
-        if arm is None:
-            return self._made(name, self.runs[name], {})
-        made = self._made(name, self.runs[arm.of], arm.change)
-        return made.model_copy(update={"method": arm.method, "of": arm.of, "seeds": arm.seeds})
+        arm = self.arms[name]
+        own = {"method": arm.method, "of": arm.of, "seeds": arm.seeds}
+        return self._made(name, self.runs[arm.of], arm.change).model_copy(update=own)
 
     @property
     def starts(self) -> list[Run]:
         """The searches of which only the first steps are made."""
         return [
-            self._made(name, self.runs[start.of], start.change).model_copy(
-                update={"seeds": start.seeds}
-            )
-            for name, start in self.first_steps.starts.items()
+            self._made(name, self.runs[row.of], row.change).model_copy(update={"seeds": row.seeds})
+            for name, row in self.first_steps.starts.items()
         ]
 
     def _made(self, name: str, row: RunRow, change: dict[str, Any]) -> Run:
-        """A run of a row with more changes."""
+        """The run of a row with more changes."""
         optimizer, protocol, experiment = (
             {key: {**row.change, **change}.get(key, value) for key, value in block.items()}
             for block in self._blocks(row)
@@ -365,13 +338,13 @@ def load_settings(path: Path) -> Settings:
             message names every such key, its value, and what is allowed.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(read_text(path))
+        content = YAML(typ="safe", pure=True).load(path)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}; is {path.parent} the top of the repository?"
         ) from error
-    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = str(error).replace('"<unicode string>"', path.name).split("\n\n")[0]
+    except (YAMLError, RecursionError) as error:
+        reason = str(error).partition("\n\n")[0]  # what follows is about ruamel
         raise UserError(f"{path} is not valid YAML: {reason}") from error
     if _is_too_large(content):
         raise UserError(f"{path} has more than {MOST_VALUES} values, or one that contains itself")
@@ -396,27 +369,25 @@ def _is_too_large(content: object) -> bool:
 
 
 def _lines(error: pydantic.ValidationError, content: object, before: str = "") -> list[str]:
-    """What pydantic says, one line for each key of the file; of a union each member says its."""
-    reasons: dict[str, list[str]] = {}
+    """What pydantic says, a line for each error: the key as it is in the file, value and reason."""
+    lines = []
     for one in error.errors(include_url=False):
-        keys = _keys(one["loc"], content)
-        where = before + ".".join(keys) if keys else ""
-        if one["type"] not in ("missing", "extra_forbidden") and where:
+        where = before + ".".join(_keys(one["loc"], content))
+        if one["type"] not in ("missing", "extra_forbidden") and one["loc"]:
             where += f" = {one['input']!r}"
-        reasons.setdefault(where, []).append(one["msg"].removeprefix("Value error, "))
-    return [f"{k}: {'; or '.join(said)}" if k else said[0] for k, said in reasons.items()]
+        reason = one["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}: {reason}" if where else reason)
+    return lines
 
 
 def _keys(location: tuple[str | int, ...], content: object) -> list[str]:
-    """The path of keys in the file; pydantic's own also names members of unions."""
+    """The path of keys in the file; pydantic's own also names the members of unions."""
     keys = []
     for part in location:
-        if isinstance(content, dict):
-            if part not in content and part is not location[-1]:
-                continue
+        if isinstance(content, dict) and (part in content or part == location[-1]):
             content = content.get(part)
         elif isinstance(content, list) and isinstance(part, int):
-            content = content[part] if part < len(content) else None
+            content = None  # lists are of numbers alone
         else:
             continue
         keys.append(str(part))

@@ -38,18 +38,9 @@ def train(net: nn.Module, optimizer: Optimizer, steps: int = 3, scaler: Any = No
             scaler.update()
 
 
-def options(**chosen: Any) -> Callable[[Make], nn.Module]:
-    """Training with these options."""
+def options(dtype: torch.dtype = torch.float32, **chosen: Any) -> Callable[[Make], nn.Module]:
+    """Training with these options, and parameters of this type."""
 
-    def run(make: Make) -> nn.Module:
-        net = network()
-        train(net, make(net.parameters(), lr=0.02, **chosen))
-        return net
-
-    return run
-
-
-def in_dtype(dtype: torch.dtype, **chosen: Any) -> Callable[[Make], nn.Module]:
     def run(make: Make) -> nn.Module:
         net = network().to(dtype)
         train(net, make(net.parameters(), lr=0.02, **chosen))
@@ -118,16 +109,6 @@ def restored_weights(make: Make) -> nn.Module:
     return net
 
 
-def weights_edited_in_place(make: Make) -> nn.Module:
-    net = network()
-    optimizer = make(net.parameters(), lr=0.02)
-    for _ in range(3):
-        train(net, optimizer, 1)
-        with torch.no_grad():
-            next(net.parameters()).clamp_(-0.2, 0.2)
-    return net
-
-
 def weights_restored_after_the_state(make: Make) -> nn.Module:
     net = network()
     best = copy.deepcopy(net.state_dict())
@@ -190,24 +171,22 @@ def a_step_hook(make: Make) -> nn.Module:
 AS_ADAM: list[Callable[[Make], nn.Module]] = [
     options(),
     options(fused=True),
-    options(maximize=True),
+    options(maximize=True, weight_decay=0.3),
     options(maximize=True, fused=True),
     options(weight_decay=0.3),
     options(weight_decay=0.3, fused=True),
-    options(weight_decay=0.3, maximize=True),
     options(eps=0.1, betas=(0.5, 0.6)),
-    in_dtype(torch.float64),
-    in_dtype(torch.bfloat16),
-    in_dtype(torch.bfloat16, fused=True),
-    in_dtype(torch.float16, fused=True),
-    in_dtype(torch.float16, eps=1e-4),
+    options(torch.float64),
+    options(torch.bfloat16),
+    options(torch.bfloat16, fused=True),
+    options(torch.float16, fused=True),
+    options(torch.float16, eps=1e-4),
     a_grad_scaler,
     a_compiled_step,
     a_deep_copy,
     pickling,
     saving,
     restored_weights,
-    weights_edited_in_place,
     weights_restored_after_the_state,
     a_group_added_later,
     named_parameters,

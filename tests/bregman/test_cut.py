@@ -102,8 +102,8 @@ class Functions(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.conv(x))
         x = self.body(x).flatten(1)
-        x = self.linear(x).tanh()
-        return x * 2 if False else x
+        found: Tensor = self.linear(x).tanh()
+        return found
 
 
 NETWORKS: list[Callable[[], nn.Module]] = [mlp, convolutions, one_dimension, Functions]

@@ -122,18 +122,13 @@ def test_prox_of_group_lasso_is_the_numerical_minimiser(
 
 
 @pytest.mark.parametrize("delta", DELTAS)
-def test_prox_of_zero_is_the_identity_and_of_the_indicator_zero(delta: float) -> None:
-    v = draw((3, 4))
-    torch.testing.assert_close(Zero().prox(v, delta), delta * v)
-    assert not ZeroIndicator().prox(v, delta).any()
-
-
-@pytest.mark.parametrize("delta", DELTAS)
 def test_soft_thresholding_by_hand(delta: float) -> None:
     v = torch.tensor([2.0, 0.5, 0.25, 0.0, -0.5, -2.0])
     shrunk = torch.tensor([1.5, 0.0, 0.0, 0.0, 0.0, -1.5])
     assert torch.equal(L1(0.5).prox(v, delta), delta * shrunk)
     assert torch.equal(NonNegativeL1(0.5).prox(v, delta), delta * shrunk.clamp_min(0))
+    assert torch.equal(Zero().prox(v, delta), delta * v)
+    assert not ZeroIndicator().prox(v, delta).any()
 
 
 @pytest.mark.parametrize("delta", DELTAS)
@@ -160,14 +155,6 @@ def test_group_lasso_written_out(shape: tuple[int, ...], group_dims: tuple[int, 
     np.testing.assert_allclose(regularizer.subgradient(theta).numpy(), subgradient)
     assert regularizer.norms(theta).ndim == theta.ndim
     assert regularizer.norms(theta).numel() == len(groups_of(shape, group_dims))
-
-
-def test_groups_of_one_entry_are_l1() -> None:
-    theta = draw((2, 3))
-    groups, single = GroupLasso(0.4, (0, 1)), L1(0.4)
-    torch.testing.assert_close(groups.value(theta), single.value(theta))
-    torch.testing.assert_close(groups.prox(theta, 2.0), single.prox(theta, 2.0))
-    torch.testing.assert_close(groups.subgradient(theta), single.subgradient(theta))
 
 
 @pytest.mark.parametrize(
@@ -210,13 +197,10 @@ def test_an_impossible_mu_is_refused(mu: float) -> None:
             make(mu)
 
 
-@pytest.mark.parametrize("group_dims", [(0, 0), (-1,), (1, 0, 1)])
-def test_repeated_or_negative_group_dims_are_refused(group_dims: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="names each dimension once, counted from 0; got "):
-        GroupLasso(0.1, group_dims)
-
-
-def test_group_dims_that_the_parameter_lacks_are_refused() -> None:
+def test_impossible_group_dims_are_refused() -> None:
+    for repeated_or_negative in ((0, 0), (-1,), (1, 0, 1)):
+        with pytest.raises(ValueError, match="names each dimension once, counted from 0; got "):
+            GroupLasso(0.1, repeated_or_negative)
     regularizer, theta = GroupLasso(0.1, (0, 2)), torch.ones(2, 3)
     for method in (regularizer.prox, regularizer.subgradient, regularizer.value):
         with pytest.raises(ValueError, match=r"\(0, 2\) .* parameter with 2 dimensions does not"):
@@ -227,13 +211,6 @@ def test_group_dims_that_the_parameter_lacks_are_refused() -> None:
 def test_the_subgradient_of_a_zero_group_is_zero_for_a_large_mu(dtype: torch.dtype) -> None:
     theta = torch.zeros(2, 784, dtype=dtype)
     assert torch.equal(GroupLasso(1e6, (0,)).subgradient(theta), theta)
-
-
-def test_there_is_no_subgradient_outside_the_domain() -> None:
-    with pytest.raises(ValueError, match=r"NonNegativeL1 has no subgradient .* negative"):
-        NonNegativeL1(0.1).subgradient(torch.tensor([1.0, -1.0]))
-    with pytest.raises(ValueError, match=r"ZeroIndicator has no subgradient .* start it at zero"):
-        ZeroIndicator().subgradient(torch.tensor([0.0, 1.0]))
 
 
 @pytest.mark.parametrize(
@@ -254,11 +231,12 @@ def test_plain_values_describe_a_regularizer(
     assert Regularizer.from_dict(description) == regularizer
 
 
-@pytest.mark.parametrize("description", [{"kind": "L2", "mu": 0.1}, {"mu": 0.1}, {}])
-def test_an_unknown_kind_is_refused(description: dict[str, object]) -> None:
-    kind = description.get("kind")
+def test_an_unknown_kind_and_a_theta_outside_the_domain_are_refused() -> None:
     known = "GroupLasso, HeadLasso, L1, NonNegativeL1, Zero, ZeroIndicator"
-    with pytest.raises(
-        ValueError, match=f"unknown kind of regularizer {kind!r}; known are {known}"
-    ):
-        Regularizer.from_dict(description)
+    for description in ({"kind": "L2", "mu": 0.1}, {"mu": 0.1}):
+        with pytest.raises(ValueError, match=f"unknown kind of regularizer .*; known are {known}"):
+            Regularizer.from_dict(description)
+    with pytest.raises(ValueError, match=r"NonNegativeL1 has no subgradient .* negative"):
+        NonNegativeL1(0.1).subgradient(torch.tensor([1.0, -1.0]))
+    with pytest.raises(ValueError, match=r"ZeroIndicator has no subgradient .* start it at zero"):
+        ZeroIndicator().subgradient(torch.tensor([0.0, 1.0]))

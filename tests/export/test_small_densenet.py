@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bregman_nas.export import SmallDenseNet
 from bregman_nas.export.densenet import small_densenet
 from bregman_nas.networks import DenseNet
 from bregman_nas.search.core.densenet import convolutions
@@ -31,6 +32,7 @@ def test_a_constant_channel_counts_less_at_the_border() -> None:
     image = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     image[0, 0, 1, 1] = 100.0
     seen: list[torch.Tensor] = []
+    assert isinstance(small, SmallDenseNet)
     small.last.register_forward_hook(lambda _m, _i, output: seen.append(output))
     with torch.no_grad():
         torch.testing.assert_close(small(image), net(image), rtol=0, atol=1e-12)

@@ -22,7 +22,7 @@ class Examples:
     """Inputs and targets, one row an image, in the same order.
 
     Attributes:
-        inputs: float32, [n, pixels] for restoration or [n, 1, height, width] for classification.
+        inputs: float32, [n, pixels] for restoration, [n, 1, height, width] for classification.
         targets: float32 [n, pixels] in [0, 1], or the classes, int64 [n].
     """
 
@@ -40,12 +40,9 @@ class Examples:
 
 @dataclass(frozen=True)
 class Problem:
-    """What one search trains and is judged on.
+    """The images trained on, those held out of the training file, and the official test images.
 
-    Attributes:
-        train: the images trained on.
-        held_out: the rest of the training file; the article's test set.
-        test: the official test file.
+    The article's test set are those held out.
     """
 
     train: Examples
@@ -80,7 +77,7 @@ def degrade(
         images: uint8 [n, height, width].
         noise_std: standard deviation of the noise, on the scale of [0, 1].
         blurring: size and standard deviation of the filter in pixels, or None.
-        noise: where the noise comes from.
+        noise: source of the noise.
 
     Returns:
         float32 [n, height, width], on the scale of [0, 1].
@@ -93,15 +90,10 @@ def degrade(
 
 
 def split(count: int, held_out: int) -> tuple[Tensor, Tensor]:
-    """Shuffle `count` images, the same way in every run, and hold some out.
+    """The indices of the `count` training images that are trained on, and of those held out.
 
-    Args:
-        count: number of images in the training file.
-        held_out: how many of a full training file of 60,000 are held out; of a smaller file, in
-            proportion, but at least one, and not all.
-
-    Returns:
-        The indices trained on and those held out.
+    The order is the same in every run. `held_out` is of a full training file of 60,000; of a
+    smaller one a proportionate number is held out, but at least one, and not all.
     """
     order = torch.randperm(count, generator=generator(SPLIT_SEED, "split"))
     kept = round(held_out * count / FULL_TRAINING_FILE)
@@ -118,18 +110,15 @@ def restoration_inputs(
     seed: int,
     epoch: int | None = None,
 ) -> Tensor:
-    """The degraded images of one IDX file as the network sees them.
+    """The degraded images of one file, float32 [n, height * width]; see `degrade`.
 
     Args:
         images: uint8 [n, height, width].
         part: "train" or "test"; each has noise of its own.
-        noise_std: standard deviation of the noise.
-        blurring: size and standard deviation of the filter, or None.
+        noise_std: see `degrade`.
+        blurring: see `degrade`.
         seed: of the search.
         epoch: gives this epoch noise of its own; None is the noise drawn once per seed.
-
-    Returns:
-        float32 [n, height * width].
     """
     purpose: tuple[str | int, ...] = ("noise", part) if epoch is None else ("noise", part, epoch)
     return degrade(images, noise_std, blurring, generator(seed, *purpose)).flatten(1)
@@ -143,15 +132,7 @@ def restoration_problem(
     blurring: tuple[int, float] | None,
     seed: int,
 ) -> Problem:
-    """Map degraded images to clean ones.
-
-    Args:
-        images: the raw images.
-        held_out: see `split`.
-        noise_std: standard deviation of the noise, which is drawn once for the whole set.
-        blurring: size and standard deviation of the filter in pixels, or None.
-        seed: of the search; it decides the noise.
-    """
+    """Map degraded images to clean ones; see `split` and `degrade`. The seed decides the noise."""
 
     def examples(raw: Tensor, part: str, *indices: Tensor) -> list[Examples]:
         inputs = restoration_inputs(raw, part, noise_std=noise_std, blurring=blurring, seed=seed)
@@ -164,7 +145,7 @@ def restoration_problem(
 
 
 def classification_problem(images: ImageSet, *, held_out: int) -> Problem:
-    """Map images [n, 1, height, width] in [0, 1] to their classes."""
+    """Map images [n, 1, height, width] in [0, 1] to their classes; see `split`."""
     trained_on, kept = split(len(images.train_images), held_out)
     inputs = (images.train_images / 255)[:, None]
     return Problem(

@@ -1,7 +1,7 @@
 """The raw image files of MNIST and Fashion-MNIST: found or downloaded, verified, parsed.
 
-Every byte that is parsed was verified first: the full files against the SHA-256 of the published
-content, the committed sample against ``data/sample/SHA256SUMS``.
+The full files are verified by the SHA-256 of the published content, the committed sample by
+``data/sample/SHA256SUMS``.
 """
 
 import gzip
@@ -19,8 +19,8 @@ import torch
 from bregman_nas.data.idx import parse
 from bregman_nas.errors import UserError
 
+#: Environment variable: folders that hold the full files, separated as in ``PATH``.
 DATA_VARIABLE = "BREGMAN_NAS_DATA"
-"""Environment variable: folders that hold the full files, separated as in ``PATH``."""
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -53,14 +53,14 @@ _TIMEOUT = 5.0  # seconds without an answer
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """The images and labels of a data set, as published: no scaling, no split, no shuffling.
+    """A data set as published: no scaling, no split, no shuffling.
 
     Attributes:
-        train_images: uint8, [n, 28, 28], 0 (background) to 255.
-        train_labels: int64, [n], the classes 0 to 9.
-        test_images: uint8, [m, 28, 28].
-        test_labels: int64, [m].
-        sha256: File name to SHA-256 of the uncompressed content, for each of `FILES`.
+        train_images: uint8 [n, 28, 28], 0 (background) to 255.
+        train_labels: int64 [n], the classes 0 to 9.
+        test_images: uint8 [m, 28, 28].
+        test_labels: int64 [m].
+        sha256: for each of `FILES` that of the uncompressed content.
     """
 
     train_images: torch.Tensor
@@ -71,20 +71,20 @@ class ImageSet:
 
 
 def load(dataset: str, source: Source, project: Path) -> ImageSet:
-    """Loads a data set from verified files.
+    """Load a data set from verified files.
 
-    The full files are looked for in the repository's ``data/raw``, then in each folder that the
-    environment variable `DATA_VARIABLE` names (a relative one starts from the repository), as
-    ``<dataset>/<file>`` or ``<file>``, plain or gzipped. What is not found there, or has another
-    content, is downloaded to ``data/raw/<dataset>``. The sample is in ``data/sample/<dataset>``.
+    The full files are looked for in the repository's ``data/raw``, then in the folders that
+    `DATA_VARIABLE` names (relative ones start from the repository), as ``<dataset>/<file>`` or
+    ``<file>``, plain or gzipped; else they are downloaded to ``data/raw/<dataset>``. The sample is
+    in ``data/sample/<dataset>``.
 
     Args:
-        dataset: A key of `SHA256`.
+        dataset: a key of `SHA256`.
         source: "full" for the published files, "sample" for the small committed part of them.
-        project: The repository, or the copy of it in which DVC runs an experiment.
+        project: the repository, or the copy of it in which DVC runs an experiment.
 
     Raises:
-        UserError: A file is not there and cannot be downloaded, or the sample is damaged.
+        UserError: if a file is not there and cannot be downloaded, or the sample is damaged.
     """
     read = _sample_file if source == "sample" else _full_file
     contents = [read(dataset, file, project) for file in FILES]
@@ -95,35 +95,24 @@ def load(dataset: str, source: Source, project: Path) -> ImageSet:
 
 
 def sha256(dataset: str, source: Source, project: Path) -> dict[str, str]:
-    """The `ImageSet.sha256` that `load` would give, known without the full files.
-
-    Raises:
-        UserError: The sample is damaged.
-    """
+    """The `ImageSet.sha256` that `load` would give; the full files are not needed."""
     if source == "full":
         return dict(SHA256[dataset])
     return {file: _digest(_sample_file(dataset, file, project)) for file in FILES}
 
 
 def clone_of(project: Path) -> Path:
-    """The repository of which a folder is DVC's temporary copy, as for ``dvc exp run --temp``."""
+    """The repository that DVC copied to this folder, as for ``dvc exp run --temp``, or itself."""
     return next((folder.parent for folder in project.parents if folder.name == ".dvc"), project)
 
 
 def _full_file(dataset: str, file: str, project: Path) -> bytes:
-    looked_at = []
+    looked_at: list[str] = []
     for path in _candidates(dataset, file, project):
         if not os.path.isfile(path):  # unlike Path.is_file, False in a forbidden folder
             looked_at.append(f"{path}: no such file")
-            continue
-        try:
-            content = _read(path)
-        except (OSError, ValueError) as error:
-            looked_at.append(f"{path}: cannot be read: {error}")
-            continue
-        if _digest(content) == SHA256[dataset][file]:
+        elif (content := _verified(path, dataset, file, looked_at)) is not None:
             return content
-        looked_at.append(f"{path}: not the published file: {_describe(content)}")
     return _download(dataset, file, clone_of(project) / "data" / "raw" / dataset, looked_at)
 
 
@@ -131,32 +120,45 @@ def _candidates(dataset: str, file: str, project: Path) -> Iterator[Path]:
     repositories = dict.fromkeys((project, clone_of(project)))
     names = [name for name in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if name]
     folders = [repository / "data" / "raw" for repository in repositories]
-    # Joined to an absolute path, the first one goes.
+    # An absolute path replaces what it is joined to.
     folders += dict.fromkeys(r / Path(name).expanduser() for name in names for r in repositories)
     for folder in folders:
         for parent in (folder / dataset, folder):
             yield from (parent / file, parent / f"{file}.gz")
 
 
+def _verified(path: Path, dataset: str, file: str, looked_at: list[str]) -> bytes | None:
+    """The content of a full file; None, with the reason in `looked_at`, if it is another one."""
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        looked_at.append(f"{path}: cannot be read: {error}")
+        return None
+    if _digest(content) == SHA256[dataset][file]:
+        return content
+    looked_at.append(f"{path}: not the published file: {_describe(content)}")
+    return None
+
+
 def _download(dataset: str, file: str, folder: Path, looked_at: list[str]) -> bytes:
-    """Downloads one gzipped file to a folder; returns its verified content."""
-    import pooch  # as torchvision only here: they take seconds, and mostly are not needed
+    """Download one gzipped file to a folder; returns its verified content."""
+    import pooch  # like torchvision, it takes seconds to import, and is rarely needed
 
     published = getattr(import_module("torchvision.datasets"), _PUBLISHED[dataset])
     archive = f"{file}.gz"
     known_hash = f"md5:{dict(published.resources)[archive]}"
+    pooch.get_logger().setLevel("WARNING")  # failures are told at the end, in one message
     for mirror in published.mirrors:
-        pooch.get_logger().setLevel("WARNING")  # what fails is told at the end, in one message
         fetch = pooch.HTTPDownloader(timeout=_TIMEOUT)
         try:
             path = pooch.retrieve(f"{mirror}{archive}", known_hash, archive, folder, None, fetch)
-            content = _read(Path(path))
         except (OSError, ValueError) as error:
             looked_at.append(f"{mirror}{archive}: {error}")
             continue
-        if _digest(content) == SHA256[dataset][file]:
+        if (content := _verified(Path(path), dataset, file, looked_at)) is not None:
             return content
-        looked_at.append(f"{mirror}{archive}: not the published file: {_describe(content)}")
     raise UserError(
         f"{dataset}, {file}: there is no such file, and it could not be downloaded\n"
         f"expected: sha256 {SHA256[dataset][file]} (uncompressed)\n"
@@ -182,22 +184,6 @@ def _sample_file(dataset: str, file: str, project: Path) -> bytes:
         raise UserError(
             f"{path} cannot be used: {error}; `git restore data/sample` brings the sample back"
         ) from error
-
-
-def _read(path: Path) -> bytes:
-    """A file's content, uncompressed if its name ends in ``.gz``.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is damaged gzip.
-    """
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"damaged gzip file, {len(content)} bytes: {error}") from error
 
 
 def _digest(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What the study ran on, for files that are kept with its results."""
+"""The description of the images that is kept with the results."""
 
 import json
 from collections.abc import Iterable
@@ -8,46 +8,28 @@ from typing import Any
 import torch
 
 from bregman_nas.atomic import write_atomically
-from bregman_nas.data.files import (
-    TEST_IMAGES,
-    TEST_LABELS,
-    TRAIN_IMAGES,
-    TRAIN_LABELS,
-    Source,
-    load,
-)
+from bregman_nas.data.files import FILES, Source, load
 
 
 def write(project: Path, source: Source, datasets: Iterable[str]) -> tuple[Path, Path]:
-    """Writes data/manifest.json and data/pixels.csv; returns their paths.
+    """Write data/manifest.json and data/pixels.csv; returns their paths.
 
-    They have no paths and no times: the same images give the same bytes on every machine. The
-    manifest has, for each file, its SHA-256, how many items it has and, of images, the shape of
-    one; and what `count_pixels` says. pixels.csv has, for each pixel, the share of the training
-    images in which it is not zero.
-
-    Args:
-        project: The repository.
-        source: As for `load`.
-        datasets: Keys of `SHA256`, in any order.
+    The same images give the same bytes on every machine. The manifest has for each file its
+    SHA-256, the number of items and, of images, their shape; and `count_pixels`. pixels.csv has
+    for each pixel the share of training images in which it is not zero.
 
     Raises:
-        UserError: The images cannot be had.
+        UserError: if the images cannot be had.
     """
     described: dict[str, dict[str, Any]] = {}
     lines = ["dataset,row,column,share"]
     for dataset in sorted(set(datasets)):
         images = load(dataset, source, project)
-        tensors = {
-            TRAIN_IMAGES: images.train_images,
-            TRAIN_LABELS: images.train_labels,
-            TEST_IMAGES: images.test_images,
-            TEST_LABELS: images.test_labels,
-        }
+        tensors = (images.train_images, images.train_labels, images.test_images, images.test_labels)
         described[dataset] = {
             file: {"sha256": images.sha256[file], "items": len(tensor)}
             | ({"shape": list(tensor.shape[1:])} if tensor.ndim > 1 else {})
-            for file, tensor in tensors.items()
+            for file, tensor in zip(FILES, tensors, strict=True)
         }
         shares = frequencies(images.train_images)
         described[dataset]["pixels"] = count_pixels(shares)
@@ -64,24 +46,19 @@ def write(project: Path, source: Source, datasets: Iterable[str]) -> tuple[Path,
 
 
 def frequencies(images: torch.Tensor) -> torch.Tensor:
-    """The share of images in which each pixel is not zero, float64 [height, width].
-
-    Args:
-        images: uint8, [n, height, width].
-    """
+    """The share of uint8 images [n, height, width] in which each pixel is not zero, float64."""
     return (images != 0).sum(0).double() / len(images)
 
 
 def count_pixels(shares: torch.Tensor) -> dict[str, float]:
-    """Counts how many pixels are not zero, in the senses that the article's "65%" may have.
+    """How many pixels are not zero, in the senses that the article's "65%" may have.
 
     Args:
         shares: as `frequencies` returns them.
 
     Returns:
-        "nonzero_share": of all pixel values of all images. "ever_nonzero",
-        "nonzero_in_one_per_thousand", "nonzero_in_one_per_hundred": the number of places that are
-        not zero in at least one, 0.1% and 1% of the images.
+        "nonzero_share": of all pixel values of all images; then the number of pixels that are not
+        zero in at least one, 0.1% and 1% of the images.
     """
     return {
         "nonzero_share": round(float(shares.mean()), 6),

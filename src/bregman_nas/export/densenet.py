@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bregman_nas.bregman.cut import Folded, folded
-from bregman_nas.export.small import SmallDenseNet, build
+from bregman_nas.export.small import build
 from bregman_nas.networks.densenet import DenseNet
 
 
@@ -21,11 +21,11 @@ class _Convolution:
 
 
 @torch.no_grad()
-def small_densenet(net: DenseNet) -> tuple[dict[str, Any], SmallDenseNet]:
+def small_densenet(net: DenseNet) -> tuple[dict[str, Any], nn.Module]:
     """The small network that gives the same logits for every input, up to rounding.
 
-    A channel without kernels puts out ReLU(b) everywhere; `small.SmallDenseNet` says what becomes
-    of that. A channel whose kernels read only such channels differs from the middle to the border,
+    A channel without kernels puts out ReLU(b) everywhere, and is left out, see
+    `small.SmallDenseNet`. One whose kernels read only such channels is not constant at the border,
     and is kept.
 
     Args:
@@ -35,7 +35,7 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], SmallDenseNet]:
         Its architecture, in plain values, and the network, see `small.build`.
     """
     first_kept, used = _kept(net)
-    ones_read = {name: bool((x.fold.ones[x.kept] != 0).any()) for name, x in used.items()}
+    ones_read = {name: bool((conv.fold.ones[conv.kept] != 0).any()) for name, conv in used.items()}
     # A convolution has to read something: one that reads nothing reads ones, at weights of zero.
     has_ones = any(ones_read.values()) or not used["last"].fold.reads.any()
     tensors = {f"linear.{name}": tensor for name, tensor in net.linear.state_dict().items()}
@@ -43,26 +43,26 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], SmallDenseNet]:
         tensors["first.weight"] = net.first.weight.detach()[first_kept]
     # From the number of a channel in the full block to its number in the small one.
     numbers = {int(i): n for n, i in enumerate(first_kept.nonzero()[:, 0])}
-    ones_number = len(numbers)
-    width = ones_number + has_ones
+    ones = len(numbers)
+    width = ones + has_ones
     sizes: dict[str, dict[str, int | bool]] = {}
-    for name, used_conv in used.items():
-        inputs = [int(i) for i in used_conv.fold.reads[used_conv.kept].any(0).nonzero()[:, 0]]
+    for name, conv in used.items():
+        fold, kept = conv.fold, conv.kept
+        inputs = fold.reads[kept].any(0).nonzero()[:, 0].tolist()
         positions = [numbers[i] for i in inputs]
-        kernels = used_conv.weight[used_conv.kept][:, inputs]
+        kernels = conv.weight[kept][:, inputs]
         if ones_read[name] or not inputs:
-            positions.append(ones_number)
-            folded = used_conv.fold.ones[used_conv.kept].to(kernels)
-            kernels = torch.cat([kernels, folded[:, None]], dim=1)
+            positions.append(ones)
+            kernels = torch.cat([kernels, fold.ones[kept].to(kernels)[:, None]], dim=1)
         chosen = positions != list(range(width))
         tensors[f"{name}.conv.weight"] = kernels
-        tensors[f"{name}.conv.bias"] = used_conv.fold.bias[used_conv.kept].to(kernels)
+        tensors[f"{name}.conv.bias"] = fold.bias[kept].to(kernels)
         if chosen:
             tensors[f"{name}.reads"] = torch.tensor(positions)
         sizes[name] = {"channels": len(kernels), "reads": len(positions), "chosen": chosen}
-        for n, i in enumerate(used_conv.kept.nonzero()[:, 0]):
-            numbers[used_conv.weight.shape[1] + int(i)] = width + n
-        width += len(kernels)
+        for i in kept.nonzero()[:, 0].tolist():
+            numbers[conv.weight.shape[1] + i] = width
+            width += 1
     architecture = {
         "network": "densenet",
         "side": round(net.linear.in_features**0.5),
@@ -75,9 +75,7 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], SmallDenseNet]:
         "last": sizes.pop("last"),
         "layers": {name.removeprefix("layers."): size for name, size in sizes.items()},
     }
-    small = build(architecture, tensors)
-    assert isinstance(small, SmallDenseNet)
-    return architecture, small
+    return architecture, build(architecture, tensors)
 
 
 def _kept(net: DenseNet) -> tuple[Tensor, dict[str, _Convolution]]:

@@ -1,5 +1,6 @@
 """The networks of finished searches: full in `checkpoints/`, small in `results/networks/`."""
 
+import copy
 import json
 import math
 import pickle
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data.degradation import restoration_inputs
@@ -17,7 +19,6 @@ from bregman_nas.data.files import ImageSet
 from bregman_nas.data.files import load as load_images
 from bregman_nas.errors import UserError
 from bregman_nas.export.densenet import small_densenet
-from bregman_nas.export.measure import difference, multiply_adds, parameters
 from bregman_nas.export.mlp import small_mlp
 from bregman_nas.export.small import load
 from bregman_nas.networks import DenseNet, ResidualMLP
@@ -29,16 +30,12 @@ from bregman_nas.settings import MLPExperiment, Run
 
 COMMITTED_BYTES = 3_000_000
 CHANCE = 0.1  # of ten classes
+PART = 500
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The small network of a finished search.
-
-    Attributes:
-        net: the network.
-        description: how it was found, and what `describe` says of it.
-    """
+    """The small network of a finished search, and its description, see `describe`."""
 
     net: nn.Module
     description: dict[str, Any]
@@ -61,9 +58,9 @@ def kept_path(project: Path, run: str, seed: int) -> Path:
 
 
 def keep(job: Job, record: Record) -> None:
-    """Put a search's small network where it is committed: weights under 3 MB, and its description.
+    """Write a search's small network to where it is committed: description, weights under 3 MB.
 
-    Nothing is done if the network of that record is there, or the full one is not.
+    Nothing is done if the network of that record is there already, or the full one is not.
     """
     path = kept_path(job.project, job.run.name, job.seed)
     if _kept_description(path, record) is not None:
@@ -81,16 +78,16 @@ def keep(job: Job, record: Record) -> None:
 
 
 def find(job: Job) -> Finished:
-    """The small network of a finished search, from its full one, else as it was committed.
+    """The small network of a finished search: of its full network if there is one, else as kept.
 
     Raises:
-        UserError: if there is neither, or not the data to compare the two on.
+        UserError: if there is neither, or the images to compare the two on cannot be had.
     """
     name, seed = job.run.name, job.seed
     path = record_path(job.project, name, seed)
     search = f"bregman-nas search {name} --seeds {seed}"
     if not path.exists():
-        raise UserError(f"{path} is not there: seed {seed} has not been searched; say `{search}`")
+        raise UserError(f"{path} is not there: seed {seed} has not been searched; run `{search}`")
     record = read_record(path)
     full = _full_network(job, record)
     if full is not None:
@@ -101,29 +98,29 @@ def find(job: Job) -> Finished:
         return Finished(load(kept), description | {"collapsed": collapsed(record)})
     minutes = record["provenance"]["seconds"] / 60
     raise UserError(
-        f"the network of {path} is neither {job.network} nor {kept}; move the record away and say "
-        f"`{search}`, which made it in {minutes:.0f} minutes"
+        f"neither {job.network} nor {kept} is the network of {path}; move that record away and "
+        f"run `{search}`, which took {minutes:.0f} minutes"
     )
 
 
 def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished:
     """Make the small network, and compare it with the full one on all test images.
 
-    The description says: `run`, `seed`, `record` (the digest of the record); `architecture`, which
-    `small.build` reads; whether it `collapsed`; `widths` of each layer, which are `active` rows
-    (channels), `effective` ones, and those of the `small` network; `parameters` and `multiply_adds`
-    for one image, `full` and `small`; the greatest `difference` of any output on the `images` of
-    the test set, with the same weights computed in double precision and in single.
+    The description has `run`, `seed`, and `record`, the digest of the record; `architecture`, see
+    `small.build`; whether the search `collapsed`; `widths` of each layer, in `active` rows
+    (channels), `effective` ones, and those of the `small` network; `parameters`, and
+    `multiply_adds` for one image, `full` and `small`; the greatest `difference` of any output on
+    the `images` of the test set, in double and in single precision.
     """
     run, result = job.run, record["result"]
-    images = network_inputs(
-        run, load_images(run.experiment.dataset, run.source, job.project), job.seed
-    )
-    architecture, small = small_network(full)
+    images = load_images(run.experiment.dataset, run.source, job.project)
+    inputs = network_inputs(run, images, job.seed)
     if isinstance(full, ResidualMLP):
+        architecture, small = small_mlp(full)
         active, effective = result["active_rows"], result["effective_rows"]
         widths = [layer["rows"] for layer in architecture["layers"]]
     else:
+        architecture, small = small_densenet(full)
         active, effective = [int(k.any(1).sum()) for k in densenet.active_kernels(full)], None
         sizes = [architecture["layers"].get(str(l)) for l in range(len(full.layers))]
         widths = [architecture["first"], *(size["channels"] if size else 0 for size in sizes), 1]
@@ -137,27 +134,48 @@ def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished
             "architecture": architecture,
             "collapsed": collapsed(record),
             "widths": {"active": active, "effective": effective, "small": widths},
-            "parameters": {name: parameters(net) for name, net in both.items()},
-            "multiply_adds": {name: multiply_adds(net, images[0]) for name, net in both.items()},
+            "parameters": {n: sum(p.numel() for p in net.parameters()) for n, net in both.items()},
+            "multiply_adds": {name: multiply_adds(net, inputs[0]) for name, net in both.items()},
             "difference": {
-                "images": len(images),
-                "double": difference(full, small, images.double()),
-                "single": difference(full, small, images),
+                "images": len(inputs),
+                "double": difference(full, small, inputs.double()),
+                "single": difference(full, small, inputs),
             },
         },
     )
 
 
 def collapsed(record: Record) -> bool:
-    """Whether a classifier converged to one answer for all images: then it is small for nothing."""
+    """Whether a classifier gives all images the same answer, and is small for that reason."""
     result = record["result"]
     accuracy, loss = result.get("test_accuracy", math.inf), result.get("test_loss", math.nan)
     return math.isfinite(loss) and accuracy <= CHANCE
 
 
-def small_network(full: ResidualMLP | DenseNet) -> tuple[dict[str, Any], nn.Module]:
-    """The architecture and the network, see `mlp.small_mlp` and `densenet.small_densenet`."""
-    return small_mlp(full) if isinstance(full, ResidualMLP) else small_densenet(full)
+@torch.no_grad()
+def multiply_adds(net: nn.Module, image: Tensor) -> int:
+    """Those of matrix products and convolutions for one image, products with zero included.
+
+    What is done entry by entry is not counted: standardisation, ReLU, skips.
+    """
+    with FlopCounterMode(display=False) as counter:
+        net(image[None])
+    return int(counter.get_total_flops()) // 2
+
+
+@torch.no_grad()
+def difference(full: nn.Module, small: nn.Module, images: Tensor) -> float:
+    """The greatest absolute difference of any output, computed in the type of the images.
+
+    Outputs that are equal, infinite or not a number in both networks do not differ.
+    """
+    greatest = torch.zeros((), dtype=images.dtype)
+    networks = [copy.deepcopy(net).to(images.dtype) for net in (full, small)]
+    for part in images.split(PART):
+        a, b = (net(part) for net in networks)
+        alike = (a == b) | (a.isnan() & b.isnan())
+        greatest = torch.maximum(greatest, torch.where(alike, 0, (a - b).abs()).amax())
+    return float(greatest)
 
 
 def start(run: Run, seed: int) -> ResidualMLP | DenseNet:
@@ -171,12 +189,9 @@ def network_inputs(run: Run, images: ImageSet, seed: int) -> Tensor:
     experiment = run.experiment
     if not isinstance(experiment, MLPExperiment):
         return (images.test_images / 255)[:, None]
+    noise_std, blurring = experiment.noise_std, mlp.blurring(experiment)
     return restoration_inputs(
-        images.test_images,
-        "test",
-        noise_std=experiment.noise_std,
-        blurring=mlp.blurring(experiment),
-        seed=seed,
+        images.test_images, "test", noise_std=noise_std, blurring=blurring, seed=seed
     )
 
 
@@ -190,30 +205,12 @@ def _full_network(job: Job, record: Record) -> ResidualMLP | DenseNet | None:
         net.load_state_dict(weights)
     except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
         return None  # damaged, or of settings that have changed since
-    if "network" in record:
-        belongs = weights_digest(weights) == record["network"]
-    else:  # early records do not have its digest
-        belongs = _loss_is_that_of(record, net, job)
-    return net if belongs else None
-
-
-@torch.no_grad()
-def _loss_is_that_of(record: Record, net: ResidualMLP | DenseNet, job: Job) -> bool:
-    images = load_images(job.run.experiment.dataset, job.run.source, job.project)
-    inputs = network_inputs(job.run, images, job.seed)
-    if isinstance(net, ResidualMLP):
-        outputs = torch.cat([net(part) for part in inputs.split(1_000)])
-        found = mlp.mean_squared_error(outputs, images.test_images.flatten(1) / 255)
-        expected = record["result"]["test_mse"]
-    else:
-        found, _ = densenet.judge(densenet.classify(net, inputs), images.test_labels)
-        expected = record["result"]["test_loss"]
-    both_diverged = math.isnan(found) and math.isnan(expected)
-    return both_diverged or math.isclose(found, expected, rel_tol=1e-4)
+    # Early records do not have its digest.
+    return net if weights_digest(weights) == record.get("network") else None
 
 
 def _kept_description(path: Path, record: Record) -> dict[str, Any] | None:
-    """What is committed of a small network, if it is that of the record."""
+    """The committed description of a small network, if it is that of the record."""
     beside = path.with_suffix(".json")
     if not beside.exists():
         return None

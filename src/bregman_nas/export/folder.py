@@ -1,4 +1,4 @@
-"""`bregman-nas export`: a folder with everything that is needed to use a small network."""
+"""`bregman-nas export`: a folder with all that is needed to use a small network."""
 
 import importlib.util
 import inspect
@@ -16,34 +16,30 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load as load_images
 from bregman_nas.errors import UserError
 from bregman_nas.export import small
-from bregman_nas.export.finished import Finished, find, network_inputs, start
-from bregman_nas.export.measure import BATCHES, seconds
+from bregman_nas.export.finished import find, network_inputs, start
 from bregman_nas.search.seed import Job, host
 
 PICTURED = 8
+BATCHES = (1, 128)
 
 
 def export(job: Job, out: Path) -> str:
-    """Write the small network of a finished search, and what it saves on this machine.
+    """Write the small network of a finished search to the folder `out`, made if needed.
 
-    The folder has `network.safetensors`, `network.py` (which loads it), `network.onnx`,
+    The folder gets `network.safetensors`, `network.py` (which loads it), `network.onnx`,
     `architecture.json`, `latency.json` and, of a network that restores images, `restored.png`:
     the first test images of the committed sample clean, degraded and restored.
 
-    Args:
-        job: run and seed.
-        out: the folder, made if needed.
-
     Returns:
-        The table of what is saved, in Markdown.
+        A table in Markdown of what the network saves on this machine.
 
     Raises:
         UserError: if there is no such network, or a package is missing.
     """
     if importlib.util.find_spec("onnxscript") is None:
         raise UserError(
-            "ONNX needs packages that are not installed; "
-            'say `pip install -c constraints.txt -e ".[export]"`'
+            "ONNX files need packages that are not installed: "
+            'run `pip install -c constraints.txt -e ".[export]"`'
         )
     found = find(job)
     images = load_images(job.run.experiment.dataset, "sample", job.project)
@@ -55,14 +51,14 @@ def export(job: Job, out: Path) -> str:
     if job.run.experiment.network == "mlp":
         clean = images.test_images[:PICTURED].flatten(1) / 255
         write_atomically(out / "restored.png", picture(found.net, clean, inputs))
-    full = start(job.run, job.seed)  # how long it takes does not depend on its weights
+    # How long the full one takes does not depend on its weights.
     times = {
         name: {str(batch): seconds(net, inputs[0], batch) for batch in BATCHES}
-        for name, net in (("full", full), ("small", found.net))
+        for name, net in (("full", start(job.run, job.seed)), ("small", found.net))
     }
     content = {"host": host("cpu"), "threads": 1, "seconds": times}
     write_atomically(out / "latency.json", f"{json.dumps(content, indent=2)}\n".encode())
-    return table(found, times)
+    return table(found.description, times)
 
 
 def as_onnx(net: nn.Module, images: Tensor) -> bytes:
@@ -93,9 +89,18 @@ def picture(net: nn.Module, clean: Tensor, degraded: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def table(found: Finished, times: dict[str, dict[str, float]]) -> str:
-    """What the small network saves, one line a quantity."""
-    description = found.description
+def seconds(net: nn.Module, image: Tensor, batch: int) -> float:
+    """The median time of one batch on one thread of this machine."""
+    from torch.utils.benchmark import Timer  # not earlier: it looks for compilers, and complains
+
+    images = image.expand(batch, *image.shape).contiguous()
+    with torch.inference_mode():
+        timer = Timer("net(images)", globals={"net": net, "images": images}, num_threads=1)
+        return float(timer.blocked_autorange(min_run_time=0.5).median)
+
+
+def table(description: dict[str, Any], times: dict[str, dict[str, float]]) -> str:
+    """What a small network saves, by its description and its times, one line a quantity."""
     lines = ["| | full | small | ratio |", "|---|---|---|---|"]
     for name, key in (("parameters", "parameters"), ("multiply-adds", "multiply_adds")):
         full, less = description[key]["full"], description[key]["small"]
@@ -103,14 +108,12 @@ def table(found: Finished, times: dict[str, dict[str, float]]) -> str:
     for batch in BATCHES:
         full, less = (1e3 * times[name][str(batch)] for name in ("full", "small"))
         lines.append(f"| ms, batch of {batch} | {full:.3f} | {less:.3f} | {full / less:.1f} |")
-    lines += ["", _equality(description["difference"])]
+    compared = description["difference"]
+    lines += [
+        "",
+        f"The two differ by at most {compared['double']:.1e} on {compared['images']:,} test images "
+        f"in double precision, {compared['single']:.1e} in single.",
+    ]
     if description["collapsed"]:
-        lines += ["", "The search collapsed: this network gives all images one answer."]
+        lines += ["", "The search collapsed: this network gives all images the same answer."]
     return "\n".join(lines)
-
-
-def _equality(compared: dict[str, Any]) -> str:
-    return (
-        f"Greatest difference of the two on {compared['images']:,} test images: "
-        f"{compared['double']:.1e} in double precision, {compared['single']:.1e} in single."
-    )

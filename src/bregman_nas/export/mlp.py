@@ -3,20 +3,19 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bregman_nas.bregman.cut import folded
-from bregman_nas.export.small import SmallMLP, build
+from bregman_nas.export.small import build
 from bregman_nas.networks.residual_mlp import ResidualMLP
 
 
 @torch.no_grad()
-def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], SmallMLP]:
+def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], nn.Module]:
     """The small network that gives the same output for every input, up to rounding.
 
     A row varies if one of its weights leads from an entry that varies; the others put out the
-    constant ReLU(b + W c). Constants are added up in double precision. Which rows respond to the
-    images of a data set does not matter: nothing is left out that another image could need.
+    constant ReLU(b + W c). Constants are added up in double precision.
 
     Args:
         net: the full network, on the CPU.
@@ -35,7 +34,7 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], SmallMLP]:
         rows.append(fold.varies)
         biases.append(fold.bias)
         skips = _sources(tau, l)
-        varying.append(_any([rows[l], *(varying[i] for i in skips)]))
+        varying.append(torch.stack([rows[l], *(varying[i] for i in skips)]).any(0))
         fixed = torch.where(rows[l], 0.0, biases[l].relu())
         constant.append(fixed + sum(tau[l, i].double() * constant[i] for i in skips))
     kept = _entries_that_are_read(weights, tau, varying, rows)
@@ -77,9 +76,7 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], SmallMLP]:
         "inputs": int(kept[0].sum()),
         "layers": layers,
     }
-    small = build(architecture, tensors)
-    assert isinstance(small, SmallMLP)
-    return architecture, small
+    return architecture, build(architecture, tensors)
 
 
 def _entries_that_are_read(
@@ -98,10 +95,6 @@ def _entries_that_are_read(
 
 def _sources(tau: Tensor, l: int) -> list[int]:
     return [i for i in range(l + 1) if tau[l, i] != 0]
-
-
-def _any(masks: list[Tensor]) -> Tensor:
-    return torch.stack(masks).any(0)
 
 
 def _places(source: Tensor, target: Tensor) -> Tensor:

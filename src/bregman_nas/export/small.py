@@ -1,8 +1,9 @@
-"""The small networks: dense layers of the widths that were found. Needs torch and safetensors only.
+"""The small networks: dense layers of the widths that were found.
 
     net = load("network.safetensors")
 
-This file stands alone; `bregman-nas export` puts a copy of it beside the weights.
+This file needs torch and safetensors alone: `bregman-nas export` puts a copy of it beside the
+weights.
 """
 
 import json
@@ -19,11 +20,8 @@ from torch.nn import functional
 Sizes = Mapping[str, Any]
 
 
-def load(path: str | PathLike[str]) -> "SmallMLP | SmallDenseNet":
-    """The network of a file that `bregman-nas export` wrote, on the CPU.
-
-    Args:
-        path: of the file, `*.safetensors`.
+def load(path: str | PathLike[str]) -> nn.Module:
+    """The network in a file that `bregman-nas export` wrote, on the CPU.
 
     Raises:
         OSError: if there is no such file.
@@ -32,26 +30,29 @@ def load(path: str | PathLike[str]) -> "SmallMLP | SmallDenseNet":
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
     if "architecture" not in metadata:
-        raise ValueError(f"{path} does not say which network it holds: it is no exported one")
+        raise ValueError(
+            f"{path} was not written by `bregman-nas export`: it names no architecture"
+        )
     return build(json.loads(metadata["architecture"]), load_file(path))
 
 
-def build(architecture: Sizes, tensors: Mapping[str, Tensor]) -> "SmallMLP | SmallDenseNet":
+def build(architecture: Sizes, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A network of given sizes and weights.
 
     Args:
         architecture: `network`, which is `mlp` or `densenet`, and the arguments of the class.
-        tensors: its state, as in `state_dict`; taken over, not copied.
+        tensors: its `state_dict`; taken over, not copied.
 
     Raises:
         ValueError: if `network` is another one.
     """
+    kinds: dict[str, type[nn.Module]] = {"mlp": SmallMLP, "densenet": SmallDenseNet}
     sizes = dict(architecture)
     kind = sizes.pop("network", None)
-    if kind not in KINDS:
-        raise ValueError(f"network {kind!r} is none of {', '.join(KINDS)}")
-    with torch.device("meta"):  # no memory and no random numbers for weights soon replaced
-        net = KINDS[kind](**sizes)
+    if kind not in kinds:
+        raise ValueError(f"unknown network {kind!r}; known are {', '.join(kinds)}")
+    with torch.device("meta"):  # neither memory nor random numbers for weights soon replaced
+        net = kinds[kind](**sizes)
     net.load_state_dict(tensors, assign=True)
     return net.eval()
 
@@ -70,23 +71,17 @@ class SmallMLP(nn.Module):
 
     Args:
         pixels: of an image.
-        input_mean: subtracted from the input.
-        input_std: what the input is then divided by.
-        inputs: the number of pixels read.
+        input_mean: subtracted from the input, which is then divided by
+        input_std: this.
+        inputs: the number of pixels that are read.
         layers: for each layer the arguments of `SmallLayer`.
     """
 
     def __init__(
-        self,
-        pixels: int,
-        input_mean: float,
-        input_std: float,
-        inputs: int,
-        layers: Sequence[Sizes],
+        self, pixels: int, input_mean: float, input_std: float, inputs: int, layers: Sequence[Sizes]
     ) -> None:
         super().__init__()
-        self.input_mean = input_mean
-        self.input_std = input_std
+        self.input_mean, self.input_std = input_mean, input_std
         self.inputs = _index(inputs, wanted=inputs < pixels)
         self.layers = nn.ModuleList(SmallLayer(**sizes) for sizes in layers)
         outputs = layers[-1]["entries"] if layers else inputs
@@ -106,10 +101,10 @@ class SmallLayer(nn.Module):
 
     Args:
         rows: of W.
-        reads: entries of u(l).
-        entries: of u(l+1).
-        skips: the numbers i of the states that are added, and for each whether its entries have to
-            be brought to the places of u(l+1), because it has others.
+        reads: the number of entries of u(l).
+        entries: that of u(l+1).
+        skips: the numbers i of the states that are added, and whether each has other entries than
+            u(l+1).
     """
 
     def __init__(self, rows: int, reads: int, entries: int, skips: Mapping[str, bool]) -> None:
@@ -129,12 +124,7 @@ class SmallLayer(nn.Module):
 
 
 class Skip(nn.Module):
-    """tau u(i), brought to the places of another state.
-
-    Args:
-        entries: of that state.
-        placed: whether its places are others.
-    """
+    """tau u(i), with the `entries` of another state, if they have to be `placed` there."""
 
     def __init__(self, entries: int, placed: bool) -> None:
         super().__init__()
@@ -142,26 +132,26 @@ class Skip(nn.Module):
         self.places = _index(entries, wanted=placed)
 
     def forward(self, u: Tensor) -> Tensor:
-        """Map u(i), [batch, its entries], to [batch, entries]."""
+        """Map [batch, entries of u(i)] to [batch, entries]."""
         return self.tau * _placed(u, self.places)
 
 
 class SmallDenseNet(nn.Module):
     """The DenseNet of section 4.2, restricted to channels that vary and are read.
 
-    A channel that puts out the same value c everywhere cannot be folded into a bias: it is padded
-    with zeros, not with c, so that its influence at the border is another. Its kernels, times c,
-    read one channel of ones instead, which all such channels share.
+    A channel with the same value c everywhere cannot be folded into a bias: it is padded with
+    zeros, not with c, and counts less at the border. All such channels share one channel of ones,
+    which is read by their kernels times c.
 
     Args:
         side: height and width of the images, in pixels.
-        classes: number of logits.
+        classes: the number of logits.
         relu_logits: apply ReLU to the logits.
-        input_mean: subtracted from the input.
-        input_std: what the input is then divided by.
-        first: channels of the first convolution.
+        input_mean: subtracted from the input, which is then divided by
+        input_std: this.
+        first: the channels of the first convolution.
         ones: whether a channel of ones follows them.
-        last: of the last convolution, the arguments of `SmallConv`.
+        last: the arguments of `SmallConv` for the last convolution.
         layers: the same for each layer of the dense block that has channels, by its number.
     """
 
@@ -178,9 +168,7 @@ class SmallDenseNet(nn.Module):
         layers: Mapping[str, Sizes],
     ) -> None:
         super().__init__()
-        self.relu_logits = relu_logits
-        self.input_mean = input_mean
-        self.input_std = input_std
+        self.relu_logits, self.input_mean, self.input_std = relu_logits, input_mean, input_std
         self.first = nn.Conv2d(1, first, 3, padding=1, bias=False) if first else None
         self.ones = ones
         self.layers = nn.ModuleDict({number: SmallConv(**size) for number, size in layers.items()})
@@ -202,13 +190,7 @@ class SmallDenseNet(nn.Module):
 
 
 class SmallConv(nn.Module):
-    """K * x + b for those channels of x that are read; 3 by 3, zero padding 1.
-
-    Args:
-        channels: of the output.
-        reads: channels of x that are read.
-        chosen: whether x has others.
-    """
+    """K * x + b, 3 by 3 with zero padding; K reads as many channels of x, if `chosen` not all."""
 
     def __init__(self, channels: int, reads: int, chosen: bool) -> None:
         super().__init__()
@@ -218,12 +200,6 @@ class SmallConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, channels of x, side, side] to [batch, channels, side, side]."""
         return cast("Tensor", self.conv(x if self.reads is None else x[:, self.reads]))
-
-
-KINDS: Mapping[str, type[SmallMLP] | type[SmallDenseNet]] = {
-    "mlp": SmallMLP,
-    "densenet": SmallDenseNet,
-}
 
 
 def _index(length: int, *, wanted: bool) -> nn.Buffer | None:
