@@ -206,7 +206,7 @@ def _loss_is_that_of(record: Record, net: ResidualMLP | DenseNet, job: Job) -> b
         found = mlp.mean_squared_error(outputs, images.test_images.flatten(1) / 255)
         expected = record["result"]["test_mse"]
     else:
-        found, _ = densenet.judge(densenet.classify(net, inputs), images.test_labels)
+        found, _ = densenet.evaluate(densenet.classify(net, inputs), images.test_labels)
         expected = record["result"]["test_loss"]
     both_diverged = math.isnan(found) and math.isnan(expected)
     return both_diverged or math.isclose(found, expected, rel_tol=1e-4)

@@ -24,7 +24,7 @@ from bregman_nas.search.core.lockstep import Course, LockstepSearch
 from bregman_nas.search.core.lockstep import train as train_in_lockstep
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.digest import CODE, COMMIT, LOCKSTEP
 from bregman_nas.search.outcome import active_groups
 from bregman_nas.search.records import digest_of, read_record, record_path
@@ -190,7 +190,7 @@ def _alone(run: Run, images: files.ImageSet, engine: Engine, found: Any) -> dict
         seed=0,
         epochs=run.experiment.epochs,
         batch_size=run.batch_size,
-        after_epoch=lambda _: sizes.append(_size(search.trainer)),
+        after_epoch=lambda _: sizes.append(search.trainer.size()),
     )
     return {"sizes": sizes, **_outcome(search, position.history)}
 
@@ -207,17 +207,8 @@ def _in_lockstep(run: Run, images: files.ImageSet) -> dict[str, Any]:
     return {f"seed {s}": _outcome(one, course.history) for s, (one, course) in enumerate(pairs)}
 
 
-def _size(trainer: Any) -> int:
-    """How many numbers a trainer holds: fewer after compaction, more where columns come back."""
-    if hasattr(trainer, "_variables"):
-        return sum(variable.v.numel() for variable in trainer._variables)
-    if hasattr(trainer, "parameters"):
-        return sum(values.numel() for values in trainer.parameters)
-    return sum(values.numel() for values in trainer.network.parameters())
-
-
-def _outcome(search: Any, history: list[dict[str, Any]]) -> dict[str, Any]:
-    network: nn.Module = search.full_network()
+def _outcome(search: Search[nn.Module], history: list[dict[str, Any]]) -> dict[str, Any]:
+    network = search.full_network()
     moments = {
         name: [float(x.sum()) for x in (p, p.square(), p * _weights(p))]
         for name, p in network.state_dict().items()

@@ -38,7 +38,7 @@ class LearningRate:
         return float(self._holder.param_groups[0]["lr"])
 
     def end_epoch(self, summed_loss: float) -> None:
-        """Take note of an epoch's training loss, summed over its batches."""
+        """Note an epoch's training loss, summed over its batches."""
         if self._plateau is not None:
             self._plateau.step(summed_loss)
 
