@@ -40,7 +40,7 @@ REAL = (
     ("paper-residual-denoising", 0),
     ("authors-residual-deblurring", 0),
     ("authors-densenet-fashion", 3),
-    ("paper-autoencoder-deblurring-found", 10),
+    ("paper-autoencoder-denoising-found", 10),
 )
 EPOCHS = 3
 NO_SEEDS = "The study has no record of this kind that can be made again on a CPU"
