@@ -110,7 +110,7 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         eps: float,
         after_step: AfterStep | None = None,
     ) -> None:
-        super().__init__(network.input_mean, network.input_std, betas, eps)
+        super().__init__(network, betas, eps)
         self.after_step = after_step
         self.depth, self.width = architecture.rows.shape
         weights = [layer.weight.detach() for layer in network.layers]
@@ -216,26 +216,23 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         """Take the rows that exist from now on."""
         self.rows = [mask.nonzero()[:, 0].to(self.every.device) for mask in architecture.rows]
 
-    def _columns(self, l: int) -> Tensor:
-        """The entries of a full state that layer l reads."""
-        return self.every if self._has_skips or l == 0 else self.rows[l - 1]
+    def _places(self) -> list[tuple[Tensor, ...]]:
+        """Where the weights and biases that exist are among all: rows and columns, or rows."""
+        columns = [self.every, *([self.every] * self.depth if self._has_skips else self.rows)]
+        weights = [(rows[:, None], read) for rows, read in zip(self.rows, columns, strict=False)]
+        return [*weights, *((rows,) for rows in self.rows)]
 
-    def _pick(self, weights_and_biases: list[Tensor]) -> list[Tensor]:
+    def _pick(self, full: list[Tensor]) -> list[Tensor]:
         """Of full weights and biases, those of the rows that exist."""
-        weights, biases = (weights_and_biases[: self.depth], weights_and_biases[self.depth :])
-        return [
-            *(w[self.rows[l][:, None], self._columns(l)] for l, w in enumerate(weights)),
-            *(b[rows] for b, rows in zip(biases, self.rows, strict=True)),
-        ]
+        return [values[places] for values, places in zip(full, self._places(), strict=True)]
 
     def _widen(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Full weights and biases, zero where no row exists: the inverse of `_pick`."""
-        weights = [values[0].new_zeros(self.width, self.width) for _ in self.rows]
-        biases = [values[0].new_zeros(self.width) for _ in self.rows]
-        for l, rows in enumerate(self.rows):
-            weights[l][rows[:, None], self._columns(l)] = values[l]
-            biases[l][rows] = values[self.depth + l]
-        return [*weights, *biases]
+        places = self._places()
+        full = [x.new_zeros((self.width,) * x.ndim) for x in values[: len(places)]]
+        for wide, where, x in zip(full, places, values, strict=False):
+            wide[where] = x
+        return full
 
     def full_parameters(self) -> dict[str, Tensor]:
         """See `Trainer`."""

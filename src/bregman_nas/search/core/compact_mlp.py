@@ -109,20 +109,14 @@ class CompactMLP(CompactTrainer):
         """The output [width, n] for standardised inputs [width, n]."""
 
     def _move(self, learning_rate: float) -> None:
-        frozen = self._inactive_biases() if self.freeze_inactive_biases else []
+        kept = []
+        if self.freeze_inactive_biases:
+            for layer, active in zip(self.layers, self._active, strict=True):
+                off = (~_mask(active, len(layer.rows))).nonzero()[:, 0]
+                kept.append((layer.bias, off, layer.bias.select(0, off)))
         super()._move(learning_rate)
-        for bias, rows, kept in frozen:
-            kept.write(bias, (rows,))
-
-    def _inactive_biases(self) -> list[tuple[Subgradient, Tensor, Subgradient]]:
-        """For each layer its biases, the rows that are not active, and a copy of their biases."""
-        frozen = []
-        for layer, active in zip(self.layers, self._active, strict=True):
-            rows = torch.ones_like(layer.rows, dtype=torch.bool)
-            rows[active] = False
-            index = rows.nonzero()[:, 0]
-            frozen.append((layer.bias, index, layer.bias.select(0, index)))
-        return frozen
+        for bias, off, before in kept:
+            before.write(bias, (off,))
 
     def _shrink(self) -> None:
         """The step theta = prox(delta v), for the active rows alone.
@@ -206,8 +200,7 @@ class CompactMLP(CompactTrainer):
     def _remove_columns(self, l: int, learning_rate: float) -> None:
         """Take out the columns of layer l that are at rest and read no row that is left."""
         layer = self.layers[l]
-        is_left = torch.zeros(self.width, dtype=torch.bool, device=layer.rows.device)
-        is_left[self.layers[l - 1].rows] = True
+        is_left = _mask(self.layers[l - 1].rows, self.width)
         kept = is_left[layer.columns] | ~self._columns_at_rest(l, learning_rate)
         if kept.all():
             return
@@ -224,10 +217,9 @@ class CompactMLP(CompactTrainer):
         layer = self.layers[l]
         layer.write_back()
         weight = layer.full_weight.select(0, layer.rows)
-        absent = torch.ones(self.width, dtype=torch.bool, device=layer.rows.device)
-        absent[layer.columns] = False
         # While they were out their gradient was 0: v at rest, the moments decaying.
-        steps = torch.where(absent, self.steps - layer.removed_at, 0).to(weight.v.dtype)
+        present = _mask(layer.columns, self.width)
+        steps = torch.where(present, 0, self.steps - layer.removed_at).to(weight.v.dtype)
         weight.exp_avg *= self.betas[0] ** steps
         weight.exp_avg_sq *= self.betas[1] ** steps
         layer.weight = weight
@@ -239,20 +231,17 @@ class CompactMLP(CompactTrainer):
         momentum = self._momentum(learning_rate)
         dead = []
         for layer, active, bias in zip(self.layers, self._active, self._bias, strict=True):
-            on = torch.zeros_like(layer.rows, dtype=torch.bool)
-            on[active] = True
             at_rest = momentum.is_at_rest(*layer.weight.tensors()).all(1)
             at_rest &= momentum.is_at_rest(*layer.bias.tensors())
             # With a slope every row has a gradient.
+            on = _mask(active, len(layer.rows))
             dead.append(dead_rows(on, bias, at_rest & (self.relu_slope == 0)))
         return dead
 
     def active(self) -> list[Tensor]:
         """See `SparseTrainer`; each [width]."""
-        masks = [torch.zeros(self.width, dtype=torch.bool) for _ in self.layers]
-        for mask, layer, active in zip(masks, self.layers, self._active, strict=True):
-            mask[layer.rows[active].cpu()] = True
-        return masks
+        pairs = zip(self.layers, self._active, strict=True)
+        return [_mask(layer.rows[active].cpu(), self.width) for layer, active in pairs]
 
     def living(self, learning_rate: float) -> list[int]:
         """See `SparseTrainer`."""
@@ -380,10 +369,15 @@ class CompactResidual(CompactMLP):
 
 def _removed_columns(layer: Layer) -> tuple[Tensor, Tensor]:
     """The numbers of the columns taken out, and v there, [rows, removed]."""
-    is_removed = torch.ones(len(layer.full_bias.v), dtype=torch.bool, device=layer.rows.device)
-    is_removed[layer.columns] = False
-    columns = is_removed.nonzero()[:, 0]
+    columns = (~_mask(layer.columns, len(layer.full_bias.v))).nonzero()[:, 0]
     return columns, layer.full_weight.v[layer.rows[:, None], columns[None, :]]
+
+
+def _mask(index: Tensor, count: int) -> Tensor:
+    """Boolean [count], true at the given positions."""
+    mask = torch.zeros(count, dtype=torch.bool, device=index.device)
+    mask[index] = True
+    return mask
 
 
 def _pick(lines: Tensor, index: Tensor) -> Tensor:

@@ -17,14 +17,7 @@ BATCHES_PER_STRETCH = 32
 
 @dataclass
 class Position:
-    """Where a search stands.
-
-    Attributes:
-        epoch: the current one, from 0.
-        batch: the next batch of the epoch.
-        summed_loss: of the epoch's batches so far.
-        history: one entry for each finished epoch.
-    """
+    """Where a search stands: the epoch, from 0, its next batch, and the loss of those before."""
 
     epoch: int = 0
     batch: int = 0
@@ -48,7 +41,7 @@ def train(
     Args:
         search: what is trained.
         rate: the learning rate.
-        position: where to start; changed in place.
+        position: where to start.
         seed: decides the order of the images, with the number of the epoch.
         epochs: how many in all.
         batch_size: of all batches but the last of an epoch, which may be smaller.

@@ -9,12 +9,7 @@ from bregman_nas.settings import Constant, Plateau
 
 
 class LearningRate:
-    """The current learning rate, which falls on a plateau or stays. It never rises.
-
-    Args:
-        start: of the first epoch.
-        schedule: constant, or torch's `ReduceLROnPlateau` with the given settings.
-    """
+    """The learning rate of the current epoch: constant, or torch's `ReduceLROnPlateau`."""
 
     def __init__(self, start: float, schedule: Constant | Plateau) -> None:
         # torch's schedulers act on an optimizer; this one holds nothing but the learning rate.

@@ -111,13 +111,12 @@ class FusedTrainer(Trainer):
 
     def __init__(
         self,
-        input_mean: float,
-        input_std: float,
+        network: ResidualMLP | DenseNet,
         betas: tuple[float, float],
         eps: float,
         correct_first_moment: bool = True,
     ) -> None:
-        self.input_mean, self.input_std = input_mean, input_std
+        self.input_mean, self.input_std = network.input_mean, network.input_std
         self.betas, self.eps, self.correct_first_moment = betas, eps, correct_first_moment
         self.steps = 0
 
@@ -138,6 +137,7 @@ class FusedTrainer(Trainer):
         """Write the gradients for standardised images; return the mean loss."""
 
     def _update(self, learning_rate: float) -> None:
+        """Make the step, for gradients that are written."""
         self._move(learning_rate)
         self.steps += 1
 
@@ -148,7 +148,7 @@ class FusedTrainer(Trainer):
             self._gradients,
             exp_avg,
             exp_avg_sq,
-            self._step_counters,
+            self._counters,
             lr=learning_rate,
             betas=self.betas,
             eps=self.eps,
@@ -159,8 +159,7 @@ class FusedTrainer(Trainer):
         """Let the steps from now on be of these."""
         self._trained = trained
         self._gradients = [torch.zeros_like(x.v) for x in trained]
-        counts = (torch.tensor(float(self.steps), device=x.v.device) for x in trained)
-        self._step_counters = list(counts)
+        self._counters = [torch.tensor(float(self.steps), device=x.v.device) for x in trained]
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -193,15 +192,9 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
     _at_once: int
 
     def __init__(self, network: ResidualMLP | DenseNet, optimizer: AdaBreg) -> None:
-        options = optimizer.param_groups[0]
-        self.delta: float = options["delta"]
-        super().__init__(
-            network.input_mean,
-            network.input_std,
-            options["betas"],
-            options["eps"],
-            options["correct_first_moment"],
-        )
+        group = optimizer.param_groups[0]
+        self.delta: float = group["delta"]
+        super().__init__(network, group["betas"], group["eps"], group["correct_first_moment"])
 
     def _update(self, learning_rate: float) -> None:
         super()._update(learning_rate)
