@@ -92,7 +92,6 @@ def architecture(arm: Arm, found: Architecture, seed: int) -> Architecture:
     as whole widths allow: one row more or less is a step of less than 1% for all but tiny
     networks. With skips, all of the search space are allowed, and the positions of the hidden
     rows are drawn by the seed; without, positions mean nothing. `dense` has all rows and skips.
-
     """
     if arm == "found":
         return found

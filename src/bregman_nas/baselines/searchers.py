@@ -72,7 +72,7 @@ class Training(Restoration):
         return Architecture.of(self.full_network())
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
-        """Loss on the held-out images; by layer, the rows that exist and those that fire; skips."""
+        """Loss on the held-out images; rows of each layer that exist, and that fire; skips."""
         held_out = self.problem.held_out
         outputs, fires = self.trainer.look(held_out.inputs)
         return {
@@ -105,7 +105,7 @@ class Retraining(Training):
         return architecture(cast(Arm, self.run.method), self._found, self.seed)
 
     def architecture(self) -> Architecture:
-        """It stays; a skip that is allowed belongs to it whatever its value."""
+        """As at the start: a skip that is allowed belongs to it whatever its value."""
         return self._made
 
     def result(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ KERNELS = (0, 1)
 
 
 class DenseNetSearch(SparseSearch[DenseNet]):
-    """One search."""
+    """The DenseNet, searched by Bregman iterations."""
 
     def _problem(self, images: ImageSet) -> Problem:
         return problem(self.run, images)
@@ -36,10 +36,11 @@ class DenseNetSearch(SparseSearch[DenseNet]):
         return trainer(self.run, self.network)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
-        """Loss and accuracy on the held-out images; by convolution, kernels and output channels.
+        """Loss and accuracy on the held-out images; kernels and channels of each convolution.
 
-        Those of the first always live: without ReLU an output of 0 still has a gradient. That of
-        the last counts as living whatever happens: without it the network would have no output.
+        The output channels of the first always live: without ReLU an output of 0 still has a
+        gradient. That of the last counts as living whatever happens: without it the network would
+        have no output.
         """
         held_out = self.problem.held_out
         loss, accuracy = evaluate(self.trainer.outputs(held_out.inputs), held_out.targets)

@@ -63,7 +63,7 @@ class Restoration(Search[ResidualMLP]):
 
 
 class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
-    """One search."""
+    """The perceptron, searched by Bregman iterations."""
 
     def _start(self) -> ResidualMLP:
         return network(self.run, self.seed)
@@ -73,7 +73,7 @@ class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
         return trainer(self.run, self.network)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
-        """Loss on the held-out images; by layer, rows; skips."""
+        """Loss on the held-out images; rows of each layer; skips."""
         held_out, switched = self.problem.held_out, self._switched()
         outputs = self.trainer.outputs(held_out.inputs)
         return {

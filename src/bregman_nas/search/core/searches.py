@@ -17,7 +17,7 @@ Network = TypeVar("Network", bound=nn.Module, covariant=True)
 
 
 class Search(ABC, Generic[Network]):
-    """One network on its way: the images, how it is trained, and what is seen of it.
+    """A network that is searched or trained: its images, its trainer, what is noted of it.
 
     Args:
         run: its settings.
@@ -91,7 +91,7 @@ class Search(ABC, Generic[Network]):
 
 
 class SparseSearch(Search[Network]):
-    """A search by Bregman iterations, which follows the groups that switch on and off."""
+    """A search by Bregman iterations; it notes which groups switch on and off."""
 
     trainer: SparseTrainer
 
@@ -110,7 +110,7 @@ class SparseSearch(Search[Network]):
         """What trains it, of the engine that was chosen."""
 
     def _switched(self) -> dict[str, list[int]]:
-        """For each layer the groups active now that were not at the last look, and vice versa."""
+        """For each layer, how many groups came on and went off since the last look."""
         before, self._active = self._active, self.trainer.active()
         pairs = list(zip(before, self._active, strict=True))
         return {

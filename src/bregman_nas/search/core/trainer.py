@@ -1,4 +1,4 @@
-"""The interface of all trainers, and the step that those with gradients written out share."""
+"""The interface of all trainers, and the fused step of those with gradients by hand."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, is_dataclass
