@@ -15,9 +15,11 @@ from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.mlp import problem
 from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.settings import Run
+from bregman_nas.search.outcome import active_groups
+from bregman_nas.settings import Engine, Run
 
 PROJECT = Path(__file__).resolve().parents[2]
+ENGINES: tuple[Engine, ...] = ("compact", "textbook")
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +64,16 @@ def short_run(method: str, *, skips: bool, **changes: Any) -> Run:
     )
 
 
-def found(*, skips: bool) -> Architecture:
-    """60 hidden rows, 300 of the output."""
-    rows = torch.zeros(2, 784, dtype=torch.bool)
-    rows[0, 100:160] = True
-    rows[1, 200:500] = True
-    return Architecture(rows, torch.tensor([[True, False], [True, True]]) if skips else None)
+def found(*, skips: bool, rows: int = 60) -> dict[str, Any]:
+    """The record of a search that found 60 hidden rows, and 300 of the output."""
+    net = ResidualMLP(784, 2, skips=skips)
+    with torch.no_grad():
+        for layer, kept in zip(net.layers, (slice(100, 160), slice(200, 500)), strict=True):
+            layer.weight[: kept.start] = layer.weight[kept.stop :] = 0
+            if not rows:
+                layer.weight.zero_()
+    result = {"skips": [[0.5], [0.5, -0.5]]} if skips else {}
+    return {"active_groups": active_groups(net), "result": result}
 
 
 def trained(training: Training, epochs: int, position: Position | None = None) -> Position:
@@ -82,10 +88,9 @@ def test_an_arm_is_trained_on_the_images_and_batches_of_the_search(
     images: ImageSet, skips: bool
 ) -> None:
     run = short_run("found", skips=skips)
-    old = found(skips=skips)
-    fast, readable = (
-        Retraining(run, images, 0, "found", old, engine) for engine in ("compact", "textbook")
-    )
+    record = found(skips=skips)
+    old = Architecture.from_record(record)
+    fast, readable = (Retraining(run, images, 0, engine, "cpu", record) for engine in ENGINES)
     same = problem(run, images, 0)
     assert torch.equal(fast.problem.train.inputs, same.train.inputs)
     assert torch.equal(fast.problem.test.inputs, same.test.inputs)
@@ -114,7 +119,7 @@ def test_an_arm_is_trained_on_the_images_and_batches_of_the_search(
 def test_an_arm_continues_bit_for_bit(images: ImageSet, skips: bool) -> None:
     run = short_run("random", skips=skips)
     whole, begun, resumed = (
-        Retraining(run, images, 3, "random", found(skips=skips)) for _ in range(3)
+        Retraining(run, images, 3, "compact", "cpu", found(skips=skips)) for _ in range(3)
     )
     trained(whole, 2)
     position = trained(begun, 1)
@@ -124,8 +129,8 @@ def test_an_arm_continues_bit_for_bit(images: ImageSet, skips: bool) -> None:
 
 
 def test_a_network_that_puts_out_nothing_is_flagged(images: ImageSet) -> None:
-    nothing = Architecture(torch.zeros(2, 784, dtype=torch.bool), None)
-    training = Retraining(short_run("found", skips=False), images, 0, "found", nothing)
+    run = short_run("found", skips=False)
+    training = Retraining(run, images, 0, "compact", "cpu", found(skips=False, rows=0))
     trained(training, 1)
     result = training.result()
     assert result["dead"]
@@ -134,11 +139,11 @@ def test_a_network_that_puts_out_nothing_is_flagged(images: ImageSet) -> None:
     assert result["parameters"] == 0
 
 
-@pytest.mark.parametrize("engine", ["compact", "textbook"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_proximal_adam_shrinks_each_row_after_each_step(engine: Any, images: ImageSet) -> None:
     """A single step of Adam moves each entry that has a gradient by the learning rate."""
     run = short_run("proximal-adam", skips=True, mu=1.0)
-    training = ProximalAdam(run, images, 0, found(skips=True), engine)
+    training = ProximalAdam(run, images, 0, engine, "cpu", found(skips=True))
     before = [layer.weight.detach().clone() for layer in training.full_network().layers]
     examples = training.train_examples(0)
     batch = [torch.arange(16)]
@@ -158,9 +163,8 @@ def test_proximal_adam_shrinks_each_row_after_each_step(engine: Any, images: Ima
 
 
 def test_proximal_adam_makes_rows_zero(images: ImageSet) -> None:
-    training = ProximalAdam(
-        short_run("proximal-adam", skips=False, mu=2.5), images, 0, found(skips=False)
-    )
+    run = short_run("proximal-adam", skips=False, mu=2.5)
+    training = ProximalAdam(run, images, 0, "compact", "cpu", found(skips=False))
     trained(training, 1)
     widths = training.result()["active_rows"]
     assert 0 < sum(widths) < 2 * 784
@@ -171,8 +175,8 @@ def test_proximal_adam_makes_rows_zero(images: ImageSet) -> None:
 def test_pruning_keeps_the_largest_rows_at_half_time(images: ImageSet, skips: bool) -> None:
     run = short_run("pruned", skips=skips)
     fast, readable, resumed = (
-        Pruning(run, images, 0, found(skips=skips), engine)
-        for engine in ("compact", "textbook", "compact")
+        Pruning(run, images, 0, engine, "cpu", found(skips=skips))
+        for engine in (*ENGINES, "compact")
     )
     position = trained(fast, 1)
     resumed.load_state_dict(copy.deepcopy(fast.state_dict()))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from bregman_nas.baselines.architectures import Architecture, start_
-from bregman_nas.baselines.trainers import AfterStep, FastTrainer, ReferenceTrainer, Trainer
+from bregman_nas.baselines.trainers import AdamTrainer, AfterStep, FastTrainer, ReferenceTrainer
 from bregman_nas.networks import ResidualMLP
 
 WIDTH, DEPTH = 30, 4
 ADAM: Any = {"betas": (0.9, 0.999), "eps": 1e-8}
 
-MakeTrainer = Callable[..., Trainer]
+MakeTrainer = Callable[..., AdamTrainer]
 
 
 def example(*, skips: bool) -> tuple[Architecture, ResidualMLP]:
@@ -36,12 +36,12 @@ def data() -> tuple[Tensor, Tensor, list[Tensor]]:
     return inputs, targets, batches
 
 
-def trained(trainer: Trainer, steps: slice, rate: float = 0.01) -> float:
+def trained(trainer: AdamTrainer, steps: slice, rate: float = 0.01) -> float:
     inputs, targets, batches = data()
     return trainer.train_batches(inputs, targets, batches[steps], rate)
 
 
-def assert_same(ours: Trainer, theirs: Trainer, *, skips: bool, rel: float = 1e-9) -> None:
+def assert_same(ours: AdamTrainer, theirs: AdamTrainer, *, skips: bool, rel: float = 1e-9) -> None:
     networks = [ResidualMLP(WIDTH, DEPTH, skips=skips).double() for _ in range(2)]
     for trainer, net in zip((ours, theirs), networks, strict=True):
         trainer.write_to(net)
@@ -81,7 +81,7 @@ def test_rows_are_taken_out_alike_and_training_goes_on(
     architecture, net = example(skips=skips)
     dense = Architecture.dense(DEPTH, WIDTH, skips=skips)
     start_(net, dense, torch.Generator().manual_seed(1))
-    trainers: list[Trainer] = [
+    trainers: list[AdamTrainer] = [
         kind(copy.deepcopy(net), dense, after_step=after_step, **ADAM)
         for kind in (FastTrainer, ReferenceTrainer)
     ]

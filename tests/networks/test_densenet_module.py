@@ -1,11 +1,8 @@
 """The DenseNet against a forward pass written out with loops."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from bregman_nas.networks import DenseNet
 
@@ -93,28 +90,3 @@ def test_each_layer_sees_all_channels_before_it() -> None:
     assert model.last.weight.shape == (1, 72, 3, 3)
     assert model.linear.weight.shape == (10, 784)
     assert model(torch.rand(2, 1, 28, 28)).shape == (2, 10)
-
-
-@pytest.mark.parametrize("settings", [{"depth": 1}, {"growth": 1}, {"side": 5}, {"classes": 2}])
-def test_other_sizes(settings: dict[str, Any]) -> None:
-    side, classes = settings.get("side", 28), settings.get("classes", 10)
-    assert DenseNet(**settings)(torch.rand(2, 1, side, side)).shape == (2, classes)
-
-
-def test_stacked_parameters_give_what_a_loop_gives() -> None:
-    models = [network(seed=seed) for seed in range(3)]
-    parameters, buffers = stack_module_state(list(models))
-
-    def forward(one: dict[str, Tensor], x: Tensor) -> Tensor:
-        result: Tensor = functional_call(models[0], one, (x,))
-        return result
-
-    assert not buffers
-    stacked = vmap(forward, in_dims=(0, None))(parameters, images())
-    torch.testing.assert_close(stacked, torch.stack([model(images()) for model in models]))
-
-
-def test_another_dtype() -> None:
-    logits = network().float()(images().float())
-    assert logits.dtype == torch.float32
-    torch.testing.assert_close(logits.double(), network()(images()), rtol=1e-5, atol=1e-5)

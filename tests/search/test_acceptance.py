@@ -10,7 +10,7 @@ import pytest
 
 from bregman_nas.search import acceptance, accepted
 from bregman_nas.search.acceptance import CASES, differences, golden
-from bregman_nas.search.digest import CODE
+from bregman_nas.search.digest import CODE, LOCKSTEP
 
 PROJECT = Path(__file__).resolve().parents[2]
 ENTRY = {
@@ -30,21 +30,18 @@ def history(case: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("case", CASES, ids=[name for name, *_ in CASES])
-def test_this_code_gives_the_committed_trajectories(
-    case: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(acceptance, "CASES", (case,))
-    found = json.loads(json.dumps(acceptance.trajectories(PROJECT)))
-    assert differences(found, {case[0]: golden()[case[0]]}) == []
+TEXTBOOK = [name for name in CASES if name.endswith(", textbook")]
 
 
-@pytest.mark.parametrize(
-    "network", ["plain", "residual", "residual, leaky", "residual, frozen", "densenet"]
-)
-def test_the_fast_and_the_textbook_trajectories_are_the_same(network: str) -> None:
-    fast, textbook = golden()[network], golden()[f"{network}, textbook"]
-    assert differences({**fast, "sizes": None}, {**textbook, "sizes": None}) == []
+@pytest.mark.parametrize("case", CASES)
+def test_this_code_gives_the_committed_trajectories(case: str) -> None:
+    acceptance.check_trajectory(case, PROJECT)
+
+
+@pytest.mark.parametrize("textbook", TEXTBOOK)
+def test_the_fast_and_the_textbook_trajectories_are_the_same(textbook: str) -> None:
+    fast, readable = golden()[textbook.removesuffix(", textbook")], golden()[textbook]
+    assert differences({**fast, "sizes": None}, {**readable, "sizes": None}) == []
 
 
 def test_the_trajectories_pass_compaction_columns_that_come_back_and_the_schedule() -> None:
@@ -53,18 +50,29 @@ def test_the_trajectories_pass_compaction_columns_that_come_back_and_the_schedul
         assert sizes[-1] < golden()[f"{network}, textbook"]["sizes"][-1]
     residual = golden()["residual"]["sizes"]
     assert any(after > before for before, after in pairwise(residual))
-    for network in ("residual", "densenet"):
-        rates = [entry["learning_rate"] for entry in history(f"{network}, other options")]
+    for case in ("residual, other options", "densenet, other options", "residual, random"):
+        rates = [entry["learning_rate"] for entry in history(case)]
         assert rates[-1] < rates[0]
-    for name, *_ in CASES:
-        if "lockstep" not in name and "densenet" not in name:  # whose kernels stay off so long
-            assert any(sum(entry["switched_on"]) for entry in history(name)), name
+    for case, (_, engine, changes) in CASES.items():
+        if engine != "lockstep" and "method" not in changes:
+            assert any(sum(entry["switched_on"]) for entry in history(case)), case
+
+
+def test_the_trajectories_of_arms_pass_skips_pruning_and_rows_that_go() -> None:
+    for network in ("plain", "residual"):
+        found = sum(history(network)[-1]["active_rows"])
+        for method in ("proximal Adam", "pruned"):
+            last = history(f"{network}, {method}")[-1]
+            assert 0 < sum(last["active_rows"]) < 3 * 784
+            assert method != "pruned" or sum(last["active_rows"]) == found
+    for case, (network, _, changes) in CASES.items():
+        if network == "residual" and "method" in changes:
+            assert all(tau for row in history(case)[-1]["skips"] for tau in row), case
 
 
 def test_the_code_that_runs_is_accepted() -> None:
-    for network in ("mlp", "densenet"):
-        code = CODE[network]
-        assert accepted.are_equivalent(network, code, None), f"run `bregman-nas accept` ({network})"
+    for kind, code in {**CODE, "lockstep": LOCKSTEP}.items():
+        assert accepted.are_equivalent(kind, code, None), f"run `bregman-nas accept` ({kind})"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +80,7 @@ def test_the_code_that_runs_is_accepted() -> None:
     [
         {"evidence": None},
         {"evidence": {"trajectories": "2" * 64, "seeds": []}},
+        {"evidence": {**ENTRY["evidence"], "no_seeds": "none, but there are"}},  # type: ignore[dict-item]
         {"evidence": {"seeds": ENTRY["evidence"]["seeds"]}},  # type: ignore[index]
         {"evidence": {"records": 0}},
         {"reason": ""},

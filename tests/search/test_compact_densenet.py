@@ -16,7 +16,6 @@ from bregman_nas.search.core.densenet import (
     active_kernels,
     classify,
     convolutions,
-    textbook_living_channels,
 )
 from bregman_nas.search.core.textbook import TextbookTrainer
 
@@ -53,9 +52,6 @@ def start(relu_logits: bool, density: float = 0.1, seed: int = 0) -> DenseNet:
 def pair(
     net: DenseNet, corrected: bool = True, delta: float = 1.0
 ) -> tuple[CompactDenseNet, TextbookTrainer, DenseNet]:
-    compact = CompactDenseNet(
-        net, KERNELS, betas=BETAS, eps=1e-8, delta=delta, correct_first_moment=corrected
-    )
     free = [conv.bias for conv in convolutions(net) if conv.bias is not None]
     adabreg = AdaBreg(
         [
@@ -66,7 +62,8 @@ def pair(
         delta=delta,
         correct_first_moment=corrected,
     )
-    return compact, TextbookTrainer(net, adabreg, functional.cross_entropy), net
+    textbook = TextbookTrainer(net, adabreg, functional.cross_entropy, net.layers)
+    return CompactDenseNet(net, adabreg), textbook, net
 
 
 def epochs(count: int, batches: int) -> Iterator[list[Tensor]]:
@@ -89,20 +86,20 @@ def test_compact_is_the_textbook_loop(
         loss = compact.train_batches(inputs, classes, epoch, RATE)
         expected = textbook.train_batches(inputs, classes, epoch, RATE)
         assert loss == pytest.approx(expected, rel=1e-10)
-        living = textbook_living_channels(net, textbook.optimizer, RATE)
-        assert compact.living_channels(RATE) == living
+        living = textbook.living(RATE)
+        assert compact.living(RATE) == living
 
         compact.compact(RATE)
-        assert compact.living_channels(RATE) == living
+        assert compact.living(RATE) == living
         full = start(relu_logits)
         compact.write_to(full)
         for name, value in full.state_dict().items():
             assert torch.allclose(value, net.state_dict()[name], atol=1e-10), name
-        for mine, theirs in zip(active_kernels(full), active_kernels(net), strict=True):
+        for mine, theirs in zip(compact.active(), active_kernels(net), strict=True):
             assert torch.equal(mine, theirs)
         left.append(tuple(len(channels) for channels in compact.channels))
 
-    assert torch.allclose(compact.logits(inputs[:700]), classify(net, inputs[:700]), atol=1e-10)
+    assert torch.allclose(compact.outputs(inputs[:700]), classify(net, inputs[:700]), atol=1e-10)
     # The comparison means something only if channels did go, more than once, and kernels came.
     if (relu_logits, corrected) == (True, True):
         assert len(set(left)) > 1, left

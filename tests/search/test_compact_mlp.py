@@ -13,7 +13,6 @@ from bregman_nas.bregman import L1, AdaBreg, GroupLasso, Zero, sparse_kaiming_no
 from bregman_nas.data.files import load
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
-from bregman_nas.search.core.mlp import active_rows, textbook_living_rows
 from bregman_nas.search.core.textbook import TextbookTrainer
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -49,25 +48,23 @@ def pair(
     skip_mu: float | None, *, corrected: bool = True, delta: float = 1.0
 ) -> tuple[CompactMLP, TextbookTrainer, ResidualMLP]:
     net = start(skip_mu is not None)
-    rows = GroupLasso(MU, (0,))
-    kind = CompactAutoencoder if skip_mu is None else CompactResidual
-    compact = kind(
-        net,
-        rows,
-        None if skip_mu is None else L1(skip_mu),
-        betas=BETAS,
-        eps=1e-8,
-        delta=delta,
-        correct_first_moment=corrected,
-    )
+    weights = [layer.weight for layer in net.layers]
     groups = [
-        {"params": [layer.weight for layer in net.layers], "regularizer": rows},
+        {"params": weights, "regularizer": GroupLasso(MU, (0,))},
         {"params": [layer.bias for layer in net.layers], "regularizer": Zero()},
     ]
     if skip_mu is not None:
         groups.append({"params": [net.skips], "regularizer": L1(skip_mu)})
     adabreg = AdaBreg(groups, betas=BETAS, delta=delta, correct_first_moment=corrected)
-    return compact, TextbookTrainer(net, adabreg, functional.mse_loss), net
+    kind = CompactAutoencoder if skip_mu is None else CompactResidual
+    return kind(net, adabreg), TextbookTrainer(net, adabreg, functional.mse_loss, net.layers), net
+
+
+def subgradients(trainer: CompactMLP) -> list[Tensor]:
+    """v of the weights in full, each [width, width]."""
+    for layer in trainer.layers:
+        layer.write_back()
+    return [layer.full_weight.v for layer in trainer.layers]
 
 
 def epochs(count: int, batches: int) -> Iterator[list[Tensor]]:
@@ -95,28 +92,27 @@ def test_compact_is_the_textbook_loop(
     rows_left, columns_left = [], []
     for epoch in epochs(14, 30):
         loss = compact.train_batches(inputs, targets, epoch, RATE)
-        assert loss == pytest.approx(
-            textbook.train_batches(inputs, targets, epoch, RATE), rel=1e-12
-        )
+        reference = textbook.train_batches(inputs, targets, epoch, RATE)
+        assert loss == pytest.approx(reference, rel=1e-12)
 
-        active = torch.stack([active_rows(layer.weight) for layer in net.layers])
-        assert torch.equal(compact.active_rows(), active)
-        living = textbook_living_rows(net, textbook.optimizer, RATE)
-        assert compact.living_rows(RATE) == living
+        for rows, expected in zip(compact.active(), textbook.active(), strict=True):
+            assert torch.equal(rows, expected)
+        living = textbook.living(RATE)
+        assert compact.living(RATE) == living
 
         compact.compact(RATE)
-        assert compact.living_rows(RATE) == living
+        assert compact.living(RATE) == living
         full = start(net.skips is not None)
         compact.write_to(full)
         for name, value in full.state_dict().items():
             assert torch.allclose(value, net.state_dict()[name], atol=1e-12), name
-        for v, layer in zip(compact.subgradients(), net.layers, strict=True):
+        for v, layer in zip(subgradients(compact), net.layers, strict=True):
             assert torch.allclose(v, textbook.optimizer.subgradient(layer.weight), atol=1e-12)
         rows_left.append([len(layer.rows) for layer in compact.layers])
         columns_left.append([len(layer.columns) for layer in compact.layers])
 
     with torch.no_grad():
-        assert torch.allclose(compact.restore(inputs[:500]), net(inputs[:500]), atol=1e-12)
+        assert torch.allclose(compact.outputs(inputs[:500]), net(inputs[:500]), atol=1e-12)
     # The comparison means something only if rows did go, more than once.
     assert len({tuple(rows) for rows in rows_left}) > 3
     assert sum(rows_left[-1]) < 0.6 * 4 * WIDTH
@@ -159,5 +155,5 @@ def test_continues_bit_for_bit_from_its_state(
         assert losses[0] == losses[1]
         whole.compact(RATE)
         resumed.compact(RATE)
-    for v, w in zip(whole.subgradients(), resumed.subgradients(), strict=True):
+    for v, w in zip(subgradients(whole), subgradients(resumed), strict=True):
         assert torch.equal(v, w)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bregman_nas.data.files import ImageSet, load
-from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, judge, kernel_norms
+from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, evaluate, kernel_norms
 from bregman_nas.search.core.densenet import network as start_of
 from bregman_nas.search.seed import Job
 
@@ -60,7 +60,7 @@ def test_the_logits_are_rectified_if_the_protocol_says_so(
 
 def test_accuracy_and_loss_by_hand() -> None:
     logits = torch.tensor([[0.0, math.log(3)]]).expand(1_000, 2)  # probabilities 1/4 and 3/4
-    loss, accuracy = judge(logits, torch.tensor([1, 1, 1, 0] * 250))
+    loss, accuracy = evaluate(logits, torch.tensor([1, 1, 1, 0] * 250))
     assert accuracy == 0.75
     assert loss == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
 

@@ -4,19 +4,21 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bregman_nas.data.degradation import Examples
+from bregman_nas.data.degradation import Examples, Problem
+from bregman_nas.data.files import ImageSet
 from bregman_nas.search.core.loop import BATCHES_PER_STRETCH, Position, train
 from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import Search
 from bregman_nas.settings import Constant, Plateau
 
 CONSTANT = Constant(kind="constant")
 IMAGES = 101
 
 
-class Recorder:
-    """A searcher that learns nothing and remembers all."""
+class Recorder(Search[nn.Module]):
+    """A search that learns nothing and remembers all."""
 
     def __init__(self, losses: tuple[float, ...] = (1.0,), images: int = IMAGES) -> None:
         self.losses = losses
@@ -46,10 +48,11 @@ class Recorder:
     def observe(self, learning_rate: float) -> dict[str, Any]:
         return {"seen_after": len(self.epochs), "seen_with": learning_rate}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {}
+    def result(self) -> dict[str, Any]:
+        raise NotImplementedError
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def _problem(self, images: ImageSet) -> Problem:
+        raise NotImplementedError
 
 
 def run(recorder: Recorder, position: Position | None = None, **how: Any) -> Position:

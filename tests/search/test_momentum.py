@@ -9,49 +9,51 @@ from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 
 from bregman_nas.bregman.optimizers import fused_adam_
-from bregman_nas.search.core.momentum import Adam, dead_rows
+from bregman_nas.search.core.momentum import Momentum, dead_rows
 
 RATE = 1e-3
-Step = Callable[[Tensor, Tensor, Tensor, Tensor, Adam], None]
+Step = Callable[[Tensor, Tensor, Tensor, Tensor, Momentum], None]
 
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
-def plain(v: Tensor, m1: Tensor, m2: Tensor, step: Tensor, adam: Adam) -> None:
+def plain(v: Tensor, m1: Tensor, m2: Tensor, step: Tensor, momentum: Momentum) -> None:
     torch_adam(
         *([v], [torch.zeros_like(v)], [m1], [m2], [], [step]),
         foreach=False,
         amsgrad=False,
-        beta1=adam.beta1,
-        beta2=adam.beta2,
-        lr=adam.learning_rate,
+        beta1=momentum.beta1,
+        beta2=momentum.beta2,
+        lr=momentum.learning_rate,
         weight_decay=0.0,
-        eps=adam.eps,
+        eps=momentum.eps,
         maximize=False,
     )
 
 
 def fused(
-    v: Tensor, m1: Tensor, m2: Tensor, step: Tensor, adam: Adam, corrected: bool = True
+    v: Tensor, m1: Tensor, m2: Tensor, step: Tensor, momentum: Momentum, corrected: bool = True
 ) -> None:
     fused_adam_(
         *([v], [torch.zeros_like(v)], [m1], [m2], [step]),
-        lr=adam.learning_rate,
-        betas=(adam.beta1, adam.beta2),
-        eps=adam.eps,
+        lr=momentum.learning_rate,
+        betas=(momentum.beta1, momentum.beta2),
+        eps=momentum.eps,
         correct_first_moment=corrected,
     )
 
 
-def uncorrected(v: Tensor, m1: Tensor, m2: Tensor, step: Tensor, adam: Adam) -> None:
-    fused(v, m1, m2, step, adam, corrected=False)
+def uncorrected(v: Tensor, m1: Tensor, m2: Tensor, step: Tensor, momentum: Momentum) -> None:
+    fused(v, m1, m2, step, momentum, corrected=False)
 
 
 each_step = pytest.mark.parametrize("step", [plain, fused, uncorrected])
 
 
-def after(adam: Adam, steps: int) -> Adam:
-    return Adam(adam.learning_rate, adam.beta1, adam.beta2, adam.eps, adam.steps + steps)
+def after(momentum: Momentum, steps: int) -> Momentum:
+    return Momentum(
+        momentum.learning_rate, momentum.beta1, momentum.beta2, momentum.eps, momentum.steps + steps
+    )
 
 
 def magnitudes(count: int, low: float, high: float, numbers: torch.Generator) -> Tensor:
@@ -94,15 +96,15 @@ def any_state(dtype: torch.dtype, count: int = 4_000) -> tuple[Tensor, Tensor, T
 def test_what_is_at_rest_never_changes(
     steps: int, betas: tuple[float, float], eps: float, dtype: torch.dtype, step: Step
 ) -> None:
-    adam = Adam(RATE, *betas, eps, steps)
+    momentum = Momentum(RATE, *betas, eps, steps)
     v, m1, m2 = any_state(dtype)
-    at_rest = adam.is_at_rest(v, m1, m2)
+    at_rest = momentum.is_at_rest(v, m1, m2)
     assert at_rest.any()
-    assert at_rest.all() == (adam.beta1 == 0)  # without a first moment nothing ever coasts
+    assert at_rest.all() == (momentum.beta1 == 0)  # without a first moment nothing ever coasts
     counter = torch.tensor(float(steps))
     before = v.clone()
     for _ in range(400):
-        step(v, m1, m2, counter, adam)
+        step(v, m1, m2, counter, momentum)
         assert torch.equal(v[at_rest], before[at_rest])
 
 
@@ -117,17 +119,17 @@ def a_run(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
 
 @each_dtype
 def test_what_never_changes_again_is_soon_at_rest(dtype: torch.dtype) -> None:
-    adam = Adam(RATE, 0.9, 0.999, 1e-8, 2_000)
+    momentum = Momentum(RATE, 0.9, 0.999, 1e-8, 2_000)
     v, m1, m2 = a_run(dtype)
-    counter = torch.tensor(float(adam.steps))
+    counter = torch.tensor(float(momentum.steps))
     last_change = torch.zeros(len(v), dtype=torch.int64)
     at_rest_since = torch.full((len(v),), -1)
     for made in range(700):
-        at_rest = after(adam, made).is_at_rest(v, m1, m2)
+        at_rest = after(momentum, made).is_at_rest(v, m1, m2)
         assert not (~at_rest & (at_rest_since >= 0)).any(), "rest does not end"
         at_rest_since[at_rest & (at_rest_since < 0)] = made
         before = v.clone()
-        plain(v, m1, m2, counter, adam)
+        plain(v, m1, m2, counter, momentum)
         last_change[v != before] = made + 1
     assert (at_rest_since >= last_change).all()
     assert (at_rest_since - last_change).max() <= 50
@@ -136,21 +138,21 @@ def test_what_never_changes_again_is_soon_at_rest(dtype: torch.dtype) -> None:
 
 def test_without_momentum_all_is_at_rest() -> None:
     v, zero = torch.tensor([0.0, 1.0, -1e-45]), torch.zeros(3)
-    for adam in (Adam(RATE, 0.9, 0.999, 1e-8, 7), Adam(RATE, 0.9, 0.999, 1e-8, 0)):
-        assert adam.is_at_rest(v, zero, zero).all()
-        assert adam.is_at_rest(v, zero, torch.ones(3)).all()
+    for momentum in (Momentum(RATE, 0.9, 0.999, 1e-8, 7), Momentum(RATE, 0.9, 0.999, 1e-8, 0)):
+        assert momentum.is_at_rest(v, zero, zero).all()
+        assert momentum.is_at_rest(v, zero, torch.ones(3)).all()
 
 
 def test_the_bound_by_hand() -> None:
     # beta1 = 1/2, beta2 = 1: the bound is 2 lr |m1| / (1 - 1/2^k) / sqrt(m2) * (1/2 + 1/4 + ...)
     # = 2 * 0.5 * |m1| / (1/2) = 2 |m1|, with k = 1 and m2 = 1.
-    adam = Adam(0.5, 0.5, 1.0, 0.0, 1)
+    momentum = Momentum(0.5, 0.5, 1.0, 0.0, 1)
     half_of_the_last_bit = 2.0**-53
     m1 = half_of_the_last_bit * torch.tensor([0.24, 0.26, 0.49, 0.51], dtype=torch.float64)
     one = torch.ones(4, dtype=torch.float64)
     # Below 1 the neighbours are twice as near as above.
-    assert adam.is_at_rest(one, m1, one).tolist() == [True, False, False, False]
-    assert adam.is_at_rest(1.5 * one, m1, one).tolist() == [True, True, True, False]
+    assert momentum.is_at_rest(one, m1, one).tolist() == [True, False, False, False]
+    assert momentum.is_at_rest(1.5 * one, m1, one).tolist() == [True, True, True, False]
 
 
 def test_a_row_is_dead_if_it_is_off_and_nothing_can_change_that() -> None:

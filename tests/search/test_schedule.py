@@ -50,13 +50,6 @@ def test_a_plateau_by_hand() -> None:
     assert rates == [1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
 
 
-def test_a_constant_rate_stays() -> None:
-    rate = LearningRate(0.1, CONSTANT)
-    for loss in losses(0):
-        rate.end_epoch(loss)
-        assert rate.value == 0.1
-
-
 @pytest.mark.parametrize("schedule", [PLATEAU, IMPATIENT, CONSTANT])
 @pytest.mark.parametrize("epochs_before", [0, 1, 7, 30])
 def test_it_continues_from_its_state(schedule: Plateau | Constant, epochs_before: int) -> None:

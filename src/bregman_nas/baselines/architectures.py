@@ -32,12 +32,9 @@ Arm = Literal["found", "uniform", "random", "dense"]
 
 @dataclass(frozen=True, eq=False)
 class Architecture:
-    """Which rows exist and which skips are allowed.
+    """Which rows exist, boolean [depth, width], and which skips are allowed.
 
-    Attributes:
-        rows: boolean [depth, width].
-        skips: boolean [depth, depth], entry (l, i) with i <= l for the skip from x(i) to x(l + 1);
-            None for the search space without skips.
+    Entry (l, i) of `skips`, [depth, depth], is for that from x(i) to x(l + 1); None without skips.
     """
 
     rows: Tensor
@@ -51,11 +48,7 @@ class Architecture:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Architecture":
-        """Of the searched network that a record describes.
-
-        Args:
-            record: with `active_groups` and, of a network with skips, their values.
-        """
+        """Of the searched network that a record describes."""
         rows = torch.stack([torch.tensor(unpack(g)) for g in record["active_groups"].values()])
         values = record["result"].get("skips")
         if values is None:
@@ -99,11 +92,6 @@ def architecture(arm: Arm, found: Architecture, seed: int) -> Architecture:
     as whole widths allow: one row more or less is a step of less than 1% for all but tiny
     networks. With skips, all of the search space are allowed, and the positions of the hidden
     rows are drawn by the seed; without, positions mean nothing. `dense` has all rows and skips.
-
-    Args:
-        arm: which.
-        found: the architecture that was found with this seed.
-        seed: of the search; `random` draws its widths by it.
     """
     if arm == "found":
         return found
@@ -149,13 +137,8 @@ def start_(network: ResidualMLP, architecture: Architecture, numbers: torch.Gene
 
     The weights are normal with mean 0 and variance 2 / n (Kaiming, for ReLU), biases and skips are
     zero. n is the number of entries of x(l) that are not zero at the start: the rows of layer
-    l - 1, as the skips do not carry anything yet.
-
-    Args:
-        network: its rows that do not exist become zero, and stay so in any training by gradients:
-            where the pre-activation is 0, ReLU passes no gradient.
-        architecture: which rows exist.
-        numbers: of the start.
+    l - 1, as the skips do not carry anything yet. Rows that do not exist become zero, and stay so
+    in any training by gradients: where the pre-activation is 0, ReLU passes none.
     """
     carrying = architecture.carrying()
     for l, layer in enumerate(network.layers):

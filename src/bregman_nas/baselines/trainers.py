@@ -5,17 +5,18 @@ The fast one computes with the rows that exist alone: small dense matrices, stat
 step. The tests hold the two together.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from bregman_nas.baselines.architectures import Architecture
-from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.search.core.mlp import rectified
+from bregman_nas.search.core.textbook import AutogradTrainer
+from bregman_nas.search.core.trainer import FusedTrainer, Subgradient, Trainer
 
 #: Images at a time where nothing is trained.
 BATCH = 128
@@ -24,31 +25,19 @@ BATCH = 128
 AfterStep = Callable[[list[Tensor], Tensor | None, float], None]
 
 
-class Trainer(Protocol):
-    """Trains one network batch by batch."""
+class AdamTrainer(Trainer):
+    """Trains an architecture by Adam."""
 
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
-    ) -> float:
-        """Make one step for each batch; return the sum of the batches' mean squared errors."""
-
+    @abstractmethod
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
         """The outputs [n, width]; for each layer the rows whose ReLU is positive for some image."""
 
-    def write_to(self, network: ResidualMLP) -> None:
-        """Set the parameters of a full network to those of this one."""
-
+    @abstractmethod
     def restrict(self, architecture: Architecture) -> None:
         """Take all other rows out, and go on with the rest where it stands; skips stay allowed."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything from which training continues bit for bit."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
-
-
-class ReferenceTrainer:
+class ReferenceTrainer(AutogradTrainer, AdamTrainer):
     """The full module, autograd, and torch's Adam. Rows that do not exist are zero, and stay so.
 
     Args:
@@ -59,6 +48,8 @@ class ReferenceTrainer:
         after_step: acts on the parameters after each step.
     """
 
+    network: ResidualMLP
+
     def __init__(
         self,
         network: ResidualMLP,
@@ -68,43 +59,27 @@ class ReferenceTrainer:
         eps: float,
         after_step: AfterStep | None = None,
     ) -> None:
-        self.network, self.after_step = network, after_step
-        self.optimizer = torch.optim.Adam(network.parameters(), betas=betas, eps=eps)
+        optimizer = torch.optim.Adam(network.parameters(), betas=betas, eps=eps)
+        super().__init__(network, optimizer, functional.mse_loss)
         if network.skips is not None and architecture.skips is not None:
             allowed = architecture.skips.to(network.skips.device)
             network.skips.register_hook(lambda gradient: gradient * allowed)
-
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
-    ) -> float:
-        """See `Trainer`."""
-        self.optimizer.param_groups[0]["lr"] = learning_rate
-        total = 0.0
-        for batch in batches:
-            self.optimizer.zero_grad()
-            loss = functional.mse_loss(self.network(inputs[batch]), targets[batch])
-            loss.backward()
-            self.optimizer.step()
-            if self.after_step is not None:
-                weights = [layer.weight.detach() for layer in self.network.layers]
-                skips = self.network.skips
-                self.after_step(weights, None if skips is None else skips.detach(), learning_rate)
-            total += float(loss.detach())
-        return total
+        if after_step is not None:
+            weights = [layer.weight.detach() for layer in network.layers]
+            skips = None if network.skips is None else network.skips.detach()
+            optimizer.register_step_post_hook(
+                lambda *_: after_step(weights, skips, optimizer.param_groups[0]["lr"])
+            )
 
     @torch.no_grad()
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
-        """See `Trainer`."""
+        """See `AdamTrainer`."""
         fires = [(y > 0).any(0) for y in rectified(self.network, inputs)]
         return self.network(inputs), [int(rows.sum()) for rows in fires]
 
-    def write_to(self, network: ResidualMLP) -> None:
-        """See `Trainer`."""
-        network.load_state_dict(self.network.state_dict())
-
     @torch.no_grad()
     def restrict(self, architecture: Architecture) -> None:
-        """See `Trainer`."""
+        """See `AdamTrainer`."""
         masks = zip(architecture.rows, architecture.carrying(), strict=True)
         for (rows, columns), layer in zip(masks, self.network.layers, strict=True):
             for parameter in (layer.weight, layer.bias):
@@ -114,27 +89,17 @@ class ReferenceTrainer:
                     if values.ndim == 2:
                         values[:, ~columns] = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """See `Trainer`."""
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Trainer`."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-
-
-class FastTrainer:
+class FastTrainer(FusedTrainer, AdamTrainer):
     """The same with small matrices; the arguments are those of `ReferenceTrainer`.
 
     With skips each layer reads states of full width, for the skips bring something to every place.
     Without, it reads the rows of the layer before alone. The last state has full width in any case:
     it is the output. Entries of a state that nothing reaches are 0, and so are the weights' entries
-    that would read them.
+    that would read them. There is no penalty in a step, so that v is the parameter itself.
     """
+
+    _state = ("rows", "steps", "variables")
 
     def __init__(
         self,
@@ -145,8 +110,8 @@ class FastTrainer:
         eps: float,
         after_step: AfterStep | None = None,
     ) -> None:
-        self.betas, self.eps, self.after_step = betas, eps, after_step
-        self.input_mean, self.input_std = network.input_mean, network.input_std
+        super().__init__(network, betas, eps)
+        self.after_step = after_step
         self.depth, self.width = architecture.rows.shape
         weights = [layer.weight.detach() for layer in network.layers]
         biases = [layer.bias.detach() for layer in network.layers]
@@ -157,39 +122,24 @@ class FastTrainer:
         if network.skips is not None:
             skips += network.skips.detach()
         self.allowed = None if architecture.skips is None else architecture.skips.to(skips)
-        #: Weights, biases and skips; in the same order Adam's two moments, and its steps.
-        self.parameters = [*self._pick([*weights, *biases]), skips]
-        self.steps = [torch.zeros((), device=skips.device) for _ in self.parameters]
-        self.moments = [[torch.zeros_like(p) for p in self.parameters] for _ in range(2)]
+        #: Weights, biases and skips.
+        self.variables = [Subgradient.start(x) for x in (*self._pick([*weights, *biases]), skips)]
         self._prepare()
 
-    @torch.no_grad()
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
-    ) -> float:
-        """See `Trainer`."""
-        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
-        for batch in batches:
-            x = inputs.index_select(0, batch).sub_(self.input_mean).div_(self.input_std)
-            total += self._loss_and_gradients(x.T, targets.index_select(0, batch).T)
-            fused_adam_(
-                self.parameters,
-                self._gradients,
-                self.moments[0],
-                self.moments[1],
-                self.steps,
-                lr=learning_rate,
-                betas=self.betas,
-                eps=self.eps,
-            )
-            if self.after_step is not None:
-                skips = self.parameters[-1] if self._has_skips else None
-                self.after_step(self.parameters[: self.depth], skips, learning_rate)
-        return float(total)
+    def _prepare(self) -> None:
+        self._memories: dict[int, Tensor] = {}
+        self.parameters = [x.v for x in self.variables]
+        self._train(self.variables)
+
+    def _update(self, learning_rate: float) -> None:
+        super()._update(learning_rate)
+        if self.after_step is not None:
+            skips = self.parameters[-1] if self._has_skips else None
+            self.after_step(self.parameters[: self.depth], skips, learning_rate)
 
     @torch.no_grad()
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
-        """See `Trainer`."""
+        """See `AdamTrainer`."""
         outputs = torch.empty_like(inputs)
         fires = [torch.zeros_like(rows, dtype=torch.bool) for rows in self.rows]
         for images, out in zip(inputs.split(BATCH), outputs.split(BATCH), strict=True):
@@ -226,8 +176,8 @@ class FastTrainer:
             states[-1].zero_().index_add_(0, self.rows[-1], relu[-1])
         return states, read, relu
 
-    def _loss_and_gradients(self, x: Tensor, target: Tensor) -> Tensor:
-        """Write the gradients; return the mean squared error. Both arguments [width, batch]."""
+    def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
+        x, target = x.T, targets.T
         states, read, relu = self._forward(x)
         # outer[l] is the gradient of x(l), inner that before the ReLU of the layer above.
         _, outer = self._memory(x)
@@ -266,63 +216,42 @@ class FastTrainer:
         """Take the rows that exist from now on."""
         self.rows = [mask.nonzero()[:, 0].to(self.every.device) for mask in architecture.rows]
 
-    def _columns(self, l: int) -> Tensor:
-        """The entries of a full state that layer l reads."""
-        return self.every if self._has_skips or l == 0 else self.rows[l - 1]
+    def _places(self) -> list[tuple[Tensor, ...]]:
+        """Where the weights and biases that exist are among all: rows and columns, or rows."""
+        columns = [self.every, *([self.every] * self.depth if self._has_skips else self.rows)]
+        weights = [(rows[:, None], read) for rows, read in zip(self.rows, columns, strict=False)]
+        return [*weights, *((rows,) for rows in self.rows)]
 
-    def _pick(self, weights_and_biases: list[Tensor]) -> list[Tensor]:
+    def _pick(self, full: list[Tensor]) -> list[Tensor]:
         """Of full weights and biases, those of the rows that exist."""
-        weights, biases = (weights_and_biases[: self.depth], weights_and_biases[self.depth :])
-        return [
-            *(w[self.rows[l][:, None], self._columns(l)] for l, w in enumerate(weights)),
-            *(b[rows] for b, rows in zip(biases, self.rows, strict=True)),
-        ]
+        return [values[places] for values, places in zip(full, self._places(), strict=True)]
 
-    def _widen(self, values: list[Tensor]) -> list[Tensor]:
+    def _widen(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Full weights and biases, zero where no row exists: the inverse of `_pick`."""
-        weights = [values[0].new_zeros(self.width, self.width) for _ in self.rows]
-        biases = [values[0].new_zeros(self.width) for _ in self.rows]
-        for l, rows in enumerate(self.rows):
-            weights[l][rows[:, None], self._columns(l)] = values[l]
-            biases[l][rows] = values[self.depth + l]
-        return [*weights, *biases]
+        places = self._places()
+        full = [x.new_zeros((self.width,) * x.ndim) for x in values[: len(places)]]
+        for wide, where, x in zip(full, places, values, strict=False):
+            wide[where] = x
+        return full
 
-    def _prepare(self) -> None:
-        self._memories: dict[int, Tensor] = {}
-        self._gradients = [torch.zeros_like(p) for p in self.parameters]
-
-    @torch.no_grad()
-    def write_to(self, network: ResidualMLP) -> None:
+    def full_parameters(self) -> dict[str, Tensor]:
         """See `Trainer`."""
-        full = self._widen(self.parameters)
-        for l, layer in enumerate(network.layers):
-            layer.weight.copy_(full[l])
-            layer.bias.copy_(full[self.depth + l])
-        if network.skips is not None:
-            network.skips.copy_(self.parameters[-1])
+        values = self._widen(self.parameters)
+        full = {}
+        for l in range(self.depth):
+            full[f"layers.{l}.weight"] = values[l]
+            full[f"layers.{l}.bias"] = values[self.depth + l]
+        return {**full, "skips": self.parameters[-1]} if self._has_skips else full
 
     def restrict(self, architecture: Architecture) -> None:
-        """See `Trainer`."""
-        full = [(self._widen(values), values[-1]) for values in (self.parameters, *self.moments)]
-        for weights_and_biases, _ in full:
-            for weight, columns in zip(weights_and_biases, architecture.carrying(), strict=False):
+        """See `AdamTrainer`."""
+        parts = []
+        for values in zip(*(x.tensors() for x in self.variables), strict=True):
+            full = self._widen(values)
+            for weight, columns in zip(full, architecture.carrying(), strict=False):
                 weight[:, ~columns] = 0
+            parts.append((full, values[-1]))
         self._use(architecture)
-        self.parameters, *self.moments = ([*self._pick(v), skips] for v, skips in full)
-        self._prepare()
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Trainer`."""
-        return {
-            "rows": self.rows,
-            "steps": self.steps,
-            "parameters": self.parameters,
-            "moments": self.moments,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Trainer`."""
-        self.rows, self.steps = list(state["rows"]), list(state["steps"])
-        self.parameters = list(state["parameters"])
-        self.moments = [list(moment) for moment in state["moments"]]
+        picked = [[*self._pick(full), skips] for full, skips in parts]
+        self.variables = [Subgradient(*tensors) for tensors in zip(*picked, strict=True)]
         self._prepare()

@@ -24,7 +24,7 @@ from bregman_nas.search.core.lockstep import Course, LockstepSearch
 from bregman_nas.search.core.lockstep import train as train_in_lockstep
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.digest import CODE, COMMIT, LOCKSTEP
 from bregman_nas.search.outcome import active_groups
 from bregman_nas.search.records import digest_of, read_record, record_path
@@ -33,91 +33,138 @@ from bregman_nas.settings import Engine, Run, Settings
 GOLDEN = Path(__file__).with_name("golden.json")
 TOLERANCE = 1e-9
 
-#: Runs and seeds that are searched again, and for how many epochs.
+#: Runs and seeds that are searched again, and for how many epochs. No record is of a competitor,
+#: and those of lockstep are of a GPU: for these kinds there are trajectories alone.
 REAL = (
     ("paper-autoencoder-deblurring", 0),
     ("paper-residual-denoising", 0),
     ("authors-residual-deblurring", 0),
     ("authors-densenet-fashion", 3),
+    ("paper-autoencoder-denoising-found", 10),
 )
 EPOCHS = 3
+NO_SEEDS = "The study has no record of this kind that can be made again on a CPU"
 
 # Momentum that is soon at rest, so that rows die and are taken out within a few hundred steps.
-_BASE: dict[str, Any] = {
-    "source": "sample",
-    "optimizer": {"learning_rate": 0.0005, "betas": (0.5, 0.8), "eps": 1e-8, "delta": 1.0},
-    "batch_size": 16,
-    "protocol": {
-        "skip_threshold": 1.0,
-        "schedule": {"kind": "constant"},
-        "initial_scale": "1/sqrt(density)",
-        "first_moment": "corrected",
-        "held_out": 50_000,
-        "noise": "once",
-        "logits": "linear",
-    },
-    "seeds": (0,),
+_OPTIMIZER = {"learning_rate": 0.0005, "betas": (0.5, 0.8), "eps": 1e-8, "delta": 1.0}
+_PROTOCOL = {
+    "skip_threshold": 1.0,
+    "schedule": {"kind": "constant"},
+    "initial_scale": "1/sqrt(density)",
+    "first_moment": "corrected",
+    "held_out": 50_000,
+    "noise": "once",
+    "logits": "linear",
 }
-_NETWORKS: dict[str, dict[str, Any]] = {
-    "plain": {"network": "mlp", "dataset": "mnist", "skips": False, "mu": 0.02, "density": 0.03,
-              "depth": 3, "noise_std": 0.05, "blur": None, "input_mean": 0.1307,
-              "input_std": 0.3081, "epochs": 8},
-    "residual": {"network": "mlp", "dataset": "mnist", "skips": True, "mu": 0.02, "density": 0.03,
-                 "depth": 3, "noise_std": 0.05, "blur": None, "input_mean": 0.1307,
-                 "input_std": 0.3081, "epochs": 8},
-    "densenet": {"network": "densenet", "dataset": "fashion-mnist", "mu": 0.02, "density": 0.2,
-                 "depth": 2, "growth": 4, "input_mean": 0.5, "input_std": 0.5, "epochs": 4},
-}  # fmt: skip
+_MLP = {
+    "network": "mlp",
+    "dataset": "mnist",
+    "mu": 0.02,
+    "density": 0.03,
+    "depth": 3,
+    "noise_std": 0.05,
+    "blur": None,
+    "input_mean": 0.1307,
+    "input_std": 0.3081,
+    "epochs": 8,
+}
+_DENSENET = {"network": "densenet", "dataset": "fashion-mnist", "mu": 0.01, "density": 0.2,
+             "depth": 2, "growth": 4, "input_mean": 0.5, "input_std": 0.5, "epochs": 3}  # fmt: skip
+_NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": (_MLP | {"skips": False}, {}),
+    "residual": (_MLP | {"skips": True}, {}),
+    # Its steps take long.
+    "densenet": (_DENSENET, {"learning_rate": 0.002, "held_out": 56_000}),
+}
 _PLATEAU = {"kind": "plateau", "factor": 0.5, "patience": 0, "threshold": 0.4}
+_OTHER = {"schedule": _PLATEAU, "first_moment": "uncorrected", "initial_scale": 5.0}
+# Arms are trained for fewer epochs; that is far enough for proximal Adam to lose rows.
+_PROXIMAL = {"method": "proximal-adam", "mu": 1.7, "skip_threshold": 0.2, "epochs": 3}
+_PRUNED = {"method": "pruned", "epochs": 3}
 
-#: Name, network, engine, and what protocol or experiment change.
-CASES: tuple[tuple[str, str, Engine, dict[str, Any]], ...] = (
-    ("plain", "plain", "compact", {}),
-    ("plain, textbook", "plain", "textbook", {}),
-    ("residual", "residual", "compact", {}),
-    ("residual, textbook", "residual", "textbook", {}),
-    (
-        "residual, other options",
-        "residual",
-        "compact",
-        {"schedule": _PLATEAU, "first_moment": "uncorrected", "noise": "every-epoch",
-         "initial_scale": 5.0, "skip_threshold": 3.0},
+Changes = dict[str, Any]
+#: Name; network, whose case of that name found the architecture of an arm; engine; and what is
+#: changed of run, protocol, optimizer or experiment.
+CASES: dict[str, tuple[str, Engine, Changes]] = {
+    "plain": ("plain", "compact", {}),
+    "plain, textbook": ("plain", "textbook", {}),
+    "residual": ("residual", "compact", {}),
+    "residual, textbook": ("residual", "textbook", {}),
+    "residual, other options": (
+        "residual", "compact", {**_OTHER, "noise": "every-epoch", "skip_threshold": 3.0}
     ),
-    ("residual, leaky", "residual", "compact", {"relu_slope": 0.01}),
-    ("residual, leaky, textbook", "residual", "textbook", {"relu_slope": 0.01}),
-    ("residual, frozen", "residual", "compact", {"inactive_biases": "frozen"}),
-    ("residual, frozen, textbook", "residual", "textbook", {"inactive_biases": "frozen"}),
-    ("residual, lockstep", "residual", "lockstep", {"schedule": _PLATEAU, "noise": "every-epoch"}),
-    ("densenet", "densenet", "compact", {}),
-    ("densenet, textbook", "densenet", "textbook", {}),
-    (
-        "densenet, other options",
-        "densenet",
-        "compact",
-        {"schedule": _PLATEAU, "first_moment": "uncorrected", "initial_scale": 5.0,
-         "logits": "relu"},
+    "residual, leaky": ("residual", "compact", {"relu_slope": 0.01}),
+    "residual, leaky, textbook": ("residual", "textbook", {"relu_slope": 0.01}),
+    "residual, frozen": ("residual", "compact", {"inactive_biases": "frozen"}),
+    "residual, frozen, textbook": ("residual", "textbook", {"inactive_biases": "frozen"}),
+    "residual, lockstep": (
+        "residual", "lockstep", {"schedule": _PLATEAU, "noise": "every-epoch"}
     ),
-    ("densenet, lockstep", "densenet", "lockstep", {"logits": "relu"}),
-)  # fmt: skip
+    "densenet": ("densenet", "compact", {}),
+    "densenet, textbook": ("densenet", "textbook", {}),
+    "densenet, other options": (
+        "densenet", "compact",
+        {**_OTHER, "schedule": {**_PLATEAU, "threshold": 0.6}, "logits": "relu"},
+    ),
+    "densenet, lockstep": ("densenet", "lockstep", {"logits": "relu"}),
+    "plain, found": ("plain", "compact", {"method": "found", "epochs": 3}),
+    "plain, found, textbook": ("plain", "textbook", {"method": "found", "epochs": 3}),
+    "plain, uniform": ("plain", "compact", {"method": "uniform", "epochs": 2}),
+    "plain, random": ("plain", "compact", {"method": "random", "epochs": 2}),
+    "plain, dense": ("plain", "compact", {"method": "dense", "epochs": 2}),
+    "residual, found": ("residual", "compact", {"method": "found", "epochs": 3}),
+    "residual, found, textbook": ("residual", "textbook", {"method": "found", "epochs": 3}),
+    "residual, uniform": ("residual", "compact", {"method": "uniform", "epochs": 2}),
+    "residual, random": (
+        "residual", "compact",
+        {"method": "random", "epochs": 3, "schedule": _PLATEAU, "noise": "every-epoch"},
+    ),
+    "residual, dense": ("residual", "compact", {"method": "dense", "epochs": 2}),
+    "plain, proximal Adam": ("plain", "compact", _PROXIMAL),
+    "residual, proximal Adam": ("residual", "compact", _PROXIMAL),
+    "residual, proximal Adam, textbook": ("residual", "textbook", _PROXIMAL),
+    "plain, pruned": ("plain", "compact", _PRUNED),
+    "residual, pruned": ("residual", "compact", _PRUNED),
+    "residual, pruned, textbook": ("residual", "textbook", _PRUNED),
+}  # fmt: skip
 
 
-def trajectories(project: Path) -> dict[str, dict[str, Any]]:
-    """The trajectory of each case, computed by the code that runs."""
-    found = {}
+def trajectory(name: str, project: Path) -> dict[str, Any]:
+    """The trajectory of a case, computed by the code that runs."""
+    network, engine, changes = CASES[name]
+    experiment, of_network = _NETWORKS[network]
+    run = Run.model_validate(_changed(experiment, of_network | changes))
+    images = files.load(run.experiment.dataset, "sample", project)
     with _double_precision():
-        for name, network, engine, change in CASES:
-            protocol, experiment = dict(_BASE["protocol"]), dict(_NETWORKS[network])
-            for key, value in change.items():
-                (protocol if key in protocol else experiment)[key] = value
-            if network == "densenet":
-                protocol["held_out"] = 56_000  # its steps take long
-            settings = {**_BASE, "protocol": protocol, "experiment": experiment}
-            run = Run.model_validate({**settings, "name": "golden"})
-            images = files.load(run.experiment.dataset, "sample", project)
-            found[name] = (
-                _in_lockstep(run, images) if engine == "lockstep" else _alone(run, images, engine)
-            )
-    return found
+        if engine == "lockstep":
+            return _in_lockstep(run, images)
+        return _alone(run, images, engine, None if run.method == "search" else _found(network))
+
+
+def _changed(experiment: dict[str, Any], changes: Changes) -> dict[str, Any]:
+    """The settings of a case, as a run has them."""
+
+    def of(block: dict[str, Any]) -> dict[str, Any]:
+        return block | {key: value for key, value in changes.items() if key in block}
+
+    elsewhere = {"method", *_OPTIMIZER, *_PROTOCOL}
+    return {
+        "name": "golden",
+        "method": changes.get("method", "search"),
+        "source": "sample",
+        "optimizer": of(_OPTIMIZER),
+        "batch_size": 16,
+        "protocol": of(_PROTOCOL),
+        "experiment": experiment | {k: v for k, v in changes.items() if k not in elsewhere},
+        "seeds": (0,),
+    }
+
+
+def _found(network: str) -> dict[str, Any]:
+    """What a record would say of the architecture that the committed case of a network found."""
+    case = golden()[network]
+    skips = {key: value for key, value in case["history"][-1].items() if key == "skips"}
+    return {"active_groups": case["active"], "result": skips}
 
 
 @contextmanager
@@ -132,8 +179,8 @@ def _double_precision() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _alone(run: Run, images: files.ImageSet, engine: Engine) -> dict[str, Any]:
-    search = searcher(run, images, 0, engine)
+def _alone(run: Run, images: files.ImageSet, engine: Engine, found: Any) -> dict[str, Any]:
+    search = searcher(run, images, 0, engine, found=found)
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     position, sizes = Position(), []
     train(
@@ -143,7 +190,7 @@ def _alone(run: Run, images: files.ImageSet, engine: Engine) -> dict[str, Any]:
         seed=0,
         epochs=run.experiment.epochs,
         batch_size=run.batch_size,
-        after_epoch=lambda _: sizes.append(_size(search.trainer)),
+        after_epoch=lambda _: sizes.append(search.trainer.size()),
     )
     return {"sizes": sizes, **_outcome(search, position.history)}
 
@@ -160,16 +207,8 @@ def _in_lockstep(run: Run, images: files.ImageSet) -> dict[str, Any]:
     return {f"seed {s}": _outcome(one, course.history) for s, (one, course) in enumerate(pairs)}
 
 
-def _size(trainer: Any) -> int:
-    """How many numbers a trainer holds: fewer after compaction, more where columns come back."""
-    variables = getattr(trainer, "_variables", None)
-    if variables is None:
-        return sum(p.numel() for p in trainer.network.parameters())
-    return sum(variable.v.numel() for variable in variables)
-
-
-def _outcome(search: Any, history: list[dict[str, Any]]) -> dict[str, Any]:
-    network: nn.Module = search.full_network()
+def _outcome(search: Search[nn.Module], history: list[dict[str, Any]]) -> dict[str, Any]:
+    network = search.full_network()
     moments = {
         name: [float(x.sum()) for x in (p, p.square(), p * _weights(p))]
         for name, p in network.state_dict().items()
@@ -202,20 +241,25 @@ def golden() -> dict[str, dict[str, Any]]:
     return found
 
 
-def check_trajectories(project: Path) -> str:
-    """Compare all trajectories with the committed ones; returns the digest of those.
+def dump(cases: dict[str, dict[str, Any]]) -> bytes:
+    """The content of the file of committed trajectories: a line for each."""
+    lines = (f"{json.dumps(name)}: {json.dumps(case)}" for name, case in cases.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def check_trajectory(name: str, project: Path) -> None:
+    """Compare the trajectory of a case with the committed one.
 
     Raises:
-        UserError: if one differs.
+        UserError: if they differ.
     """
-    found = json.loads(json.dumps(trajectories(project)))
-    wrong = differences(found, golden())
+    found = json.loads(json.dumps(trajectory(name, project)))
+    wrong = differences(found, golden()[name], name)
     if wrong:
         raise UserError(
             "the code does not give the committed trajectories, so that its numbers are others:\n"
             + "\n".join(wrong[:5])
         )
-    return digest_of(golden())
 
 
 def check_seed(settings: Settings, project: Path, name: str, seed: int) -> accepted.Seed:
@@ -226,11 +270,12 @@ def check_seed(settings: Settings, project: Path, name: str, seed: int) -> accep
     """
     run = settings.run(name)
     record = read_record(record_path(project, name, seed))
+    found = None if run.of is None else read_record(record_path(project, run.of, seed))
     images = files.load(run.experiment.dataset, run.source, project)
     torch.set_num_threads(1)
     position = Position()
     train(
-        searcher(run, images, seed),
+        searcher(run, images, seed, found=found),
         LearningRate(run.optimizer.learning_rate, run.protocol.schedule),
         position,
         seed=seed,
@@ -266,18 +311,18 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
     Raises:
         UserError: if the numbers are not those of the accepted code, or nothing is to be accepted.
     """
-    # What the trajectories and seeds pass through; there is no evidence for the other kinds.
-    digests = {"mlp": CODE["mlp"], "densenet": CODE["densenet"], "lockstep": LOCKSTEP}
+    digests = {**CODE, "lockstep": LOCKSTEP}
     entries = {kind: list(accepted.entries().get(kind, [])) for kind in digests}
     new = {k: code for k, code in digests.items() if code not in [e.code for e in entries[k]]}
     if not new:
         raise UserError("the code that runs is accepted already; there is nothing to do")
     if COMMIT["modified"]:
         raise UserError("the package has changes that are not committed; commit them first")
-    evidence = accepted.Evidence(
-        trajectories=check_trajectories(project),
-        seeds=tuple(check_seed(settings, project, name, seed) for name, seed in REAL),
-    )
+    for name in CASES:
+        check_trajectory(name, project)
+    seeds: dict[str, list[accepted.Seed]] = {kind: [] for kind in digests}
+    for name, seed in REAL:
+        seeds[settings.run(name).kind].append(check_seed(settings, project, name, seed))
     for kind, code in new.items():
         entries[kind].append(
             accepted.Entry(
@@ -285,7 +330,11 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
                 commit=str(COMMIT["commit"]),
                 date=date.today().isoformat(),
                 reason=reason,
-                evidence=evidence,
+                evidence=accepted.Evidence(
+                    trajectories=digest_of(golden()),
+                    seeds=tuple(seeds[kind]),
+                    no_seeds=None if seeds[kind] else NO_SEEDS,
+                ),
             )
         )
     write_atomically(accepted.PATH, accepted.dump(entries))

@@ -6,7 +6,7 @@ of the code that runs are both in the list. `acceptance` makes the evidence and 
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import pydantic
 from pydantic import Field
@@ -30,10 +30,23 @@ class Seed(_Block):
 
 
 class Evidence(_Block):
-    """What shows that code gives the numbers of the code before; see `acceptance`."""
+    """What shows that code gives the numbers of the code before; see `acceptance`.
+
+    Attributes:
+        trajectories: the digest of the committed ones, which it gives.
+        seeds: those of this kind that were searched again.
+        no_seeds: why there are none.
+    """
 
     trajectories: Digest
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: tuple[Seed, ...]
+    no_seeds: Annotated[str, Field(min_length=10)] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _explains_missing_seeds(self) -> Self:
+        if bool(self.seeds) == bool(self.no_seeds):
+            raise ValueError("either seeds were searched again, or no_seeds says why not")
+        return self
 
 
 class Origin(_Block):
@@ -71,7 +84,7 @@ def entries() -> Entries:
 
 def dump(accepted: Entries) -> bytes:
     """The content of the file for a list."""
-    return _ENTRIES.dump_json(accepted, indent=1) + b"\n"
+    return _ENTRIES.dump_json(accepted, indent=1, exclude_none=True) + b"\n"
 
 
 def are_equivalent(kind: str, then: str | None, now: str | None) -> bool:

@@ -7,10 +7,10 @@ The sum is the same, and few wide convolutions are faster than many narrow ones.
 
 Most of it need not be computed at all:
 
-- A channel without an active path from the image is *still*: its map is the same for all images,
+- A channel without an active path from the image is *constant*: its map is the same for all images,
   made of biases alone, and is computed once for the batch. So is the gradient of kernels that read
-  it, from the sum over the batch of the gradients of its readers. The others are *moving*.
-- A moving channel whose maps are 0 in the whole batch contributes nothing, in either direction.
+  it, from the sum over the batch of the gradients of its readers. The others are *varying*.
+- A varying channel whose maps are 0 in the whole batch contributes nothing, in either direction.
 - The gradient of a channel is exactly 0 unless it fires and an active kernel of a channel with a
   gradient reads it. Backwards only the channels with a gradient are convolved.
 
@@ -21,20 +21,17 @@ The textbook version is `textbook.TextbookTrainer` with `DenseNet`; the tests ho
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from bregman_nas.bregman.optimizers import fused_adam_
+from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import GroupLasso
 from bregman_nas.networks.densenet import DenseNet
-from bregman_nas.search.core.momentum import Adam, dead_rows
-from bregman_nas.search.core.variable import Variable
-
-_IMAGES_AT_ONCE = 500
+from bregman_nas.search.core.momentum import dead_rows
+from bregman_nas.search.core.trainer import CompactTrainer, Subgradient
 
 
 @dataclass
@@ -42,22 +39,22 @@ class _Pass:
     """What one forward pass leaves for the backward one.
 
     Attributes:
-        still: for each block the maps of its still channels, [1, height, width, channels]; 0 where
-            a channel moves.
-        sources: for each block the positions of its moving channels that are not 0 everywhere.
-        moving: for each block the maps of these, [n, height, width, sources].
+        constant: for each block the maps of its constant channels, [1, height, width, channels];
+            0 where a channel varies.
+        sources: for each block the positions of its varying channels that are not 0 everywhere.
+        varying: for each block the maps of these, [n, height, width, sources].
         flat: what enters the linear layer, [n, pixels].
         logits: [n, classes].
     """
 
-    still: list[Tensor]
+    constant: list[Tensor]
     sources: list[Tensor]
-    moving: list[Tensor]
+    varying: list[Tensor]
     flat: Tensor
     logits: Tensor
 
 
-class CompactDenseNet:
+class CompactDenseNet(CompactTrainer):
     """The state of one search, and its steps.
 
     Blocks are numbered from 0, the output of the first convolution, to `depth`. The channels that
@@ -66,137 +63,87 @@ class CompactDenseNet:
 
     Args:
         network: at its start; it is not changed, and its device and type are those of training.
-        kernel_regularizer: of all convolutions.
-        betas: decay of Adam's moments.
-        eps: of Adam's denominator.
-        delta: of J_delta.
-        correct_first_moment: see `AdaBreg`.
+        optimizer: of its parameters: kernels as groups of the convolutions, the others free.
     """
 
-    def __init__(
-        self,
-        network: DenseNet,
-        kernel_regularizer: GroupLasso,
-        *,
-        betas: tuple[float, float],
-        eps: float,
-        delta: float,
-        correct_first_moment: bool,
-    ) -> None:
+    _state = (
+        *("steps", "channels", "reads_removed", "first", "kernels", "bias", "linear"),
+        *("linear_bias", "full_kernels", "full_bias"),
+    )
+    _at_once = 500
+
+    def __init__(self, network: DenseNet, optimizer: AdaBreg) -> None:
+        super().__init__(network, optimizer)
         self.depth, self.growth = len(network.layers), network.growth
         self.relu_logits = network.relu_logits
-        self.input_mean, self.input_std = network.input_mean, network.input_std
-        self.kernel_regularizer = kernel_regularizer
-        self.betas, self.eps, self.delta = betas, eps, delta
-        self.correct_first_moment = correct_first_moment
-        self.steps = 0
+        self._regularizer: GroupLasso = optimizer.param_groups[0]["regularizer"]
         every = torch.arange(self.growth, device=network.first.weight.device)
         #: For each block the numbers of the channels that are left.
         self.channels = [every] * (self.depth + 1)
-        self.first = self._sparse(network.first.weight)
-        self.kernels = [self._sparse(w) for w in _by_source(network)]
-        biases = [layer.bias for layer in network.layers] + [network.last.bias]
-        self.bias = self._free(torch.cat([b.detach() for b in biases if b is not None]))
-        self.linear = self._free(network.linear.weight)
-        self.linear_bias = self._free(network.linear.bias)
+        v = optimizer.subgradient
+        readers = [*network.layers, network.last]
+        weights, biases = (
+            [v(c.weight) for c in readers],
+            [v(c.bias) for c in readers if c.bias is not None],
+        )
+        self.first = Subgradient.start(v(network.first.weight))
+        self.kernels = [Subgradient.start(k) for k in _by_source(weights, self.growth)]
+        self.bias = Subgradient.start(torch.cat(biases))
+        self.linear = Subgradient.start(v(network.linear.weight))
+        self.linear_bias = Subgradient.start(v(network.linear.bias))
         #: Of the channels that read block 0, whether one has an active kernel on a channel that
         #: was taken out: it counts as active, although that kernel reads nothing but zeros.
         self.reads_removed = torch.zeros_like(self.bias.v, dtype=torch.bool)
         #: Where the channels that were taken out are kept.
-        self.full_kernels = [Variable(*(t.clone() for t in k.tensors())) for k in self.kernels]
-        self.full_bias = Variable(*(t.clone() for t in self.bias.tensors()))
+        self.full_kernels = [kernels.copy() for kernels in self.kernels]
+        self.full_bias = self.bias.copy()
         self._prepare()
 
-    def _sparse(self, weight: Tensor) -> Variable:
-        theta = weight.detach()
-        return Variable.start(theta / self.delta + self.kernel_regularizer.subgradient(theta))
-
-    def _free(self, weight: Tensor) -> Variable:
-        return Variable.start(weight.detach() / self.delta)
-
-    # ---------------------------------------------------------------- training
-
-    @torch.no_grad()
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
-    ) -> float:
-        """Make one step for each batch.
-
-        Args:
-            inputs: images [n, 1, side, side], not yet standardised.
-            targets: classes, int64 [n].
-            batches: the numbers of the images of each batch, int64.
-            learning_rate: eta; it never rises.
-
-        Returns:
-            The sum over the batches of their mean cross-entropies.
-        """
-        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
-        for batch in batches:
-            x = inputs[batch].sub_(self.input_mean).div_(self.input_std)
-            total += self._loss_and_gradients(x, targets[batch])
-            fused_adam_(
-                [variable.v for variable in self._variables],
-                self._gradients,
-                [variable.exp_avg for variable in self._variables],
-                [variable.exp_avg_sq for variable in self._variables],
-                self._step_counters,
-                lr=learning_rate,
-                betas=self.betas,
-                eps=self.eps,
-                correct_first_moment=self.correct_first_moment,
-            )
-            self.steps += 1
-            self._shrink()
-        return float(total)
-
-    @torch.no_grad()
-    def logits(self, images: Tensor) -> Tensor:
-        """The logits [n, classes] of the network as it is now, for images [n, 1, side, side]."""
-        parts = images.split(_IMAGES_AT_ONCE)
-        standardised = [(part - self.input_mean) / self.input_std for part in parts]
-        return torch.cat([self._forward(part).logits for part in standardised])
+    def _outputs(self, x: Tensor) -> Tensor:
+        return self._forward(x).logits
 
     def _forward(self, x: Tensor) -> _Pass:
-        still, still_sums = self._still_maps(x)
-        source = self._moving[0].nonzero()[:, 0]
+        constant, constant_sums = self._constant_maps(x)
+        source = self._varying[0].nonzero()[:, 0]
         # From an image with one channel torch makes maps in another order of memory, in which all
         # that follows would be slower.
         maps = _convolve(x.permute(0, 2, 3, 1), self._theta_first[source]).contiguous()
-        sources, moving = [source], [maps]
-        # What the moving channels of all later blocks are made of, before ReLU.
-        rows = torch.cat(self._moving[1:]).nonzero()[:, 0]
-        sums = _convolve(maps, self._theta[0][rows][:, source]).add_(still_sums[..., rows])
+        sources, varying = [source], [maps]
+        # What the varying channels of all later blocks are made of, before ReLU.
+        rows = torch.cat(self._varying[1:]).nonzero()[:, 0]
+        sums = _convolve(maps, self._theta[0][rows][:, source]).add_(constant_sums[..., rows])
         for block in range(1, self.depth + 1):
-            source = self._moving[block].nonzero()[:, 0]
+            source = self._varying[block].nonzero()[:, 0]
             maps = torch.relu(sums[..., : len(source)])
             rows, sums = rows[len(source) :], sums[..., len(source) :]
             fires = maps.sum((0, 1, 2)) != 0
             if not fires.all():
                 source, maps = source[fires], maps.index_select(3, fires.nonzero()[:, 0])
             sources.append(source)
-            moving.append(maps)
+            varying.append(maps)
             kernels = self._theta[block][rows - self._first_reader(block)][:, source]
             if kernels.any():
                 sums += _convolve(maps, kernels)
-        last = sums if self._moving[-1] else still_sums.expand(len(x), -1, -1, -1)
+        last = sums if self._varying[-1] else constant_sums.expand(len(x), -1, -1, -1)
         flat = torch.relu(last[..., -1]).flatten(1)
         logits = torch.addmm(self._theta_linear_bias, flat, self._theta_linear.T)
-        return _Pass(still, sources, moving, flat, logits.relu_() if self.relu_logits else logits)
+        return _Pass(
+            constant, sources, varying, flat, logits.relu_() if self.relu_logits else logits
+        )
 
-    def _still_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """For each block the maps of its still channels, 0 for the others; their sums by reader."""
+    def _constant_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """For each block the maps of constant channels, 0 for the others; their sums by reader."""
         height, width = x.shape[2:]
         sums = self._theta_bias.repeat(1, height, width, 1)
-        still = [x.new_zeros(1, height, width, self.growth)]  # the first convolution has no bias
+        constant = [x.new_zeros(1, height, width, self.growth)]  # the first convolution has no bias
         start = 0
         for block in range(1, self.depth + 1):
             end = start + len(self.channels[block])
-            maps = torch.relu(sums[..., start:end]) * ~self._moving[block]
-            still.append(maps)
+            maps = torch.relu(sums[..., start:end]) * ~self._varying[block]
+            constant.append(maps)
             sums[..., end:] += _convolve(maps, self._theta[block])
             start = end
-        return still, sums
+        return constant, sums
 
     def _loss_and_gradients(self, x: Tensor, classes: Tensor) -> Tensor:
         passed = self._forward(x)
@@ -214,13 +161,7 @@ class CompactDenseNet:
         return loss
 
     def _convolution_gradients(self, x: Tensor, passed: _Pass, outer: Tensor) -> None:
-        """The gradients of kernels and biases.
-
-        Args:
-            x: standardised images [n, 1, height, width].
-            passed: of the forward pass.
-            outer: gradient of what the last convolution puts out, [n, height, width, 1].
-        """
+        """The gradients of kernels and biases; `outer` is that of the last convolution's output."""
         g_first, *g_kernels, g_bias, _, _ = self._gradients
         for gradient in (g_first, *g_kernels, g_bias):
             gradient.zero_()
@@ -233,10 +174,10 @@ class CompactDenseNet:
         for block in range(self.depth, -1, -1):
             readers = rows - self._first_reader(block)
             source = passed.sources[block]
-            g_kernels[block][readers] = _kernel_gradient(passed.still[block], summed)
+            g_kernels[block][readers] = _kernel_gradient(passed.constant[block], summed)
             if len(source) > 0:
-                g_moving = _kernel_gradient(passed.moving[block], outer)
-                g_kernels[block][readers[:, None], source] = g_moving
+                g_varying = _kernel_gradient(passed.varying[block], outer)
+                g_kernels[block][readers[:, None], source] = g_varying
             read = self._active[block][readers].any(0)
             if block == 0:
                 channels = read.nonzero()[:, 0]
@@ -244,15 +185,15 @@ class CompactDenseNet:
                     into = self._gradient_of_maps(block, readers, channels, outer)
                     g_first[channels] = _kernel_gradient(x.permute(0, 2, 3, 1), into)
                 break
-            moving = read[source].nonzero()[:, 0]
-            still = (read & (passed.still[block] != 0).any(2).any(1)[0]).nonzero()[:, 0]
-            channels = torch.cat([source[moving], still])
+            varying = read[source].nonzero()[:, 0]
+            constant = (read & (passed.constant[block] != 0).any(2).any(1)[0]).nonzero()[:, 0]
+            channels = torch.cat([source[varying], constant])
             if len(channels) > 0:
                 into = self._gradient_of_maps(block, readers, channels, outer)
-                fired = _pick_channels(passed.moving[block], moving)
-                if len(still) > 0:
-                    of_still = passed.still[block].index_select(3, still)
-                    fired = torch.cat([fired, of_still.expand(len(fired), -1, -1, -1)], dim=3)
+                fired = _pick_channels(passed.varying[block], varying)
+                if len(constant) > 0:
+                    of_constant = passed.constant[block].index_select(3, constant)
+                    fired = torch.cat([fired, of_constant.expand(len(fired), -1, -1, -1)], dim=3)
                 into = torch.ops.aten.threshold_backward(into, fired, 0)
                 outer = torch.cat([into, outer], dim=3)
                 summed = torch.cat([into.sum(0, keepdim=True), summed], dim=3)
@@ -262,14 +203,7 @@ class CompactDenseNet:
     def _gradient_of_maps(
         self, block: int, readers: Tensor, channels: Tensor, outer: Tensor
     ) -> Tensor:
-        """The gradient [n, height, width, channels] of some of a block's maps.
-
-        Args:
-            block: its number.
-            readers: positions, among those that read the block, of the channels with a gradient.
-            channels: positions of the block's channels.
-            outer: gradients of the readers, [n, height, width, readers].
-        """
+        """The gradient of some of a block's maps, from that of some of those that read it."""
         used = self._active[block][readers][:, channels].any(1)
         if not used.all():
             readers, outer = readers[used], outer.index_select(3, used.nonzero()[:, 0])
@@ -282,7 +216,7 @@ class CompactDenseNet:
 
     def _shrink(self) -> None:
         """The step theta = prox(delta v), and which kernels and channels it leaves active."""
-        prox = self.kernel_regularizer.prox
+        prox = self._regularizer.prox
         self._theta_first = prox(self.first.v, self.delta)
         self._theta = [prox(k.v, self.delta) for k in self.kernels]
         self._theta_bias = self.delta * self.bias.v
@@ -290,36 +224,23 @@ class CompactDenseNet:
         self._theta_linear_bias = self.delta * self.linear_bias.v
         #: For each block which of the kernels that read it are active, [readers, channels].
         self._active = [(theta != 0).flatten(2).any(2) for theta in self._theta]
-        #: For each block, and for the last convolution's channel, which channels are moving.
-        self._moving = [(self._theta_first != 0).flatten(1).any(1)]
+        #: For each block, and for the last convolution's channel, which channels are varying.
+        self._varying = [(self._theta_first != 0).flatten(1).any(1)]
         reached = torch.zeros_like(self.reads_removed)
         for block, active in enumerate(self._active):
             start, end = self._first_reader(block), self._first_reader(block + 1)
-            reached[start:] |= (active & self._moving[block]).any(1)
-            self._moving.append(reached[start:end] if block < self.depth else reached[start:])
+            reached[start:] |= (active & self._varying[block]).any(1)
+            self._varying.append(reached[start:end] if block < self.depth else reached[start:])
 
     def _prepare(self) -> None:
-        """Everything that follows from the state: lists for the kernel, theta."""
-        self._variables = [self.first, *self.kernels, self.bias, self.linear, self.linear_bias]
-        self._gradients = [torch.zeros_like(variable.v) for variable in self._variables]
-        self._step_counters = [
-            torch.tensor(float(self.steps), device=variable.v.device)
-            for variable in self._variables
-        ]
-        self._shrink()
-
-    # -------------------------------------------------------------- compaction
+        self._train([self.first, *self.kernels, self.bias, self.linear, self.linear_bias])
 
     def compact(self, learning_rate: float) -> None:
-        """Take out the dead channels whose readers' kernels have come to rest too.
-
-        Args:
-            learning_rate: the largest that any later step will have.
-        """
-        adam = self._adam(learning_rate)
+        """Take out the dead channels whose readers' kernels have come to rest too."""
+        momentum = self._momentum(learning_rate)
         keep = [torch.ones_like(self.channels[0], dtype=torch.bool)]
         for block, dead in enumerate(self._dead_channels(learning_rate), start=1):
-            readers = adam.is_at_rest(*self.kernels[block].tensors())
+            readers = momentum.is_at_rest(*self.kernels[block].tensors())
             keep.append(~(dead & readers.transpose(0, 1).flatten(1).all(1)))
         if all(bool(kept.all()) for kept in keep):
             return
@@ -342,20 +263,17 @@ class CompactDenseNet:
 
     def _dead_channels(self, learning_rate: float) -> list[Tensor]:
         """For each block from 1, of the channels that are left, boolean: is it dead?"""
-        adam = self._adam(learning_rate)
+        momentum = self._momentum(learning_rate)
         counts = [len(c) for c in self.channels[1:]] + [1]
         active = self.reads_removed.clone()
-        at_rest = adam.is_at_rest(*self.bias.tensors())
+        at_rest = momentum.is_at_rest(*self.bias.tensors())
         start = 0
         for block, kernels in enumerate(self.kernels):
             active[start:] |= self._active[block].any(1)
-            at_rest[start:] &= adam.is_at_rest(*kernels.tensors()).flatten(1).all(1)
+            at_rest[start:] &= momentum.is_at_rest(*kernels.tensors()).flatten(1).all(1)
             start += counts[block]
         dead = dead_rows(active, self._theta_bias, at_rest)
         return list(dead.split(counts))[:-1]
-
-    def _adam(self, learning_rate: float) -> Adam:
-        return Adam(learning_rate, self.betas[0], self.betas[1], self.eps, self.steps)
 
     def _readers(self, block: int) -> Tensor:
         """The numbers, among all that read a block, of the channels that are left."""
@@ -372,55 +290,30 @@ class CompactDenseNet:
             kernels.write(self.full_kernels[block], index)
         self.bias.write(self.full_bias, (self._readers(0),))
 
-    # --------------------------------------------------------------- observing
+    def active(self) -> list[Tensor]:
+        """See `SparseTrainer`; each [out, in]."""
+        kernels = (x for x in self.full_parameters().values() if x.ndim == 4)
+        return [self._regularizer.active(x).cpu() for x in kernels]
 
-    def living_channels(self, learning_rate: float) -> list[int]:
-        """For each convolution from first to last, how many output channels are not dead."""
-        dead = self._dead_channels(learning_rate)
-        return [self.growth, *(int((~d).sum()) for d in dead), 1]
+    def living(self, learning_rate: float) -> list[int]:
+        """See `SparseTrainer`; of blocks from 1."""
+        return [int((~dead).sum()) for dead in self._dead_channels(learning_rate)]
 
     @torch.no_grad()
-    def write_to(self, network: DenseNet) -> None:
-        """Set the parameters of a full network to those of this one."""
+    def full_parameters(self) -> dict[str, Tensor]:
+        """See `Trainer`."""
         self._write_back()
-        prox = self.kernel_regularizer.prox
-        network.first.weight.copy_(self._theta_first)
-        sources = [prox(k.v, self.delta) for k in self.full_kernels]
+        full = {"first.weight": self._theta_first}
+        sources = [self._regularizer.prox(k.v, self.delta) for k in self.full_kernels]
         biases = (self.delta * self.full_bias.v).split([self.growth] * self.depth + [1])
-        for number, conv in enumerate([*network.layers, network.last]):
+        for number, bias in enumerate(biases):
             parts = [
-                source[(number - block) * self.growth :][: len(conv.weight)]
+                source[(number - block) * self.growth :][: len(bias)]
                 for block, source in enumerate(sources[: number + 1])
             ]
-            conv.weight.copy_(torch.cat(parts, dim=1))
-            assert conv.bias is not None
-            conv.bias.copy_(biases[number])
-        network.linear.weight.copy_(self._theta_linear)
-        network.linear.bias.copy_(self._theta_linear_bias)
-
-    # ------------------------------------------------------------- checkpoints
-
-    _PLAIN = ("steps", "channels", "reads_removed")
-    _NAMES = ("first", "bias", "linear", "linear_bias", "full_bias")
-    _LISTS = ("kernels", "full_kernels")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and numbers from which `load_state_dict` continues bit for bit."""
-        return (
-            {name: getattr(self, name) for name in self._PLAIN}
-            | {name: list(getattr(self, name).tensors()) for name in self._NAMES}
-            | {name: [list(v.tensors()) for v in getattr(self, name)] for name in self._LISTS}
-        )
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
-        for name in self._PLAIN:
-            setattr(self, name, state[name])
-        for name in self._NAMES:
-            setattr(self, name, Variable(*state[name]))
-        for name in self._LISTS:
-            setattr(self, name, [Variable(*tensors) for tensors in state[name]])
-        self._prepare()
+            name = f"layers.{number}" if number < self.depth else "last"
+            full |= {f"{name}.weight": torch.cat(parts, dim=1), f"{name}.bias": bias}
+        return full | {"linear.weight": self._theta_linear, "linear.bias": self._theta_linear_bias}
 
 
 def _convolve(maps: Tensor, kernels: Tensor) -> Tensor:
@@ -436,32 +329,16 @@ def _pick_channels(maps: Tensor, channels: Tensor) -> Tensor:
 
 
 def _kernel_gradient(maps: Tensor, outer: Tensor) -> Tensor:
-    """The gradient [out, in, 3, 3] of the kernels of `_convolve`.
-
-    Args:
-        maps: what was convolved, [n, height, width, in].
-        outer: gradient of the result, [n, height, width, out].
-    """
+    """The gradient [out, in, 3, 3] of the kernels of `_convolve`, from that of its result."""
     shape = (outer.shape[3], maps.shape[3], 3, 3)
     inputs, outputs = maps.permute(0, 3, 1, 2), outer.permute(0, 3, 1, 2)
     gradient: Tensor = conv2d_weight(inputs, shape, outputs, padding=1)
     return gradient
 
 
-def _by_source(network: DenseNet) -> list[Tensor]:
-    """The kernels of all layers and the last convolution, by the block they read.
-
-    Returns:
-        For each block s the kernels that read it, [growth * (depth - s) + 1, growth, 3, 3].
-    """
-    growth = network.growth
-    readers = [*network.layers, network.last]
+def _by_source(weights: list[Tensor], growth: int) -> list[Tensor]:
+    """The kernels by the block s that they read, [growth * (depth - s) + 1, growth, 3, 3] each."""
     return [
-        torch.cat(
-            [
-                conv.weight.detach()[:, block * growth : (block + 1) * growth]
-                for conv in readers[block:]
-            ]
-        )
-        for block in range(len(readers))
+        torch.cat([w[:, block * growth : (block + 1) * growth] for w in weights[block:]])
+        for block in range(len(weights))
     ]

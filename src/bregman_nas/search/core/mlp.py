@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bregman_nas.bregman.initialization import sparse_kaiming_normal_
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero, ZeroIndicator
 from bregman_nas.data.degradation import (
@@ -21,106 +20,36 @@ from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP, rectify
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
-from bregman_nas.search.core.start import nonnegative_bias_
-from bregman_nas.search.core.textbook import TextbookTrainer, adabreg, dead_outputs
-from bregman_nas.settings import Engine, MLPExperiment, Run
+from bregman_nas.search.core.searches import Search, SparseSearch
+from bregman_nas.search.core.start import nonnegative_bias_, sparse_weight_
+from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
+from bregman_nas.search.core.trainer import Subgradient
+from bregman_nas.settings import MLPExperiment, Run
 
 PICTURED = 8
 
 ROWS = (0,)
 
 
-class MLPSearch:
-    """One search; a `loop.Searcher`.
+class Restoration(Search[ResidualMLP]):
+    """A perceptron that restores images, however it is trained."""
 
-    Args:
-        run: protocol and experiment.
-        images: the raw images.
-        seed: decides start, noise and order.
-        engine: `compact`, or `textbook` for the same by full-size module and autograd.
-        device: where it runs.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        images: ImageSet,
-        seed: int,
-        engine: Engine = "compact",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.run, self.images, self.seed, self.device = run, images, seed, torch.device(device)
-        self.problem = problem(run, images, seed).to(self.device)
-        self.network = network(run, seed).to(self.device)
-        self.trainer: CompactMLP | TextbookTrainer = (
-            compact_trainer(run, self.network)
-            if engine == "compact"
-            else textbook_trainer(run, self.network)
-        )
-        self._active = self._active_rows()
+    def _problem(self, images: ImageSet) -> Problem:
+        # Needed again only for new noise.
+        self._images = images if self.run.protocol.noise == "every-epoch" else None
+        return problem(self.run, images, self.seed)
 
     def train_examples(self, epoch: int) -> Examples:
-        """The degraded and clean images of this epoch."""
-        if self.run.protocol.noise == "once":
+        """The degraded and clean images of an epoch."""
+        if self._images is None:
             return self.problem.train
-        inputs = fresh_inputs(self.run, self.images, self.seed, epoch)
+        inputs = fresh_inputs(self.run, self._images, self.seed, epoch)
         return Examples(inputs.to(self.device), self.problem.train.targets)
 
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
-    ) -> float:
-        """See `loop.Searcher`."""
-        return self.trainer.train_batches(inputs, targets, batches, learning_rate)
-
-    def end_epoch(self, learning_rate: float) -> None:
-        """Take out the rows that have died."""
-        if isinstance(self.trainer, CompactMLP):
-            self.trainer.compact(learning_rate)
-
-    def observe(self, learning_rate: float) -> dict[str, Any]:
-        """Loss on the held-out images, rows and skips.
-
-        For each layer: the active rows; the living ones; those active now that were not at the
-        last look, and the other way round.
-        """
-        before, self._active = self._active, self._active_rows()
-        held_out, trainer = self.problem.held_out, self.trainer
-        if isinstance(trainer, CompactMLP):
-            outputs = trainer.restore(held_out.inputs)
-            living = trainer.living_rows(learning_rate)
-            tau = trainer.tau_values if trainer.skips is not None else None
-        else:
-            outputs = restore(self.network, held_out.inputs)
-            living = textbook_living_rows(self.network, trainer.optimizer, learning_rate)
-            tau = None if self.network.skips is None else self.network.skips.tolist()
-        observation: dict[str, Any] = {
-            "held_out_loss": mean_squared_error(outputs, held_out.targets),
-            "active_rows": self._active.sum(1).tolist(),
-            "living_rows": living,
-            "switched_on": (self._active & ~before).sum(1).tolist(),
-            "switched_off": (before & ~self._active).sum(1).tolist(),
-        }
-        if tau is not None:
-            observation["skips"] = lower_triangle(tau)
-        return observation
-
-    def result(self) -> dict[str, Any]:
-        """Losses and architecture of the network as it is now, judged as a full-size module."""
+    def _skips(self) -> dict[str, Any]:
+        """The skips that exist, if there are any."""
         net = self.full_network()
-        test, held_out = self.problem.test, self.problem.held_out
-        mean_image = self.problem.train.targets.mean(0)
-        result: dict[str, Any] = {
-            "test_mse": mean_squared_error(restore(net, test.inputs), test.targets),
-            "held_out_mse": mean_squared_error(restore(net, held_out.inputs), held_out.targets),
-            "test_baselines": baselines(test.inputs, test.targets, mean_image),
-            "held_out_baselines": baselines(held_out.inputs, held_out.targets, mean_image),
-            "active_rows": [int(active_rows(layer.weight).sum()) for layer in net.layers],
-            "effective_rows": effective_widths(net, test.inputs),
-            "output_rows": active_rows(net.layers[-1].weight).nonzero()[:, 0].tolist(),
-        }
-        if net.skips is not None:
-            result["skips"] = lower_triangle(net.skips.tolist())
-        return result
+        return {} if net.skips is None else {"skips": lower_triangle(net.skips.tolist())}
 
     def picture(self) -> Tensor:
         """The first test images, uint8 [3 * side, 8 * side]: rows clean, degraded, restored."""
@@ -132,41 +61,52 @@ class MLPSearch:
         grid = rows.reshape(3, -1, side, side).permute(0, 2, 1, 3).reshape(3 * side, -1)
         return grid.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
 
-    def full_network(self) -> ResidualMLP:
-        """The network as it is now, with all its rows."""
-        if isinstance(self.trainer, CompactMLP):
-            self.trainer.write_to(self.network)
-        return self.network
 
-    def state_dict(self) -> dict[str, Any]:
-        """See `loop.Searcher`."""
-        return {"trainer": self.trainer.state_dict(), "active": self._active}
+class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
+    """The perceptron, searched by Bregman iterations."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `loop.Searcher`."""
-        self.trainer.load_state_dict(state["trainer"])
-        self._active = state["active"]
+    def _start(self) -> ResidualMLP:
+        return network(self.run, self.seed)
 
-    def _active_rows(self) -> Tensor:
-        """Boolean [depth, width], on the CPU."""
-        if isinstance(self.trainer, CompactMLP):
-            return self.trainer.active_rows()
-        return torch.stack([active_rows(layer.weight) for layer in self.network.layers]).cpu()
+    def _trainer(self) -> CompactMLP | TextbookTrainer:
+        trainer = compact_trainer if self.engine == "compact" else textbook_trainer
+        return trainer(self.run, self.network)
+
+    def observe(self, learning_rate: float) -> dict[str, Any]:
+        """Loss on the held-out images; rows of each layer; skips."""
+        held_out, switched = self.problem.held_out, self._switched()
+        outputs = self.trainer.outputs(held_out.inputs)
+        return {
+            "held_out_loss": mean_squared_error(outputs, held_out.targets),
+            "active_rows": [int(rows.sum()) for rows in self._active],
+            "living_rows": self.trainer.living(learning_rate),
+            **switched,
+            **self._skips(),
+        }
+
+    def result(self) -> dict[str, Any]:
+        """See `Search`."""
+        net = self.full_network()
+        test, held_out = self.problem.test, self.problem.held_out
+        mean_image = self.problem.train.targets.mean(0)
+        return {
+            "test_mse": mean_squared_error(restore(net, test.inputs), test.targets),
+            "held_out_mse": mean_squared_error(restore(net, held_out.inputs), held_out.targets),
+            "test_baselines": baselines(test.inputs, test.targets, mean_image),
+            "held_out_baselines": baselines(held_out.inputs, held_out.targets, mean_image),
+            "active_rows": [int(active_rows(layer.weight).sum()) for layer in net.layers],
+            "effective_rows": effective_widths(net, test.inputs),
+            "output_rows": active_rows(net.layers[-1].weight).nonzero()[:, 0].tolist(),
+            **self._skips(),
+        }
 
 
 def compact_trainer(run: Run, net: ResidualMLP) -> CompactMLP:
     """The fast trainer for a network at its start."""
     kind = CompactAutoencoder if net.skips is None else CompactResidual
-    return kind(
-        net,
-        GroupLasso(run.experiment.mu, ROWS),
-        None if net.skips is None else L1(skip_mu(run)),
-        betas=run.optimizer.betas,
-        eps=run.optimizer.eps,
-        delta=run.optimizer.delta,
-        correct_first_moment=run.protocol.first_moment == "corrected",
-        freeze_inactive_biases=_experiment(run).inactive_biases == "frozen",
-    )
+    frozen = _experiment(run).inactive_biases == "frozen"
+    optimizer = adabreg(run, parameter_groups(run, net))
+    return kind(net, optimizer, freeze_inactive_biases=frozen)
 
 
 def textbook_trainer(run: Run, net: ResidualMLP) -> TextbookTrainer:
@@ -174,7 +114,7 @@ def textbook_trainer(run: Run, net: ResidualMLP) -> TextbookTrainer:
     optimizer = adabreg(run, parameter_groups(run, net))
     if _experiment(run).inactive_biases == "frozen":
         freeze_inactive_biases(net, optimizer)
-    return TextbookTrainer(net, optimizer, functional.mse_loss)
+    return TextbookTrainer(net, optimizer, functional.mse_loss, net.layers, slope=net.relu_slope)
 
 
 def freeze_inactive_biases(net: ResidualMLP, optimizer: AdaBreg) -> None:
@@ -184,33 +124,21 @@ def freeze_inactive_biases(net: ResidualMLP, optimizer: AdaBreg) -> None:
     def before(*_: Any) -> None:
         kept.clear()
         for layer in net.layers:
-            rows = ~active_rows(layer.weight)
-            state = optimizer.state.get(layer.bias)
-            if not state:  # before the first step
-                v = optimizer.subgradient(layer.bias)
-                state = {"v": v, "exp_avg": torch.zeros_like(v), "exp_avg_sq": torch.zeros_like(v)}
-            values = {key: state[key][rows].clone() for key in ("v", "exp_avg", "exp_avg_sq")}
-            kept.append((layer.bias, rows, {**values, "bias": layer.bias.detach()[rows].clone()}))
+            off = ~active_rows(layer.weight)
+            # Before the first step there is no state.
+            start = vars(Subgradient.start(optimizer.subgradient(layer.bias)))
+            state = optimizer.state.get(layer.bias) or start
+            values = {key: state[key][off].clone() for key in start}
+            kept.append((layer.bias, off, {**values, "bias": layer.bias.detach()[off].clone()}))
 
     def after(*_: Any) -> None:
-        for bias, rows, values in kept:
-            bias.data[rows] = values.pop("bias")
+        for bias, off, values in kept:
+            bias.data[off] = values.pop("bias")
             for key, value in values.items():
-                optimizer.state[bias][key][rows] = value
+                optimizer.state[bias][key][off] = value
 
     optimizer.register_step_pre_hook(before)
     optimizer.register_step_post_hook(after)
-
-
-@torch.no_grad()
-def textbook_living_rows(net: ResidualMLP, optimizer: AdaBreg, learning_rate: float) -> list[int]:
-    """For each layer of a network in textbook training, how many rows are not dead."""
-    if net.relu_slope:
-        return [layer.out_features for layer in net.layers]  # every row has a gradient
-    return [
-        int((~dead_outputs(optimizer, layer.weight, layer.bias, learning_rate)).sum())
-        for layer in net.layers
-    ]
 
 
 def lower_triangle(tau: list[list[float]]) -> list[list[float]]:
@@ -260,17 +188,9 @@ def network(run: Run, seed: int, pixels: int = 784) -> ResidualMLP:
         input_std=experiment.input_std,
         relu_slope=experiment.relu_slope,
     )
-    scale = run.protocol.initial_scale
     numbers = generator(seed, "start")
     for layer in net.layers:
-        sparse_kaiming_normal_(
-            layer.weight,
-            density=experiment.density,
-            group_dims=ROWS,
-            scale=1.0 if isinstance(scale, str) else scale,
-            rescale_variance=isinstance(scale, str),
-            generator=numbers,
-        )
+        sparse_weight_(layer.weight, run, ROWS, numbers)
         nonnegative_bias_(layer.bias, fan_in=pixels, numbers=numbers)
     return net
 
@@ -283,8 +203,7 @@ def skip_mu(run: Run) -> float:
 def parameter_groups(run: Run, net: ResidualMLP) -> list[dict[str, Any]]:
     """The parameters with their regularizers: (2.10), or (2.9) for the same without skips.
 
-    The autoencoder's module has no skips, so that the indicator in (2.9) has nothing to hold at
-    zero. A module that has them nevertheless is held there by it.
+    The autoencoder's module has no skips for the indicator in (2.9) to hold at zero.
     """
     groups: list[dict[str, Any]] = [
         {

@@ -1,4 +1,4 @@
-"""When Adam's momentum has run out, and which rows are dead.
+"""When the momentum of Adam has run out, and which rows are dead.
 
 Once a parameter's gradient is exactly 0 for good, its moments only decay, and so do its steps.
 From some step on none of them is large enough to change a bit of v.
@@ -12,8 +12,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Adam:
-    """The constants that bound what momentum can still do.
+class Momentum:
+    """The constants that bound what the moments can still do to v.
 
     Attributes:
         learning_rate: the current one; it must never rise later.
@@ -30,7 +30,7 @@ class Adam:
     steps: int
 
     def is_at_rest(self, v: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor) -> Tensor:
-        """Entries that no later step will change if every later gradient is exactly 0.
+        """Boolean: the entries of v that no later step will change if all gradients are exactly 0.
 
         After j more steps with gradient 0 the moments are beta1^j m1 and beta2^j m2, and the step
         is at most
@@ -39,14 +39,6 @@ class Adam:
 
         The sum over j > 0 of either bound is a geometric series. An entry is at rest if adding
         twice the smaller sum does not change its floating-point value.
-
-        Args:
-            v: subgradient.
-            exp_avg: m1, of the same shape.
-            exp_avg_sq: m2, of the same shape.
-
-        Returns:
-            Boolean, of the same shape.
         """
         if self.steps == 0:
             return exp_avg == 0
@@ -62,7 +54,7 @@ class Adam:
 
 
 def dead_rows(active: Tensor, bias: Tensor, at_rest: Tensor) -> Tensor:
-    """Rows that never come back: off, no positive bias, and no momentum left in v or the bias.
+    """Boolean [rows]: off for good, with no positive bias, and no momentum in v or the bias.
 
     The pre-activation of such a row is its bias, the same for every image and at most zero: ReLU
     makes 0 of it, with derivative 0, so that neither its weights nor its bias ever have a gradient
@@ -72,8 +64,5 @@ def dead_rows(active: Tensor, bias: Tensor, at_rest: Tensor) -> Tensor:
         active: boolean [rows], whether the row of W is not zero.
         bias: [rows].
         at_rest: boolean [rows], whether the row's entries of v and its bias all are.
-
-    Returns:
-        Boolean [rows].
     """
     return ~active & (bias <= 0) & at_rest

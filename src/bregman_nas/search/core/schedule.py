@@ -9,12 +9,7 @@ from bregman_nas.settings import Constant, Plateau
 
 
 class LearningRate:
-    """The current learning rate, which falls on a plateau or stays. It never rises.
-
-    Args:
-        start: of the first epoch.
-        schedule: constant, or torch's `ReduceLROnPlateau` with the given settings.
-    """
+    """The learning rate of the current epoch: constant, or torch's `ReduceLROnPlateau`."""
 
     def __init__(self, start: float, schedule: Constant | Plateau) -> None:
         # torch's schedulers act on an optimizer; this one holds nothing but the learning rate.
@@ -38,7 +33,7 @@ class LearningRate:
         return float(self._holder.param_groups[0]["lr"])
 
     def end_epoch(self, summed_loss: float) -> None:
-        """Take note of an epoch's training loss, summed over its batches."""
+        """Note an epoch's training loss, summed over its batches."""
         if self._plateau is not None:
             self._plateau.step(summed_loss)
 

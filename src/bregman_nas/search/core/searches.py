@@ -1,10 +1,131 @@
-"""The search that belongs to a run."""
+"""What is searched or trained: the interface of all kinds of runs, and the search of one run."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
 
+import torch
+from torch import Tensor, nn
+
+from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
+from bregman_nas.search.core.trainer import SparseTrainer, Trainer
 from bregman_nas.search.kinds import search_class
 from bregman_nas.settings import Engine, Run
+
+Network = TypeVar("Network", bound=nn.Module, covariant=True)
+
+
+class Search(ABC, Generic[Network]):
+    """A network that is searched or trained: its images, its trainer, what is noted of it.
+
+    Args:
+        run: its settings.
+        images: the raw images.
+        seed: decides start, noise and order.
+        engine: `compact`, or `textbook` for the same by full-size module and autograd.
+        device: where it runs.
+
+    Attributes:
+        problem: the images to train on and to be evaluated by.
+        network: with nothing taken out; see `full_network`.
+        trainer: what trains it.
+    """
+
+    network: Network
+    trainer: Trainer
+
+    def __init__(
+        self,
+        run: Run,
+        images: ImageSet,
+        seed: int,
+        engine: Engine = "compact",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.run, self.seed, self.engine, self.device = run, seed, engine, torch.device(device)
+        self.problem = self._problem(images).to(self.device)
+
+    @abstractmethod
+    def _problem(self, images: ImageSet) -> Problem:
+        """The images as the network sees them."""
+
+    def train_examples(self, epoch: int) -> Examples:
+        """The images of an epoch, which is counted from 0."""
+        return self.problem.train
+
+    def train_batches(
+        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+    ) -> float:
+        """See `Trainer`."""
+        return self.trainer.train_batches(inputs, targets, batches, learning_rate)
+
+    def end_epoch(self, learning_rate: float) -> None:
+        """Between two epochs: the time for compaction. The learning rate will not rise."""
+        self.trainer.compact(learning_rate)
+
+    @abstractmethod
+    def observe(self, learning_rate: float) -> dict[str, Any]:
+        """What the history keeps of the network as it is now."""
+
+    @abstractmethod
+    def result(self) -> dict[str, Any]:
+        """Losses and architecture of the network as it is now, evaluated as a full-size module."""
+
+    def picture(self) -> Tensor | None:
+        """Images to look at, uint8 [height, width], if the problem has any to show."""
+        return None
+
+    def full_network(self) -> Network:
+        """The network as it is now, with nothing taken out."""
+        self.trainer.write_to(self.network)
+        return self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything from which training continues bit for bit."""
+        return {"trainer": self.trainer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.trainer.load_state_dict(state["trainer"])
+
+
+class SparseSearch(Search[Network]):
+    """A search by Bregman iterations; it notes which groups switch on and off."""
+
+    trainer: SparseTrainer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.network = self._start().to(self.device)
+        self.trainer = self._trainer()
+        self._active = self.trainer.active()
+
+    @abstractmethod
+    def _start(self) -> Network:
+        """The network at its start."""
+
+    @abstractmethod
+    def _trainer(self) -> SparseTrainer:
+        """What trains it, of the engine that was chosen."""
+
+    def _switched(self) -> dict[str, list[int]]:
+        """For each layer, how many groups came on and went off since the last look."""
+        before, self._active = self._active, self.trainer.active()
+        pairs = list(zip(before, self._active, strict=True))
+        return {
+            "switched_on": [int((now & ~old).sum()) for old, now in pairs],
+            "switched_off": [int((old & ~now).sum()) for old, now in pairs],
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Search`."""
+        return super().state_dict() | {"active": self._active}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Search`."""
+        super().load_state_dict(state)
+        self._active = state["active"]
 
 
 def searcher(
@@ -12,21 +133,9 @@ def searcher(
     images: ImageSet,
     seed: int,
     engine: Engine = "compact",
-    device: str = "cpu",
-    found: Any = None,
-) -> Any:
-    """A run's search at its start, such as an `MLPSearch` or a `DenseNetSearch`.
-
-    Args:
-        run: its settings.
-        images: the raw images.
-        seed: the number of the seed.
-        engine: how it is computed.
-        device: a torch device.
-        found: the record of the search whose architecture is trained anew; None for a search.
-    """
+    device: torch.device | str = "cpu",
+    found: Mapping[str, Any] | None = None,
+) -> Search[nn.Module]:
+    """The search of a run at its start, see `Search`; an arm trains what a record has `found`."""
     of_record = () if found is None else (found,)
-    search: Any = search_class(run.kind)(run, images, seed, engine, device, *of_record)
-    if run.protocol.noise == "once":
-        search.images = None  # needed again only for new noise
-    return search
+    return search_class(run.kind)(run, images, seed, engine, device, *of_record)
