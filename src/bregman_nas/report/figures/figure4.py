@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -54,11 +54,11 @@ def draw(study: Study) -> Figure:
         panels[1].set_title("Sums over blocks of channels")
         _draw_channels(panels[0], convolutions, single)
         _draw_sums(panels[1], block_sum_matrix(convolutions), summed)
-    label = "mean norm of a kernel (grey: zero in all seeds;\n"
+    label = "mean norm of a kernel (white: zero in all seeds;\n"
     label += f"colours end at the {CLIPPED}th percentile)"
     for column, scale, words, extend in (
         (0, single, label, "max"),
-        (1, summed, r"sum of the norms, $\tau^{(l,r)}$ (grey: zero)", "neither"),
+        (1, summed, r"sum of the norms, $\tau^{(l,r)}$ (white: zero)", "neither"),
     ):
         look: dict[str, Any] = {"location": "bottom", "aspect": 40, "pad": 0.02, "extend": extend}
         figure.colorbar(scale, ax=grid[:, column], label=words, **look)
@@ -113,9 +113,10 @@ def block_sum_matrix(convolutions: Sequence[Array]) -> Array:
 
 
 def _scale(values: Sequence[Array], percentile: int) -> ScalarMappable:
-    colours = matplotlib.colormaps["YlGnBu"].with_extremes(under="0.85")
-    # Zero lies just below the scale, so that what never switched on stands out; not closer, for in
-    # single precision, in which pictures are scaled, it would be on it.
+    # Zero lies just below the scale, and is white, also in grey; not closer, for in single
+    # precision, in which pictures are scaled, it would be on it.
+    colours: Colormap = ListedColormap(matplotlib.colormaps["YlGnBu"](np.linspace(0.2, 1, 256)))
+    colours = colours.with_extremes(under="white")
     limit = largest_colour(values, percentile)
     return ScalarMappable(Normalize(1e-6 * limit, limit), colours)
 
