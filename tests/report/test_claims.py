@@ -561,7 +561,7 @@ def test_claim_8(verdict: Judge, finding: Named) -> None:
     assert finding(8, both("residual", good), name).value == pytest.approx(5 * 0.3 / 6)
     # Skips -0.1, 0.1, 0.3: mean 0.1, half the interval 4.303 * 0.2 / sqrt 3 = 0.5.
     unclear = [-0.1, 0.1, 0.3]
-    changes: list[tuple[Tau, Verdict, Verdict]] = [
+    changes: list[tuple[dict[tuple[int, int], Any], Verdict, Verdict]] = [
         ({}, SUPPORTED, SUPPORTED),
         ({(5, 0): 0.2}, CONTRADICTED, CONTRADICTED),
         ({(5, 0): 0.03}, SUPPORTED, CONTRADICTED),
@@ -656,7 +656,7 @@ def test_claim_10(verdict: Judge, finding: Named) -> None:
         finding(10, both("residual", third), f"denoising, mean |tau| {where} the counterdiagonal")
         for where in ("on", "off")
     )
-    assert (on.value, off.value) == (pytest.approx(0.3), pytest.approx(0.1))
+    assert [on.value, off.value] == pytest.approx([0.3, 0.1])
     some = both("residual", with_skips({(5, 5): [1, 1, 1, 0]}, seeds=4))
     found = finding(10, some, "denoising, share of the counterdiagonal", revised=True)
     assert (found.value, found.seeds, found.diverged, found.verdict) == (0, 4, 0, UNDECIDED)
@@ -777,8 +777,8 @@ def test_claim_17_revised_is_an_estimate(
     # 1/2, 1, 1: mean 5/6, standard error 0.2887 / sqrt 3 = 1/6.
     name = "autoencoder, denoising, active among living rows"
     share = finding(17, found, name, revised=True)
-    assert (share.value, share.high) == (pytest.approx(5 / 6), 1)
-    assert share.low == pytest.approx(5 / 6 - 4.3026527 / 6)
+    told = [share.value, share.low, share.high]
+    assert told == pytest.approx([5 / 6, 5 / 6 - 4.3026527 / 6, 1])
     of_all = finding(17, found, "autoencoder, denoising, active among all rows", revised=True)
     assert of_all.value == pytest.approx(1750 / 3 / 784)
     assert finding(17, found, "residual, denoising, active among all rows", revised=True).seeds == 0
@@ -814,7 +814,7 @@ def test_claim_13(verdict: Judge, finding: Named) -> None:
     ):
         assert verdict(13, runs, revised=True) is expected
     found = finding(13, of(*[leads] * 5, collapsed=2), f"{name}, sums", revised=True)
-    assert (found.value, found.seeds) == (pytest.approx(2 / 8), 5)
+    assert [found.value, found.seeds] == pytest.approx([2 / 8, 5])
     few, lost = f"{name}, sums (undecided: fewer than 5 living networks)", "networks that collapsed"
     found = finding(13, of(*[leads] * 4, collapsed=1), few, revised=True)
     assert (found.value, found.seeds) == (None, 4)

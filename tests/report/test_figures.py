@@ -183,7 +183,9 @@ def test_living_densenets_are_drawn_and_collapsed_ones_counted(make_study: MakeS
 
 def test_errors_stand_under_each_digit(complete: Study) -> None:
     panel = FIGURES[1].draw(complete).axes[0]
-    clean, degraded, restored = complete.runs["paper-autoencoder-denoising"].picture(0) / 255
+    picture = complete.runs["paper-autoencoder-denoising"].picture(0)
+    assert picture is not None
+    clean, degraded, restored = picture / 255
     for row, grey in enumerate((degraded, restored)):
         errors = [10 * ((grey - clean)[:, 28 * k : 28 * k + 28] ** 2).mean() for k in range(4)]
         told = [text.get_text() for text in panel.texts[4 * row : 4 * row + 4]]
