@@ -209,7 +209,7 @@ def more_than_negligible(margin: float) -> Rule:
 
 
 def surely(holds: bool, share: float) -> Verdict:
-    """The mean has a property, as has this share of the resampled means."""
+    """The mean has a property: it `holds` of the mean, and of this share of resampled means."""
     # Not `share <= 1 - SURE`, which rounding moves.
     return _verdict(holds and share >= SURE, not holds and 1 - share >= SURE)
 
@@ -294,7 +294,7 @@ def difference(
 
 
 def share_of_seeds(name: str, run: Run | None, holds: Holds) -> Finding:
-    """The share of the seeds in which something holds, which must be most; never if diverged."""
+    """The share of seeds in which something holds; most must. A diverged seed counts against it."""
     if run is None:
         return Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
     count = int(holds(run).sum()) if run.converged else 0
