@@ -38,14 +38,19 @@ def build(study: Study) -> str:
 
 
 def page(study: Study) -> str:
-    """The page, and in it Vega, Vega-Lite and Vega-Embed of the version that Altair writes for."""
-    version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
-    vega: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
-    if "</script" in vega:
-        raise ValueError("Vega's JavaScript has a </script in it, which no page can hold")
+    """The page, with all that it needs."""
     specs = {name: chart.to_dict() for name, chart in charts().items()}
     shown = {"charts": _json(specs), "results": _json(results(study))}
-    return render("page.html.j2", vega=vega.strip(), **shown)
+    return render("page.html.j2", vega=vega(), **shown)
+
+
+def vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair writes for."""
+    version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
+    if "</script" in script:
+        raise ValueError("Vega's JavaScript has a </script in it, which no page can hold")
+    return script.strip()
 
 
 def charts() -> dict[str, alt.TopLevelMixin]:
