@@ -247,14 +247,14 @@ def test_dead_and_diverged_networks_are_counted(make_study: MakeStudy) -> None:
 
 def test_the_arms_are_drawn_as_far_as_they_are_there(make_study: MakeStudy) -> None:
     study = with_arms(make_study, {RUN: [{}] * 3}, found=[0.01, math.nan, 0.01], dense=[0.005])
-    figure = FIGURES[9].draw(study)
-    found = words(figure)
-    assert sum("trained anew yet" in text for text in found) == 3  # the other three runs
-    (panel,) = (axes for axes in figure.axes if axes.get_title() == RUN)
-    names = [label.get_text() for label in panel.get_xticklabels()]
-    assert names == ["search (3)", "found (3)", "dense (1)"]
-    assert panel.get_yscale() == "log"
-    assert "Input unchanged" in found  # as a line
+    panels = FIGURES[9].draw(study).axes
+    names = [label.get_text() for label in panels[0].get_yticklabels()]
+    made = [
+        name.partition(", ")[2]
+        for name in names
+        if name.startswith("\N{LEFT DOUBLE QUOTATION MARK}")
+    ]
+    assert made == ["searched", "found, trained anew", "dense"]
 
 
 def test_error_against_parameters_joins_the_mu_of_a_method(
@@ -265,7 +265,6 @@ def test_error_against_parameters_joins_the_mu_of_a_method(
     arms = {f"{name}{k}": arm(empty, f"{name}{k}", [0.01, 0.02]) for k in (1, 3)}
     figure = FIGURES[10].draw(make_study({RESIDUAL: [{}]}, arms=arms))
     (panel,) = figure.axes
-    assert panel.get_title() == RESIDUAL
     (line,) = (line for line in panel.get_lines() if line.get_label() == "proximal Adam")
     # Geometric means, of 1000 and 2000, and in the unit of Table 1 of 0.1 and 0.2.
     mean = [1000 * math.sqrt(2), math.sqrt(0.02)]

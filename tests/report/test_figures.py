@@ -22,6 +22,7 @@ LAYERS, EPOCHS, GROWTH = 6, 4, 2
 NAN, MINUS = math.nan, "\N{MINUS SIGN}"
 FIGURES = modules()
 MakeProject = Callable[..., Path]
+MakeStudy = Callable[..., Study]
 
 
 def seed(number: int, mse: float, residual: bool) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def complete(make_project: MakeProject) -> Study:
     names = [f"{n}-{t}" for n in ("autoencoder", "residual") for t in ("denoising", "deblurring")]
     runs = {f"{p}-{n}": restoration(n, [0.007, 0.009]) for p in ("paper", "authors") for n in names}
     study = read_study(make_project(runs | {"authors-densenet-fashion": densenet([0.9, 0.92])}))
-    assert draw(study).startswith("figures 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 in ")
+    assert draw(study).startswith("figures 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 in ")
     return study
 
 
@@ -123,7 +124,7 @@ def test_same_results_same_bytes_and_no_torch(complete: Study) -> None:
 
 
 def test_figures_say_what_is_missing(partial: Study) -> None:
-    for number in (1, 2, 3, 4, 5, 6, 7):
+    for number in (1, 2, 3, 4, 5, 6, 7, 13):
         assert any("not run" in text for text in words(FIGURES[number].draw(partial)))
     found = words(FIGURES[3].draw(partial))
     quoted = "\N{LEFT DOUBLE QUOTATION MARK}paper\N{RIGHT DOUBLE QUOTATION MARK}"
@@ -141,7 +142,7 @@ def test_digits_are_those_of_the_lowest_seed_of_both_networks(complete: Study) -
 
 
 def test_a_picture_that_is_not_there(
-    make_study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the repository has one
     study = make_study({"paper-autoencoder-denoising": [{}]})
@@ -158,24 +159,58 @@ def test_block_sums_by_hand() -> None:
     np.testing.assert_array_equal(figure4.block_sum_matrix(norms(0)), expected)
 
 
-def test_kernels_that_are_zero_are_grey(complete: Study) -> None:
+def test_kernels_that_are_zero_are_white(complete: Study) -> None:
     images = [image for axes in FIGURES[4].draw(complete).axes for image in axes.images]
     assert len(images) == 2
     for image in images:
         for precision in (np.float32, np.float64):
-            shown = image.cmap(np.asarray(image.norm(np.zeros(1, precision))))
-            assert shown == pytest.approx(np.array([[0.85, 0.85, 0.85, 1]]))
+            assert image.cmap(np.asarray(image.norm(np.zeros(1, precision)))).min() == 1
+            assert image.cmap(np.asarray(image.norm(np.full(1, 1e-3, precision)))).min() < 0.9
 
 
-def test_collapsed_networks_have_their_own_panels(make_study: Callable[..., Study]) -> None:
+def test_living_densenets_are_drawn_and_collapsed_ones_counted(make_study: MakeStudy) -> None:
     study = make_study({"authors-densenet-fashion": densenet([0.1, 0.9, 0.1])})
-    collapsed, _, others, _ = (axes for axes in FIGURES[4].draw(study).axes if axes.images)
-    assert collapsed.get_title().endswith("(collapsed: 2 seeds, test accuracy 10.0%)")
-    assert others.get_title().endswith("(the others: 1 seed, test accuracy 90.0%)")
-    # The norms grow with the number of the seed: 1 and 3 times those of seed 0, and 2 times.
-    last = norms(0)[-1][0, -1]
-    pictures = [np.asarray(axes.images[0].get_array()) for axes in (collapsed, others)]
-    assert [picture[-1, -1] for picture in pictures] == [2 * last, 2 * last]
+    living, _ = (axes for axes in FIGURES[4].draw(study).axes if axes.images)
+    told = "1 seed, test accuracy 90.0%\n(not shown: 2 seeds that collapsed to 10.0%)"
+    assert living.get_title().endswith(told)
+    # The norms grow with the number of the seed: 2 times those of seed 0.
+    picture = np.asarray(living.images[0].get_array())
+    assert picture[-1, -1] == 2 * norms(0)[-1][0, -1]
+    all_lost = make_study({"authors-densenet-fashion": densenet([0.1, 0.1])})
+    (told,) = filter(None, words(FIGURES[4].draw(all_lost)))
+    assert told == "DenseNet: not shown: 2 seeds that collapsed to 10.0%"
+
+
+def test_errors_stand_under_each_digit(complete: Study) -> None:
+    panel = FIGURES[1].draw(complete).axes[0]
+    picture = complete.runs["paper-autoencoder-denoising"].picture(0)
+    assert picture is not None
+    clean, degraded, restored = picture / 255
+    for row, grey in enumerate((degraded, restored)):
+        errors = [10 * ((grey - clean)[:, 28 * k : 28 * k + 28] ** 2).mean() for k in range(4)]
+        told = [text.get_text() for text in panel.texts[4 * row : 4 * row + 4]]
+        assert told == [f"{error:.3f}" for error in errors]
+
+
+def test_totals_are_over_all_layers(complete: Study) -> None:
+    panel = FIGURES[5].draw(complete).axes[0]
+    active = panel.lines[0].get_ydata()
+    # Of seed s after epoch e layer l has 10 l + s + e active rows: 210 + 6 (s + e), median 1/2.
+    assert np.asarray(active).tolist() == [213 + 6 * epoch for epoch in range(1, EPOCHS + 1)]
+    layer = FIGURES[13].draw(complete).axes[1].lines[0].get_ydata()
+    assert np.asarray(layer).tolist() == [20.5 + epoch for epoch in range(1, EPOCHS + 1)]
+
+
+def test_losses_stand_beside_the_article_and_trivial_answers(complete: Study) -> None:
+    figure = FIGURES[9].draw(complete)
+    assert {"Autoencoder", "article", "No network", "Input unchanged"} <= {*words(figure)}
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[:2] == ["Autoencoder", "article"]
+    assert figure.axes[0].get_xscale() == "log"
+    bars = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    found = {names[round(float(bar.get_ydata()[0]))]: bar.get_xdata()[0] for bar in bars}
+    assert found["Input unchanged"] == pytest.approx(0.1)
+    assert math.sqrt(0.07 * 0.09) in [pytest.approx(x) for x in found.values()]
 
 
 def test_cells_of_the_skips() -> None:

@@ -39,12 +39,9 @@ def build(study: Study) -> str:
 
 def page(study: Study) -> str:
     """The page, with all that it needs."""
-    return render(
-        "page.html.j2",
-        vega=vega(),
-        charts=_json({name: chart.to_dict() for name, chart in charts().items()}),
-        results=_json(results(study)),
-    )
+    specs = {name: chart.to_dict() for name, chart in charts().items()}
+    shown = {"charts": _json(specs), "results": _json(results(study))}
+    return render("page.html.j2", vega=vega(), **shown)
 
 
 def vega() -> str:
@@ -163,10 +160,18 @@ def _run(run: Run, pictures: dict[str, int]) -> dict[str, Any]:
     if dense:
         blocks = [f"layer {l}" for l in range(1, run.depth - 1)]
         layers = ["first convolution", *blocks, "last convolution"]
-        groups = "Active kernels and living channels of each convolution"
+        titles = (
+            "Active kernels and living channels of each convolution",
+            "Share of the test images misclassified",
+            "Cross-entropy",
+        )
     else:
         layers = [f"layer {l}" for l in range(1, run.depth)] + [f"layer {run.depth} (output)"]
-        groups = "Active and living rows of each layer"
+        titles = (
+            "Active and living rows of each layer",
+            "Mean squared error per pixel of the test images",
+            "Mean squared error per pixel",
+        )
     pairs = [] if run.frames.skips.empty else skip_names(run.depth)
     epochs = [epoch for epoch in range(1, run.last + 1) if is_shown(epoch, run.last)]
     return {
@@ -174,11 +179,7 @@ def _run(run: Run, pictures: dict[str, int]) -> dict[str, Any]:
         "protocol": run.protocol,
         "experiment": run.row.experiment,
         "change": in_words(run.row.change) or "nothing",
-        "groups": groups,
-        "measure": "Share of the test images misclassified"
-        if dense
-        else "Mean squared error per pixel of the test images",
-        "loss": "Cross-entropy" if dense else "Mean squared error per pixel",
+        **dict(zip(("groups", "measure", "loss"), titles, strict=True)),
         "epoch": epochs,
         "layer": layers,
         "place": list(range(run.depth)),

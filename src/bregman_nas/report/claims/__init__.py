@@ -21,19 +21,21 @@ A claim rests on one or more findings: a number, its interval, and whether it be
   if it is one of too many, the claim is undecided. This rule was added when results were in.
 - Protocols are decided apart, by the same rules.
 
-What some of these rules cannot answer, those in `revised` can, which fresh seeds decide.
+Some of these rules cannot answer their claim. Beside them stand revised ones (`claim.revise`).
+They were written after seeds 0 to 9 had been seen and before seeds 10 to 19 were searched, and are
+decided on the latter alone.
 
 The article counts the input as its first layer: its second and last layers are 1 and 6 here.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
-from bregman_nas.report.claims import densenet, skips, training, widths
+from bregman_nas.report.claims import claim, densenet, skips, training, widths  # noqa: F401
 from bregman_nas.report.claims.claim import (
     ENOUGH_SEEDS,
     TOO_MANY_DIVERGED,
@@ -41,20 +43,19 @@ from bregman_nas.report.claims.claim import (
     Finding,
     Results,
     Verdict,
-    deciding,
     verdict_of,
 )
-from bregman_nas.report.claims.revised import REVISED
 from bregman_nas.report.data import PROTOCOLS, REGISTERED, Run, Study
 
-CLAIMS = sorted(
-    [*widths.CLAIMS, *skips.CLAIMS, *training.CLAIMS, *densenet.CLAIMS],
-    key=lambda claim: claim.number,
-)
+#: All claims, ascending, with the registered rules; and with the revised one where there is one.
+CLAIMS = [found for _, found in sorted(claim.REGISTERED.items())]
+REVISED = [claim.REVISED.get(found.number, found) for found in CLAIMS]
 #: The seeds that the revised rules are decided by.
 FRESH = range(10, 20)
 #: The claim that is not the article's.
 OURS = 17
+#: The claims on the DenseNet.
+OF_THE_DENSENET = (13, 14)
 COLLAPSED_MARK = "\N{DAGGER}"
 
 
@@ -65,7 +66,7 @@ class Decision:
     Attributes:
         claim: the claim.
         protocol: one of `PROTOCOLS`.
-        findings: the numbers that decide it, and those that are told beside.
+        findings: the numbers that decide it, and others that stand beside them.
         collapsed: how many of the networks behind them give the same answer for every image.
     """
 
@@ -76,8 +77,8 @@ class Decision:
 
     @property
     def deciding(self) -> list[Finding]:
-        """Those of the findings that have a say."""
-        return deciding(self.findings)
+        """The findings that have a verdict."""
+        return [finding for finding in self.findings if finding.verdict is not None]
 
     @property
     def verdict(self) -> Verdict | None:
@@ -93,7 +94,7 @@ class Decision:
 
     @property
     def seeds(self) -> int | None:
-        """The fewest behind a finding that decides; None if it is no matter of seeds."""
+        """The fewest behind a finding that decides; None if it does not come from seeds."""
         found = [finding.seeds for finding in self.deciding if finding.seeds is not None]
         return min(found, default=None)
 
@@ -107,12 +108,12 @@ class Decision:
 def decide(study: Study) -> list[Decision]:
     """All claims, ascending, under each protocol, by the registered seeds alone."""
     registered, found = study.only(REGISTERED), []
-    for claim in CLAIMS:
+    for one in CLAIMS:
         for protocol in PROTOCOLS:
             results = Results(registered, protocol)
-            run = results.densenet if claim in densenet.CLAIMS else None
+            run = results.densenet if one.number in OF_THE_DENSENET else None
             collapsed = 0 if run is None else int(densenet.collapsed(run).sum())
-            found.append(Decision(claim, protocol, claim.findings(results), collapsed))
+            found.append(Decision(one, protocol, one.findings(results), collapsed))
     return found
 
 
@@ -121,16 +122,13 @@ def decide_revised(study: Study) -> list[Decision]:
 
     A run with fewer than `ENOUGH_SEEDS` of them counts as not run. Interventions keep all seeds.
     """
-    fresh, found = study.only(FRESH, ENOUGH_SEEDS), []
-    for claim in REVISED.values():
-        for protocol in PROTOCOLS:
-            results = Results(fresh, protocol, interventions(study, protocol))
-            found.append(Decision(claim, protocol, claim.findings(results)))
-    return found
+    fresh = study.only(FRESH, ENOUGH_SEEDS)
+    results = [Results(fresh, p, interventions(study, p)) for p in PROTOCOLS]
+    return [Decision(one, of.protocol, one.findings(of)) for one in REVISED for of in results]
 
 
 def interventions(study: Study, protocol: str) -> dict[str, Run]:
-    """Perceptrons whose rows were kept from dying, by words that say how."""
+    """Perceptrons whose rows were kept from dying, by network, task and change."""
     found = {}
     for run in study.perceptrons:
         change = run.row.change
@@ -140,21 +138,16 @@ def interventions(study: Study, protocol: str) -> dict[str, Run]:
     return found
 
 
-def findings(registered: Sequence[Decision], revised: Sequence[Decision]) -> pd.DataFrame:
+def findings(registered: Iterable[Decision], revised: Iterable[Decision]) -> pd.DataFrame:
     """A row for each claim, protocol and finding; `verdict` is empty where it decides nothing.
 
     `rules`: `registered` or `revised`.
     """
     rows = [
-        {
-            "claim": decision.claim.number,
-            "protocol": decision.protocol,
-            "rules": rules,
-            **asdict(finding),
-        }
+        {"claim": one.claim.number, "protocol": one.protocol, "rules": rules, **asdict(finding)}
         for rules, decisions in (("registered", registered), ("revised", revised))
-        for decision in decisions
-        for finding in decision.findings
+        for one in decisions
+        for finding in one.findings
     ]
     return pd.DataFrame(rows).rename(columns={"seeds": "n"}).astype({"n": "Int64"})
 
@@ -165,8 +158,8 @@ def as_json(registered: Sequence[Decision], revised: Sequence[Decision]) -> dict
     Both are by the registered rules; `revised` has the same by the revised ones, and `why`.
     """
     found = _as_json(revised)
-    for number, claim in found["claims"].items():
-        claim["why"] = getattr(REVISED[int(number)], "why", None)
+    for one in revised:
+        found["claims"][str(one.claim.number)]["why"] = one.claim.why
     return {**_as_json(registered), "revised": found}
 
 
@@ -174,9 +167,9 @@ def _as_json(decisions: Sequence[Decision]) -> dict[str, Any]:
     counts = Counter((decision.protocol, decision.verdict) for decision in decisions)
     claims: dict[str, Any] = {}
     for decision in decisions:
-        claim = decision.claim
-        told = {name: getattr(claim, name) for name in ("words", "place", "statistic", "rule")}
-        claims.setdefault(str(claim.number), told)[decision.protocol] = {
+        of = decision.claim
+        told = {name: getattr(of, name) for name in ("words", "place", "statistic", "rule")}
+        claims.setdefault(str(of.number), told)[decision.protocol] = {
             **{name: getattr(decision, name) for name in ("verdict", "seeds", "collapsed")},
             "findings": [asdict(finding) for finding in decision.findings],
         }

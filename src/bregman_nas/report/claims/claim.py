@@ -1,11 +1,10 @@
 """The parts of a claim: its words, its rule, and the numbers that the rule decides by."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from bregman_nas.report.data import DENSENET, TASKS, Array, Flags, Run, Study
-from bregman_nas.report.records import Pixels
+from bregman_nas.report.data import DENSENET, NETWORKS, TASKS, Array, Flags, Run, Study
 from bregman_nas.report.stats import Summary, difference_interval, share_interval, summarize
 
 LAYERS = 6  # L of the article's perceptrons, which the claims are about
@@ -34,10 +33,9 @@ class Results:
     """The runs of one protocol that claims are decided by.
 
     Attributes:
-        study: with the seeds that decide alone.
+        study: only with the seeds that decide.
         protocol: one of `PROTOCOLS`.
-        interventions: perceptrons whose rows were kept from dying, by words that say how, network
-            and task included.
+        interventions: perceptrons whose rows were kept from dying, by network, task and change.
     """
 
     study: Study
@@ -45,7 +43,7 @@ class Results:
     interventions: Mapping[str, Run] = field(default_factory=dict)
 
     def restoration(self, network: str, task: str) -> Run | None:
-        """The run of a network on a task, or None; also if it has another depth than `LAYERS`."""
+        """The run of a network on a task; None if there is none of depth `LAYERS`."""
         run = self.study.run(self.protocol, f"{network}-{task}")
         return None if run is None or run.depth != LAYERS else run
 
@@ -53,15 +51,14 @@ class Results:
         """Each task with its run."""
         return ((task, self.restoration(network, task)) for task in TASKS)
 
+    def perceptrons(self) -> Iterator[tuple[str, Run | None]]:
+        """The runs of both networks on both tasks, by their names."""
+        return ((f"{n}, {task}", run) for n in NETWORKS for task, run in self.tasks(n))
+
     @property
     def densenet(self) -> Run | None:
         """The run of the DenseNet, or None."""
         return self.study.run(self.protocol, DENSENET)
-
-    @property
-    def pixels(self) -> Pixels | None:
-        """Counts on the training images of MNIST."""
-        return self.study.pixels
 
 
 Rule = Callable[[float, float], Verdict]  # from the ends of an interval
@@ -82,7 +79,7 @@ class Finding:
         seeds: all of them, diverged ones included, of the smaller of two runs; None where it does
             not come from seeds.
         diverged: how many of them.
-        verdict: what it says of the claim; None if it decides nothing and is told beside.
+        verdict: what it says of the claim; None if it decides nothing.
     """
 
     name: str
@@ -108,9 +105,10 @@ class Claim:
         words: the claim.
         place: where in the article.
         statistic: the numbers that decide it.
-        supported_if: where these must lie.
+        supported_if: where these must lie; empty if nothing is decided.
         contradicted_if: where they must not.
         decide: the rule as code: the findings of one protocol, None for what is not there.
+        why: of a revised rule: what the registered rule could not do.
     """
 
     number: int
@@ -120,19 +118,57 @@ class Claim:
     supported_if: str
     contradicted_if: str
     decide: Decide
+    why: str | None = None
 
     @property
     def rule(self) -> str:
         """In one sentence."""
-        return (
-            f"Supported if {self.supported_if}; contradicted if {self.contradicted_if}; "
-            "else undecided."
-        )
+        if not self.supported_if:
+            return "No verdict."
+        ends = f"contradicted if {self.contradicted_if}; else undecided."
+        return f"Supported if {self.supported_if}; {ends}"
 
     def findings(self, results: Results) -> list[Finding]:
-        """Those that decide, then those that are told beside."""
+        """Those that decide, then the others."""
         found = [finding for finding in self.decide(results) if finding is not None]
         return sorted(found, key=lambda finding: finding.verdict is None)
+
+
+#: The claims as registered, and those with a revised rule, by number.
+REGISTERED: dict[int, Claim] = {}
+REVISED: dict[int, Claim] = {}
+
+
+def claim(
+    number: int, words: str, place: str, statistic: str, supported_if: str, contradicted_if: str
+) -> Callable[[Decide], Decide]:
+    """Register a claim, whose rule is the function below."""
+
+    def add(decide: Decide) -> Decide:
+        told = (statistic, supported_if, contradicted_if)
+        REGISTERED[number] = Claim(number, words, place, *told, decide)
+        return decide
+
+    return add
+
+
+def revise(
+    number: int,
+    why: str,
+    statistic: str,
+    supported_if: str = "",
+    contradicted_if: str = "",
+    words: str = "",
+) -> Callable[[Decide], Decide]:
+    """Make the function below the revised rule of a claim, with other words for it if given."""
+
+    def add(decide: Decide) -> Decide:
+        old = REGISTERED[number]
+        told = (statistic, supported_if, contradicted_if)
+        REVISED[number] = Claim(number, words or old.words, old.place, *told, decide, why)
+        return decide
+
+    return add
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
@@ -165,35 +201,17 @@ def at_least(enough: float, too_little: float) -> Rule:
 
 
 def more_than_negligible(margin: float) -> Rule:
-    """The number is positive, and not so small that it is as good as nothing.
+    """The number is positive, and may be larger than a margin, the largest negligible number.
 
-    Contradicted if the whole interval lies at or below the margin: the number is negligible, zero
-    or negative. This comes first, so that an interval from just above 0 to just below the margin
-    contradicts. Else supported if the whole interval lies above 0; else undecided.
-
-    Args:
-        margin: the largest negligible number, positive.
+    An interval from just above 0 to just below the margin contradicts.
     """
-
-    def rule(low: float, high: float) -> Verdict:
-        if high <= margin:
-            return Verdict.CONTRADICTED
-        return Verdict.SUPPORTED if low > 0 else Verdict.UNDECIDED
-
-    return rule
+    return lambda low, high: _verdict(low > 0 and high > margin, high <= margin)
 
 
 def surely(holds: bool, share: float) -> Verdict:
-    """That a mean has a property.
-
-    Args:
-        holds: whether it has.
-        share: of the resampled means, those that have it.
-    """
-    if holds and share >= SURE:
-        return Verdict.SUPPORTED
+    """The mean has a property: it `holds` of the mean, and of this share of resampled means."""
     # Not `share <= 1 - SURE`, which rounding moves.
-    return Verdict.CONTRADICTED if not holds and 1 - share >= SURE else Verdict.UNDECIDED
+    return _verdict(holds and share >= SURE, not holds and 1 - share >= SURE)
 
 
 def _verdict(supported: bool, contradicted: bool) -> Verdict:
@@ -203,12 +221,7 @@ def _verdict(supported: bool, contradicted: bool) -> Verdict:
 
 
 def summary(run: Run | None, measure: Measure) -> Summary | None:
-    """One number per seed, NaN where it diverged; None if not run.
-
-    Args:
-        run: the run.
-        measure: the number, called only if a seed converged.
-    """
+    """One number per seed, NaN where it diverged; None if not run."""
     if run is None:
         return None
     values = measure(run).tolist() if run.converged else []
@@ -216,38 +229,36 @@ def summary(run: Run | None, measure: Measure) -> Summary | None:
 
 
 def mean(
-    name: str,
-    run: Run | None,
-    measure: Measure,
-    rule: Rule | None = None,
-    share: bool = False,
+    name: str, run: Run | None, measure: Measure, rule: Rule | None = None, share: bool = False
 ) -> Finding | None:
-    """The mean over the seeds.
+    """The mean over the seeds; see `mean_of`.
 
     Args:
         name: of the finding.
         run: None if not run.
-        measure: the number.
-        rule: decides by the interval of the mean; without one, it is told beside.
-        share: the number is a share. Its interval is told as far as it lies in [0, 1]; the rule
-            sees all of it.
+        measure: the number; NaN leaves its seed out.
+        rule: decides by the interval of the mean; without one, nothing is decided.
+        share: whether the number is a share.
     """
-    return mean_of(name, summary(run, measure), rule, share)
+    found = mean_of(name, summary(run, measure), rule, share)
+    return found and replace(found, diverged=0 if run is None else run.diverged)
 
 
 def mean_of(
     name: str, found: Summary | None, rule: Rule | None = None, share: bool = False
 ) -> Finding | None:
-    """The same, of numbers that are summarized already."""
+    """The mean of numbers that are summarized already.
+
+    The interval of a share is told as far as it lies in [0, 1]; the rule sees all of it.
+    """
     if found is None:
         return None if rule is None else Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
-    low, high, verdict = found.low, found.high, None
-    if rule is not None:
-        verdict = Verdict.UNDECIDED
-        if low is not None and high is not None and _enough(found):
+    low, high, verdict = found.low, found.high, None if rule is None else Verdict.UNDECIDED
+    if low is not None and high is not None:
+        if rule is not None and enough(found.used, found.seeds):
             verdict = rule(low, high)
-    if share and low is not None and high is not None:
-        low, high = max(low, 0.0), min(high, 1.0)
+        if share:
+            low, high = max(low, 0.0), min(high, 1.0)
     return Finding(name, found.mean, found.std, low, high, found.seeds, found.nan_seeds, verdict)
 
 
@@ -277,19 +288,13 @@ def difference(
     ends = difference_interval(first, second)
     if ends is not None:
         low, high = map(unit, ends)
-        if _enough(first) and _enough(second):
+        if enough(first.used, first.seeds) and enough(second.used, second.seeds):
             verdict = rule(low, high)
     return Finding(name, value, None, low, high, seeds, diverged, verdict)
 
 
 def share_of_seeds(name: str, run: Run | None, holds: Holds) -> Finding:
-    """The share of the seeds in which something holds; most of them must.
-
-    Args:
-        name: of the finding.
-        run: None if not run.
-        holds: called only if a seed converged; in one that did not, nothing holds.
-    """
+    """The share of seeds in which something holds; most must. A diverged seed counts against it."""
     if run is None:
         return Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
     count = int(holds(run).sum()) if run.converged else 0
@@ -297,36 +302,22 @@ def share_of_seeds(name: str, run: Run | None, holds: Holds) -> Finding:
 
 
 def share_finding(name: str, count: int, seeds: int, diverged: int = 0) -> Finding:
-    """The same, of numbers that are counted already."""
+    """The same, counted already."""
     low, high = share_interval(count, seeds)
     verdict = above(HALF)(low, high) if seeds >= ENOUGH_SEEDS else Verdict.UNDECIDED
     return Finding(name, count / seeds, None, low, high, seeds, diverged, verdict)
 
 
-def claim(
-    claims: list[Claim],
-    number: int,
-    words: str,
-    place: str,
-    statistic: str,
-    supported_if: str,
-    contradicted_if: str,
-) -> Callable[[Decide], Decide]:
-    """Make a claim of the function below it, which is its rule, and add it to a list."""
-
-    def add(decide: Decide) -> Decide:
-        told = (statistic, supported_if, contradicted_if)
-        claims.append(Claim(number, words, place, *told, decide))
-        return decide
-
-    return add
+def of_the_mean(name: str, run: Run | None, decide: Callable[[Run], Finding]) -> Finding:
+    """A finding on a mean over seeds; `decide` is called only if enough of them converged."""
+    if run is None:
+        return Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
+    found = Finding(name, verdict=Verdict.UNDECIDED)
+    if enough(len(run.converged), len(run.seeds)):
+        found = decide(run)
+    return replace(found, name=name, seeds=len(run.seeds), diverged=run.diverged)
 
 
-def deciding(findings: Sequence[Finding]) -> list[Finding]:
-    """Those of the findings that have a say."""
-    return [finding for finding in findings if finding.verdict is not None]
-
-
-def _enough(found: Summary) -> bool:
-    few_diverged = found.nan_seeds <= TOO_MANY_DIVERGED * found.seeds
-    return found.used >= ENOUGH_SEEDS and few_diverged
+def enough(used: int, seeds: int) -> bool:
+    """Whether so many of all seeds decide anything."""
+    return used >= ENOUGH_SEEDS and seeds - used <= TOO_MANY_DIVERGED * seeds

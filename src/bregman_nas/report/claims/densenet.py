@@ -1,25 +1,30 @@
 """Claims 13 and 14, on the kernels of the DenseNet."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import numpy as np
 
 from bregman_nas.report.claims.claim import (
-    Claim,
+    Finding,
     Findings,
     Measure,
     Results,
+    Verdict,
     above,
     claim,
     mean,
+    revise,
     share_of_seeds,
 )
 from bregman_nas.report.data import Array, Flags, Run
-
-CLAIMS: list[Claim] = []
 
 # The share of right answers that one answer to all images gives: ten classes of equal size.
 CHANCE = 0.1
 # Of a finding beside that of all networks, where some collapsed.
 OTHERS = " (networks that did not collapse)"
+# With fewer living DenseNets, a mean is that of one or two.
+ENOUGH_LIVING = 5
 
 
 def collapsed(run: Run) -> Flags:
@@ -30,16 +35,21 @@ def collapsed(run: Run) -> Flags:
     return flags
 
 
+def living(run: Run) -> Run:
+    """The seeds that did not collapse; diverged ones are among them."""
+    return run.only([s for s, lost in zip(run.seeds, collapsed(run), strict=True) if not lost])
+
+
 def beside_the_collapsed(run: Run) -> Run | None:
     """The other seeds of a run of which some collapsed; None if none did, or all."""
-    others = [seed for seed, lost in zip(run.seeds, collapsed(run), strict=True) if not lost]
-    return run.only(others) if 0 < len(others) < len(run.seeds) else None
+    others = living(run)
+    return others if 0 < len(others.seeds) < len(run.seeds) else None
 
 
 def lead_of_the_last(connections: Array) -> Array:
-    """What the last layer receives, less what the best of the others does, [seeds].
+    """By how much the last layer receives more than the best of the others, [seeds].
 
-    As a share of what all receive: from -1 to 1, and 0 where nobody receives anything.
+    As a share of what all receive: from -1 to 1, and 0 where no layer receives anything.
 
     Args:
         connections: [seeds, layers], not negative.
@@ -105,8 +115,30 @@ def lead(how: str) -> Measure:
     return lambda run: lead_of_the_last(connections(run, how))
 
 
+def _of_the_living(
+    results: Results,
+    name: str,
+    decided: Callable[[str, Run], Finding | None],
+    beside: Mapping[str, Measure],
+) -> Findings:
+    """A finding on the living networks, undecided if they are too few; numbers beside it."""
+    run = results.densenet
+    if run is None:
+        yield Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
+        return
+    others = living(run)
+    if len(others.converged) >= ENOUGH_LIVING:
+        yield decided(name, others)
+    else:
+        name += f" (undecided: fewer than {ENOUGH_LIVING} living networks)"
+        seeds, verdict = len(others.seeds), Verdict.UNDECIDED
+        yield Finding(name, seeds=seeds, diverged=run.diverged, verdict=verdict)
+    yield Finding("networks that collapsed", float(collapsed(run).sum()), seeds=len(run.seeds))
+    for of, measure in beside.items():
+        yield mean(of, others, measure)
+
+
 @claim(
-    CLAIMS,
     13,
     "DenseNet: the last layer receives the most skip connections.",
     "Section 4.2, Figure 4",
@@ -125,8 +157,27 @@ def _last_layer(results: Results) -> Findings:
     yield mean(f"{name}sums{OTHERS}", others, lead("sum"))
 
 
+@revise(
+    13,
+    why="Collapsed networks keep the kernels of their start; the registered rule lets them "
+    "decide, or decides nothing.",
+    statistic="sum of tau(l, r) over r for the last layer l of the dense block, less the "
+    "largest of the other layers, as a share of the sum over all, mean over the networks that "
+    f"did not collapse, at least {ENOUGH_LIVING}",
+    supported_if="the interval of the lead of the last layer is above 0",
+    contradicted_if="it is nowhere above 0",
+)
+def _last_living_layer(results: Results) -> Findings:
+    name = "lead of the last layer"
+    beside = {
+        f"{name}, per kernel": lead("kernel"),
+        f"{name}, without the layer just before": lead("skips"),
+    }
+    decided = partial(mean, measure=lead("sum"), rule=above(0))
+    return _of_the_living(results, f"{name}, sums", decided, beside)
+
+
 @claim(
-    CLAIMS,
     14,
     "DenseNet: some of the input and output channels are not used by the network.",
     "Section 4.2, Figure 4",
@@ -137,12 +188,26 @@ def _last_layer(results: Results) -> Findings:
     "it is below 1/2",
 )
 def _channels(results: Results) -> Findings:
-    run = results.densenet
+    run, inputs, outputs = results.densenet, "unused input channels", "unused output channels"
     yield share_of_seeds("share of the seeds", run, both_unused)
-    inputs, outputs = "unused input channels", "unused output channels"
     yield mean(inputs, run, unused_inputs)
     yield mean(f"{inputs} of the dense block alone", run, lambda r: unused_inputs(r, False))
     yield mean(outputs, run, unused_outputs)
     others = None if run is None else beside_the_collapsed(run)
     yield mean(f"{inputs}{OTHERS}", others, unused_inputs)
     yield mean(f"{outputs}{OTHERS}", others, unused_outputs)
+
+
+@revise(
+    14,
+    why="As for claim 13.",
+    statistic="share of the networks that did not collapse, at least "
+    f"{ENOUGH_LIVING}, in which of the channels of the first convolution and the "
+    "dense block at least one is read by no active kernel, and at least one is written by none",
+    supported_if="the interval of the share with unused channels of both kinds is above 1/2",
+    contradicted_if="it is below 1/2",
+)
+def _living_channels(results: Results) -> Findings:
+    beside = {"unused input channels": unused_inputs, "unused output channels": unused_outputs}
+    decided = partial(share_of_seeds, holds=both_unused)
+    return _of_the_living(results, "share of the living networks", decided, beside)

@@ -11,10 +11,11 @@ from matplotlib.ticker import PercentFormatter
 
 from bregman_nas.report.data import Study
 from bregman_nas.report.figures.style import FULL_WIDTH, leave_empty
+from bregman_nas.report.text import NOT_RUN, counted
 from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, Design, designs, taken_apart
 
 COLUMNS = 2
-ROW_HEIGHT = 1.9  # inches
+ROW_HEIGHT = 2  # inches
 # Of Okabe and Ito. Those of one panel can be told apart in grey, one of them by lines.
 LOOKS: dict[str, dict[str, Any]] = {
     "network": {"facecolor": "#000000"},
@@ -40,7 +41,7 @@ def draw(study: Study) -> Figure:
         rows = apart[apart["design"] == design.name].dropna(subset="share")
         axes.set_title(_title(design))
         if rows.empty:
-            leave_empty(axes, "not run")
+            leave_empty(axes, "too few seeds" if design.seeds else NOT_RUN)
             continue
         _draw_shares(axes, rows, design)
         if place % COLUMNS and grid.flat[place - 1].has_data():
@@ -53,7 +54,7 @@ def draw(study: Study) -> Figure:
 
 
 def _title(design: Design) -> str:
-    seeds = f" ({len(design.seeds)} seeds in each cell)" if design.seeds else ""
+    seeds = f"\n({counted(len(design.seeds), 'seed')} in each cell)" if design.seeds else ""
     return f"{design.name.capitalize()}{seeds}"
 
 

@@ -7,22 +7,22 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bregman_nas.report.claims.densenet import beside_the_collapsed, collapsed
+from bregman_nas.report.claims.densenet import collapsed, living
 from bregman_nas.report.data import DENSENET, PROTOCOLS, Array, Run, Study, why_empty
 from bregman_nas.report.figures.panels import seeds_in_words
 from bregman_nas.report.figures.style import (
     FULL_WIDTH,
+    empty_figure,
     largest_colour,
-    leave_empty,
     show_matrix,
     signed,
     text_colour,
 )
-from bregman_nas.report.text import quoted, span
+from bregman_nas.report.text import NOT_RUN, counted, quoted, span
 
 STRIP = 5  # times that the only input, or the only output, is drawn as wide as a channel
 CLIPPED = 99  # percentile of the norms that are not zero
@@ -34,22 +34,18 @@ def draw(study: Study) -> Figure:
     Rows: the first convolution (from the image to k channels), the layers of the dense block
     (to k channels each), the last convolution (to one channel), which is no layer of the block.
     Columns: the image, then the channels that the first convolution and the layers put out. Only
-    protocols that have been run have panels; if some seeds of a run collapsed, they have their own.
+    protocols that have been run have panels, and of these only the networks that did not collapse;
+    the others are counted.
     """
-    runs = {protocol: study.run(protocol, DENSENET) for protocol in PROTOCOLS}
-    shown = {p: run for p, run in runs.items() if run is not None and not why_empty(run)}
-    absent = "; ".join(f"{quoted(p)}: {why_empty(runs[p])}" for p in runs if p not in shown)
+    found = [run for p in PROTOCOLS if (run := study.run(p, DENSENET)) is not None]
+    shown = {_title(run): living(run).norms for run in found if living(run).converged}
     if not shown:
-        figure = Figure(figsize=(FULL_WIDTH, 0.6))
-        leave_empty(figure.subplots(), f"DenseNet, {absent}")
-        return figure
+        reasons = [why_empty(run) or _lost(run) for run in found] or [NOT_RUN]
+        return empty_figure(f"DenseNet: {'; '.join(reasons)}")
     norms = {
-        _title(protocol, part, kind): [of_seeds.mean(0) for of_seeds in part.norms]
-        for protocol, run in shown.items()
-        for kind, part in _parts(run)
+        words: [of_seeds.mean(0) for of_seeds in all_norms] for words, all_norms in shown.items()
     }
-    figure = Figure(figsize=(FULL_WIDTH, 0.3 + 3.1 * len(norms)))
-    figure.suptitle(absent)
+    figure = Figure(figsize=(FULL_WIDTH, 0.5 + 3.1 * len(norms)))
     grid = figure.subplots(len(norms), 2, squeeze=False)
     single = _scale([c for cs in norms.values() for c in cs], CLIPPED)
     summed = _scale([block_sum_matrix(cs) for cs in norms.values()], 100)
@@ -58,15 +54,28 @@ def draw(study: Study) -> Figure:
         panels[1].set_title("Sums over blocks of channels")
         _draw_channels(panels[0], convolutions, single)
         _draw_sums(panels[1], block_sum_matrix(convolutions), summed)
-    label = "mean norm of a kernel (grey: zero in all seeds;\n"
+    label = "mean norm of a kernel (white: zero in all seeds;\n"
     label += f"colours end at the {CLIPPED}th percentile)"
     for column, scale, words, extend in (
         (0, single, label, "max"),
-        (1, summed, r"sum of the norms, $\tau^{(l,r)}$ (grey: zero)", "neither"),
+        (1, summed, r"sum of the norms, $\tau^{(l,r)}$ (white: zero)", "neither"),
     ):
         look: dict[str, Any] = {"location": "bottom", "aspect": 40, "pad": 0.02, "extend": extend}
         figure.colorbar(scale, ax=grid[:, column], label=words, **look)
     return figure
+
+
+def _title(run: Run) -> str:
+    others = living(run)
+    accuracy = span(100 * others.score("accuracy"), "{:.1f}")
+    words = f"{quoted(run.protocol)}: {seeds_in_words(others)}, test accuracy {accuracy}%"
+    return f"{words}\n({_lost(run)})" if collapsed(run).any() else words
+
+
+def _lost(run: Run) -> str:
+    lost = collapsed(run)
+    accuracy = span(100 * run.scores()["accuracy"].to_numpy(float)[lost], "{:.1f}")
+    return f"not shown: {counted(int(lost.sum()), 'seed')} that collapsed to {accuracy}%"
 
 
 def block_sums(norms: Array, growth: int) -> Array:
@@ -103,25 +112,11 @@ def block_sum_matrix(convolutions: Sequence[Array]) -> Array:
     return matrix
 
 
-def _parts(run: Run) -> list[tuple[str, Run]]:
-    """The seeds that belong together, and what they are if that has to be said."""
-    others = beside_the_collapsed(run)
-    if others is None or not others.converged:
-        return [("", run)]
-    lost = [seed for seed, flag in zip(run.seeds, collapsed(run), strict=True) if flag]
-    return [("collapsed: ", run.only(lost)), ("the others: ", others)]
-
-
-def _title(protocol: str, run: Run, kind: str) -> str:
-    accuracy = span(100 * run.score("accuracy"), "{:.1f}")
-    words = f"{kind}{seeds_in_words(run)}, test accuracy {accuracy}%"
-    return f"Kernels, {quoted(protocol)} ({words})"
-
-
 def _scale(values: Sequence[Array], percentile: int) -> ScalarMappable:
-    colours = matplotlib.colormaps["YlGnBu"].with_extremes(under="0.85")
-    # Zero lies just below the scale, so that what never switched on stands out; not closer, for in
-    # single precision, in which pictures are scaled, it would be on it.
+    # Zero lies just below the scale, and is white, also in grey; not closer, for in single
+    # precision, in which pictures are scaled, it would be on it.
+    colours: Colormap = ListedColormap(matplotlib.colormaps["YlGnBu"](np.linspace(0.2, 1, 256)))
+    colours = colours.with_extremes(under="white")
     limit = largest_colour(values, percentile)
     return ScalarMappable(Normalize(1e-6 * limit, limit), colours)
 
@@ -156,19 +151,14 @@ def _draw_blocks(
     show_matrix(axes, picture, scale)
     tops = np.cumsum([0, *heights[:-1]]) - 0.5
     lefts = np.cumsum([0, *widths[:-1]]) - 0.5
+    look: dict[str, Any] = {"fill": False, "edgecolor": "0.4", "linewidth": 0.5, "clip_on": False}
     for row, column in _connections(len(heights)):
-        corner, size = (float(lefts[column]), float(tops[row])), (widths[column], heights[row])
-        look: dict[str, Any] = {
-            "fill": False,
-            "edgecolor": "0.4",
-            "linewidth": 0.5,
-            "clip_on": False,
-        }
-        axes.add_patch(Rectangle(corner, *size, **look))
-    layers = [f"layer {l}" for l in range(1, len(heights) - 1)]
-    names = ["first conv.", *layers]
+        corner = (float(lefts[column]), float(tops[row]))
+        axes.add_patch(Rectangle(corner, widths[column], heights[row], **look))
+    names = ["first conv.", *(f"layer {l}" for l in range(1, len(heights) - 1))]
     axes.set_yticks(tops + np.array(heights) / 2, [*names, "last conv."])
     axes.set_xticks(lefts + np.array(widths) / 2, ["image", *(n.replace(" ", "\n") for n in names)])
+    axes.get_xticklabels()[0].set_horizontalalignment("right")  # its column is narrow
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 

@@ -19,8 +19,9 @@ from bregman_nas.report.frames import skip_names
 def draw(study: Study) -> Figure:
     """For each residual run a row for each skip: its median over the seeds in each epoch.
 
-    A tick marks the median over the seeds of the first epoch at whose end the skip is not zero;
-    beside the row stand that median and its range, over those seeds in which there is one.
+    Negative values are hatched. A tick marks the median over the seeds of the first epoch at whose
+    end the skip is not zero; beside the row stand that median and its range, over those seeds in
+    which there is one.
     """
     figure = Figure(figsize=(FULL_WIDTH, 5.8))
     grid = figure.subplots(len(PROTOCOLS), len(TASKS))
@@ -30,7 +31,7 @@ def draw(study: Study) -> Figure:
         figure,
         grid,
         (median.to_numpy() for median in medians if median is not None),
-        r"median over the seeds of the skip $\tau^{(l,i)}$",
+        r"median over the seeds of the skip $\tau^{(l,i)}$, hatched if negative",
     )
     for axes, (protocol, task, run), median in zip(grid.flat, runs, medians, strict=True):
         axes.set_title(title(protocol, task, run))
@@ -75,7 +76,13 @@ def _median_skips(run: Run) -> pd.DataFrame:
 def _draw_skips(axes: Axes, run: Run, median: pd.DataFrame, scale: ScalarMappable) -> None:
     layers, names = run.depth, skip_names(run.depth)
     extent = (0.5, run.last + 0.5, len(names) - 0.5, -0.5)
-    show_matrix(axes, median.to_numpy().T, scale, extent)
+    values, epochs = median.to_numpy().T, median.index.to_numpy(float)
+    show_matrix(axes, values, scale, extent)
+    for row, negative in enumerate(values < 0):  # what is negative can be told in grey as well
+        hatch: dict[str, Any] = {"hatch": "/////", "facecolor": "none", "edgecolor": "0.35"}
+        axes.fill_between(
+            epochs, row - 0.5, row + 0.5, where=negative, step="mid", linewidth=0, **hatch
+        )
     first = first_active_epochs(_converged(run))
     for row, name in enumerate(names):
         epoch = first[name].median()

@@ -1,77 +1,124 @@
-"""Figure 9, beyond the article: the networks found beside others of the same size, seed by seed."""
+"""Figure 9, beyond the article: losses of networks, of the article, and of trivial answers."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bregman_nas.report.data import Study
-from bregman_nas.report.figures.panels import (
-    METHOD_COLOURS,
-    draw_answers,
-    log_errors,
-    share_legend,
-)
-from bregman_nas.report.figures.style import FULL_WIDTH, leave_empty
-from bregman_nas.report.table1 import ARTICLE_UNIT
-from bregman_nas.report.table2 import Group, groups
+from bregman_nas.report.data import NETWORKS, PROTOCOLS, TASKS, Study
+from bregman_nas.report.figures.panels import NAMES
+from bregman_nas.report.figures.style import COLOURS, FULL_WIDTH, empty_figure
+from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_UNIT
+from bregman_nas.report.table2 import METHODS, groups
+from bregman_nas.report.text import NOT_RUN, quoted
 
-ARMS = ("search", "found", "uniform", "random", "dense")
-NOTHING = "no architecture has been trained anew yet"
-ROW_HEIGHT = 2.3  # inches
+INPUT = "input_unchanged"
+#: Answers that need no network.
+TRIVIAL = (
+    "zero",
+    "mean_image",
+    INPUT,
+    "rectified_input",
+    "threshold",
+    "lookup_table",
+    "principal_components_100",
+    "wiener_relu",
+    "least_squares_relu",
+)
+IN_ARTICLE, NO_NETWORK = "article", "No network"
+LINE_HEIGHT = 0.155  # inches
+
+
+class Line(NamedTuple):
+    """One kind of network, or an answer, on a task: `mse` and `dead` of each seed."""
+
+    heading: str
+    name: str
+    task: str
+    networks: pd.DataFrame
+    colour: str
 
 
 def draw(study: Study) -> Figure:
-    """A panel for each run: a grey line is a seed, a bar the geometric mean of a method.
+    """A panel for each task, and in it a line for each kind of network or answer.
 
-    A cross is a network whose outputs are all 0.
+    A point is a seed, a bar the geometric mean, a cross a network whose outputs are all 0. Of the
+    article, the mean and its standard deviation. Grey lines: the input unchanged (dashed), and the
+    best answer that needs no network (dotted).
     """
-    found = groups(study)
-    if not any(_shown(group)[1:] for group in found):
-        figure = Figure(figsize=(FULL_WIDTH, 0.6))
-        leave_empty(figure.subplots(), NOTHING)
-        return figure
-    height = ROW_HEIGHT * -(-len(found) // 2) + 0.4
-    figure = Figure(figsize=(FULL_WIDTH, height))
-    panels = figure.subplots(-(-len(found) // 2), 2, squeeze=False).flat
-    for axes in panels[len(found) :]:
-        axes.set_axis_off()
-    for axes, group in zip(panels, found, strict=False):
-        axes.set_title(group.of)
-        if not _shown(group)[1:]:
-            leave_empty(axes, NOTHING)
-            continue
-        _draw(axes, group)
-        draw_answers(axes, study.runs.get(group.of))
-    share_legend(figure)
+    lines = [*_networks(study), *_trivial(study)]
+    if not lines:
+        return empty_figure(f"losses: {NOT_RUN}")
+    places: dict[tuple[str, str], int] = {}
+    for line in lines:
+        above = ["", IN_ARTICLE] if line.heading in NAMES.values() else [""]
+        for name in (*above, line.name):
+            places.setdefault((line.heading, name), len(places))
+    figure = Figure(figsize=(FULL_WIDTH, 0.6 + LINE_HEIGHT * len(places)))
+    grid = figure.subplots(1, len(TASKS), sharey=True)
+    for axes, task in zip(grid, TASKS, strict=True):
+        axes.set(title=task.capitalize(), xscale="log")
+        of_task = [line for line in lines if line.task == task]
+        for line in of_task:
+            _draw_line(axes, places[line.heading, line.name], line)
+        for network, heading in NAMES.items():
+            if (heading, IN_ARTICLE) in places:
+                number = ARTICLE[network, task]
+                place = places[heading, IN_ARTICLE]
+                axes.errorbar(number.mean, place, xerr=number.std, fmt="kD", markersize=3.5)
+        trivial = {of.name: of.networks["mse"].mean() for of in of_task if of.heading == NO_NETWORK}
+        if trivial:
+            for error, style in ((trivial[ANSWERS[INPUT]], "--"), (min(trivial.values()), ":")):
+                look: dict[str, Any] = {"linewidth": 0.8, "linestyle": style, "zorder": 0}
+                axes.axvline(ARTICLE_UNIT * error, color="0.5", **look)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel(rf"${ARTICLE_UNIT} \times$ mean squared error of the test images")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+    grid[0].set(ylim=(len(places) - 0.5, -0.5))
+    grid[0].set_yticks([*places.values()], [name or heading for heading, name in places])
+    for label, (_, name) in zip(grid[0].get_yticklabels(), places, strict=True):
+        label.set_fontweight("normal" if name else "bold")
     return figure
 
 
-def _shown(group: Group) -> list[str]:
-    """The methods that are there."""
-    there = {line.method for line in group.lines if not line.change and len(line.networks)}
-    return [method for method in ARMS if method in there]
+def _networks(study: Study) -> Iterator[Line]:
+    arms = {group.of: group.lines[1:] for group in groups(study)}
+    for network in NETWORKS:
+        for protocol in PROTOCOLS:
+            for task in TASKS:
+                run = study.run(protocol, f"{network}-{task}")
+                if run is None:
+                    continue
+                made = {"search": run.frames.networks}
+                for arm in arms.get(run.name, []):
+                    if not arm.change and len(arm.networks):
+                        made[arm.method] = arm.networks
+                for method, networks in made.items():
+                    name = f"{quoted(protocol)}, {METHODS[method]}"
+                    yield Line(NAMES[network], name, task, networks, COLOURS[protocol])
 
 
-def _draw(axes: Axes, group: Group) -> None:
-    log_errors(axes)
-    methods = _shown(group)
-    lines = {line.method: line for line in group.lines if not line.change}
-    errors = {m: lines[m].networks.set_index("seed")["mse"] * ARTICLE_UNIT for m in methods}
-    for seed in sorted({seed for of_method in errors.values() for seed in of_method.index}):
-        of_seed = [errors[method].get(seed, np.nan) for method in methods]
-        axes.plot(range(len(methods)), of_seed, color="0.75", linewidth=0.6)
-    for place, method in enumerate(methods):
-        networks, colour = lines[method].networks, METHOD_COLOURS[method]
-        dead = networks["dead"].astype(bool).to_numpy()
-        heights = errors[method].to_numpy(float)
-        for chosen, marker in ((~dead, "o"), (dead, "x")):
-            axes.plot(
-                [place] * int(chosen.sum()), heights[chosen], marker, color=colour, markersize=3
-            )
-        heights = heights[np.isfinite(heights)]
-        if len(heights):
-            mean = float(np.exp(np.log(heights).mean()))
-            axes.plot([place - 0.3, place + 0.3], [mean, mean], color=colour, linewidth=2)
-    names = [f"{method} ({len(lines[method].networks)})" for method in methods]
-    axes.set_xticks(range(len(methods)), names)
-    axes.set_xlim(-0.5, len(methods) - 0.5)
+def _trivial(study: Study) -> Iterator[Line]:
+    """Both protocols and networks are given the same images: those of the first run."""
+    for task in TASKS:
+        run = next((run for run in study.restoration if run.task == task), None)
+        for answer in TRIVIAL:
+            errors = pd.DataFrame() if run is None else run.scores("test", answer)[["mse"]]
+            if len(errors):
+                yield Line(NO_NETWORK, ANSWERS[answer], task, errors.assign(dead=False), "0.35")
+
+
+def _draw_line(axes: Axes, place: int, line: Line) -> None:
+    errors = ARTICLE_UNIT * line.networks["mse"].to_numpy(float)
+    dead = line.networks["dead"].to_numpy(bool)
+    for chosen, marker in ((~dead, "o"), (dead, "x")):
+        heights = [place] * int(chosen.sum())
+        axes.plot(errors[chosen], heights, marker, color=line.colour, markersize=2.5)
+    errors = errors[np.isfinite(errors)]
+    if len(errors):
+        look: dict[str, Any] = {"color": line.colour, "markersize": 9, "markeredgewidth": 1.8}
+        axes.plot(np.exp(np.log(errors).mean()), place, "|", **look)

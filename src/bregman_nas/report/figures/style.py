@@ -1,9 +1,10 @@
-"""What all figures share: the style file, the colours, the diverging scale, empty panels."""
+"""What all figures share: the style file, colours and scales, words, empty panels."""
 
 import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -14,10 +15,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bregman_nas.report.data import Array
+from bregman_nas.report.text import with_minus
 
 FULL_WIDTH = 178 / 25.4  # inches: the text block of the article, A4 less two margins of 16 mm
-# Blue and vermilion of Okabe and Ito, apart for all kinds of colour vision and in grey.
-COLOURS = {"paper": "#0072B2", "authors": "#D55E00"}
+# Blue and orange of Okabe and Ito, apart for all kinds of colour vision and in grey.
+COLOURS = {"paper": "#0072B2", "authors": "#E69F00"}
 
 
 def study_style() -> AbstractContextManager[None]:
@@ -47,24 +49,18 @@ def add_skip_scale(
     Args:
         figure: gets the bar.
         axes: all panels of the figure.
-        values: all that is to be coloured; NaN is passed over.
+        values: to be coloured; NaN is passed over.
         what: the bar's label.
     """
     arrays = list(values)
     limit, middle = largest_colour(arrays, 100), largest_colour(arrays, 50)
     norm = AsinhNorm(middle, -limit, limit)
     scale = ScalarMappable(norm, "RdBu")  # negative red, positive blue
-    bar = figure.colorbar(
-        scale,
-        ax=axes,
-        location="bottom",
-        aspect=60,
-        shrink=0.7,
-        pad=0.02,
-        label=f"{what} (inverse hyperbolic sine scale)",
-    )
+    look: dict[str, Any] = {"location": "bottom", "aspect": 60, "shrink": 0.7, "pad": 0.02}
+    label = f"{what} (inverse hyperbolic sine scale)"
+    bar = figure.colorbar(scale, ax=axes, label=label, **look)
     ticks = _ticks(limit, norm)
-    bar.set_ticks(ticks, labels=[f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
+    bar.set_ticks(ticks, labels=[with_minus(f"{tick:g}") for tick in ticks])
     return scale
 
 
@@ -94,17 +90,22 @@ def show_matrix(
 def text_colour(scale: ScalarMappable, value: float) -> str:
     """Black or white, whichever can be read on the colour of this value."""
     red, green, blue = scale.to_rgba(np.array([value]))[0, :3]
-    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
-    return "black" if luminance > 0.5 else "white"
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
 def leave_empty(axes: Axes, reason: str) -> None:
     """Say in the middle of an empty panel why it is empty."""
-    axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
-    axes.spines[:].set_visible(False)
+    axes.set_axis_off()
     axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color="0.4")
+
+
+def empty_figure(reason: str) -> Figure:
+    """A figure that says why it is empty."""
+    figure = Figure(figsize=(FULL_WIDTH, 0.6))
+    leave_empty(figure.subplots(), reason)
+    return figure
 
 
 def signed(value: float, digits: int = 2) -> str:
     """A number for a matrix cell: exact zeros as a bare 0, a true minus sign, and none at 0.00."""
-    return "0" if value == 0 else f"{value:z.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return "0" if value == 0 else with_minus(f"{value:z.{digits}f}")
