@@ -107,7 +107,7 @@ def groups(study: Study) -> list[Group]:
         change = in_words((arm or settings.runs[name]).change)
         networks = _NOTHING
         if name in study.arms:
-            networks = study.arms[name].networks
+            networks = study.arms[name]
         elif name in study.runs:
             networks = study.runs[name].frames.networks
         return Line(name, arm.method if arm else "search", change, networks)

@@ -22,8 +22,9 @@ from bregman_nas.report import (
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
-from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study, small_networks
+from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study
 from bregman_nas.report.output_map import outputs
+from bregman_nas.report.records import SmallNetwork, read
 from bregman_nas.report.stats import summarize
 from bregman_nas.settings import Settings
 
@@ -189,8 +190,11 @@ _NETWORKS = [
 
 def _networks(study: Study) -> Iterator[dict[str, Any]]:
     """A line for each small network that is described, ordered by run and seed."""
-    for about, path in small_networks(study):
-        run = study.runs[about.run]
+    for path in sorted((study.project / "results" / "networks").glob("*/seed-*.json")):
+        about = read(path, SmallNetwork)
+        run = study.runs.get(about.run)
+        if run is None or run.digests.get(about.seed) != about.record:
+            continue  # of a search that was replaced since
         lost = dict(zip(run.seeds, collapsed(run), strict=True))[about.seed]
         sizes = {"parameters": about.parameters, "multiply_adds": about.multiply_adds}
         yield {
