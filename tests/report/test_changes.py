@@ -132,7 +132,7 @@ def test_differences_are_paired_by_seed(study: Study) -> None:
     assert gap.mean == pytest.approx(0.02)
     assert gap.std == pytest.approx(0.02 / math.sqrt(2))
     assert share.mean == pytest.approx(0.0)  # 50/200, 150/300 less 100/200, 100/400
-    frame = changes.as_frame([group])
+    frame = pd.DataFrame(changes.rows([group]))
     line = frame[(frame["run"] == CHANGED) & (frame["measure"] == "ten_mse")].iloc[0]
     assert line["difference_mean"] == pytest.approx(0.02)
     assert (line["pairs"], line["nan_pairs"]) == (3, 1)
@@ -230,7 +230,5 @@ def test_without_skips_and_with_one_pair(compare: Compare) -> None:
 def test_as_long_as_nothing_is_changed(compare: Compare) -> None:
     study = compare({OWN: [seed(0, 0.001, (10, 20, 30), {})]})
     assert changes.groups(study) == []
-    assert changes.as_frame([]).empty
     assert ablation(study) is None
     assert words(modules()[7].draw(study)).count("not run") == 4
-    assert isinstance(changes.as_frame([]), pd.DataFrame)

@@ -34,7 +34,7 @@ from bregman_nas.report.claims.widths import coding_layers, coding_width
 from bregman_nas.report.data import DENSENET, NETWORKS, PROTOCOLS, TASKS, Array, Run, Study
 from bregman_nas.report.first_steps import OWN, Share, by_beginning, by_settings
 from bregman_nas.report.stats import LEVEL, holm, summarize, welch
-from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_SEEDS, ARTICLE_UNIT, Row
+from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_SEEDS, ARTICLE_UNIT, Line
 from bregman_nas.report.text import DASH, fixed, interval, mean_std, probability, span
 
 # The article prints three decimals.
@@ -45,7 +45,7 @@ TIMES = 2.0
 EQUAL_LOGITS, TOLERANCE = math.log(10), 1e-6
 
 
-def outcome(study: Study, losses: Sequence[Row], decisions: Sequence[Decision]) -> dict[str, Any]:
+def outcome(study: Study, losses: Sequence[Line], decisions: Sequence[Decision]) -> dict[str, Any]:
     """What README and article share.
 
     Args:
@@ -140,12 +140,15 @@ class Comparison:
         }
 
 
-def compare(losses: Iterable[Row]) -> dict[str, Any]:
+def compare(losses: Iterable[Line]) -> dict[str, Any]:
     """All mean losses that can be tested against the article's, and how they compare."""
     found = [
-        Comparison(r.answer, r.task, r.protocol, r.ten_mse.mean, r.article.mean, r.welch.p)
-        for r in losses
-        if r.images == "test" and r.welch and r.article and r.ten_mse and r.ten_mse.mean
+        Comparison(
+            *(line[k] for k in ("answer", "task", "protocol")),
+            *(line[k] for k in ("ten_mse_mean", "article_mean", "welch_p")),
+        )
+        for line in losses
+        if line["images"] == "test" and line["welch_p"] is not None
     ]
     found.sort(key=lambda one: (TASKS.index(one.task), NETWORKS.index(one.answer)))
     apart = [one for one in found if one.p < LEVEL]

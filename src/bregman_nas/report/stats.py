@@ -44,10 +44,10 @@ class Summary:
         """How many seeds have no finite number."""
         return self.seeds - self.used
 
-    @property
-    def moments(self) -> dict[str, float | None]:
-        """`mean`, `std`, `low`, `high`."""
-        return {name: getattr(self, name) for name in ("mean", "std", "low", "high")}
+    def named(self, prefix: str = "") -> dict[str, float | None]:
+        """`mean`, `std`, `low` and `high`, as columns of a table: `<prefix>_mean`."""
+        start = f"{prefix}_" if prefix else ""
+        return {f"{start}{name}": getattr(self, name) for name in ("mean", "std", "low", "high")}
 
 
 @dataclass(frozen=True)
