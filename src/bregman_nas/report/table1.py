@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from bregman_nas.report.data import DENSENET, NETWORKS, PROTOCOLS, REGISTERED, Run, Study
 from bregman_nas.report.stats import Reference, summarize, welch
-from bregman_nas.report.text import DASH, NOT_RUN, fixed, mean_std
+from bregman_nas.report.text import NOT_RUN, fixed, mean_std
 
 # The article's losses are sums over ten test batches of their mean squared error per pixel.
 ARTICLE_UNIT = 10
@@ -105,10 +104,14 @@ def _line(protocol: str, task: str, answer: str, images: str, run: Run | None) -
 
 def _least_error(lines: Sequence[Line]) -> float:
     """On the test images under either protocol: what the order within a task follows."""
-    on_test = [line for line in lines if line["images"] == "test"]
-    errors = [line["ten_mse_mean"] for line in on_test if line["ten_mse_mean"] is not None]
-    accuracies = [line["accuracy_mean"] for line in on_test if line["accuracy_mean"] is not None]
-    return min(errors + [-accuracy for accuracy in accuracies], default=math.inf)
+    signs = {"ten_mse_mean": 1, "accuracy_mean": -1}
+    errors = [
+        sign * line[name]
+        for line in lines
+        for name, sign in signs.items()
+        if line["images"] == "test" and line[name] is not None
+    ]
+    return min(errors, default=math.inf)
 
 
 def shown(table: Sequence[Line]) -> dict[str, dict[str, str]]:
@@ -125,20 +128,18 @@ def compact(table: Sequence[Line]) -> dict[str, list[Line]]:
 
     The cells are the article's and those of the protocols, on the test images.
     """
-    found: dict[str, list[Line]] = {}
-    for task, answers in shown(table).items():
-        for answer, name in answers.items():
-            article = ARTICLE.get((answer, task))
-            theirs = DASH if article is None else mean_std(article.mean, article.std, 3)
-            where = (task, answer, "test")
-            ours = [
-                _cell(line)
-                for line in table
-                if (line["task"], line["answer"], line["images"]) == where
-            ]
-            line = {"name": name, "searched": answer in SEARCHED, "cells": [theirs, *ours]}
-            found.setdefault(NAMES[task], []).append(line)
-    return found
+    cells: dict[tuple[str, str], list[str]] = {}
+    for line in table:
+        if line["images"] == "test":
+            theirs = mean_std(line["article_mean"], line["article_std"], 3)
+            cells.setdefault((line["task"], line["answer"]), [theirs]).append(_cell(line))
+    return {
+        NAMES[task]: [
+            {"name": name, "searched": answer in SEARCHED, "cells": cells[task, answer]}
+            for answer, name in answers.items()
+        ]
+        for task, answers in shown(table).items()
+    }
 
 
 def _cell(line: Line) -> str:
@@ -167,26 +168,22 @@ def as_json(table: Sequence[Line]) -> dict[str, Any]:
     """
     nested: dict[str, Any] = {"answers": shown(table), "article": {}}
     for (answer, task), reference in ARTICLE.items():
-        nested["article"].setdefault(answer, {})[task] = asdict(reference)
+        nested["article"].setdefault(answer, {})[task] = reference._asdict()
     for line in table:
+        mse, ten_mse, welch, accuracy = (
+            {k.removeprefix(start): v for k, v in line.items() if k.startswith(start)}
+            for start in ("mse_", "ten_mse_", "welch_", "accuracy_")
+        )
+        numbers: Line = {"seeds": line["seeds"]}
+        if line["task"] == FASHION:
+            numbers |= accuracy
+        else:
+            numbers |= {"nan_seeds": line["nan_seeds"], "mse": mse, "ten_mse": ten_mse}
+            numbers["welch"] = None if line["welch_p"] is None else welch
         by_task = nested.setdefault(line["protocol"], {}).setdefault(line["answer"], {})
-        by_task.setdefault(line["task"], {})[line["images"]] = _numbers(line)
+        by_images = by_task.setdefault(line["task"], {})
+        by_images[line["images"]] = numbers if line["status"] == "run" else None
     return nested
-
-
-def _numbers(line: Line) -> Line | None:
-    def named(prefix: str) -> Line:
-        return {k.removeprefix(prefix): v for k, v in line.items() if k.startswith(prefix)}
-
-    if line["status"] == NOT_RUN:
-        return None
-    if line["task"] == FASHION:
-        return {"seeds": line["seeds"], **named("accuracy_")}
-    return {
-        **{name: line[name] for name in ("seeds", "nan_seeds")},
-        **{name: named(f"{name}_") for name in ("mse", "ten_mse")},
-        "welch": None if line["welch_p"] is None else named("welch_"),
-    }
 
 
 def metrics(study: Study) -> dict[str, Any]:
