@@ -86,10 +86,11 @@ def designs(study: Study) -> list[Design]:
     """All runs on MNIST in which nothing is changed, those of each network, threshold x scale."""
     crossed = {"setting": PROTOCOLS, "task": TASKS}
     factors = {"network": NETWORKS, **crossed}
+    every: dict[tuple[str, ...], Run | None]
     every = {(n, p, t): study.run(p, f"{n}-{t}") for n, p, t in product(*factors.values())}
     found = [Design("both networks", factors, every)]
     for network, name in zip(NETWORKS, ("autoencoders", "residual autoencoders"), strict=True):
-        cells = {tuple(rest): run for (of, *rest), run in every.items() if of == network}
+        cells = {at[1:]: run for at, run in every.items() if at[0] == network}
         found.append(Design(name, crossed, cells))
     thresholds, scales, changed = threshold_x_scale(study)
     levels = {"threshold": thresholds, "scale": scales}
