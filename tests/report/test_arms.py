@@ -73,13 +73,6 @@ def test_an_arm_of_another_search_is_refused(make_project: MakeProject) -> None:
         read_study(make_project({RUN: [{}], FOUND: [trained]}))
 
 
-def test_an_arm_without_its_records_is_refused(make_project: MakeProject) -> None:
-    project = make_project({RUN: [{}], FOUND: [{"parameters": 7}]})
-    (project / "results" / "runs" / FOUND / "records" / "seed-00.json").unlink()
-    with pytest.raises(UserError, match=f"{FOUND}/records/seed-00.json cannot be read"):
-        read_study(project)
-
-
 def test_parameters_are_counted_as_those_of_architectures(make_run: MakeRun) -> None:
     numbers = np.random.default_rng(0)
     for name in ("paper-residual-denoising", "paper-autoencoder-denoising"):

@@ -1,7 +1,6 @@
-"""What decides the architecture? Each question with its runs, its answers, and what is missing.
+"""What decides the architecture? Questions, with answers generated from the results.
 
-An answer is a sentence made from the results, with the numbers in it; so that a text that quotes it
-says what the results say.
+An answer is a sentence with its numbers, so that a text can quote it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from bregman_nas.report.text import counted, fixed, interval, quoted
 from bregman_nas.settings import RunRow
 
 NETWORK_WORDS = {"autoencoder": "plain", "residual": "residual"}
-# What is told of a difference, with how many digits.
+# The words for a difference in each measure, and its digits.
 TOLD = {
     "coding_width": ("the width of the narrowest hidden layer", 0),
     "rows_on": ("the number of active rows", 0),
@@ -30,7 +29,7 @@ TOLD = {
 }
 
 
-Answer = dict[str, Any]  # of `_answer`
+Answer = dict[str, Any]  # as from `_answer`
 Question = dict[str, Any]
 
 

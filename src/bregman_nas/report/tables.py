@@ -1,4 +1,4 @@
-"""All tables under results/: each is a frame or a context, and a template."""
+"""All tables under results/: each is made from lines, or a frame, and a template."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,14 +22,13 @@ from bregman_nas.report import (
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
-from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study
+from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Study
 from bregman_nas.report.output_map import outputs
 from bregman_nas.report.records import SmallNetwork, read
 from bregman_nas.report.stats import summarize
 from bregman_nas.settings import Settings
 
-_WIDTHS = {"active": "width", "effective": "effective", "living": "living"}
-# Columns of counts, which are whole numbers also where some are missing.
+# Columns of whole numbers, some of which may be missing.
 _COUNTS = ("seeds", "nan_seeds", "article_seeds", "pairs", "nan_pairs")
 
 
@@ -49,12 +48,14 @@ def render(template: str, **context: Any) -> str:
         "mean_std": text.mean_std,
         "interval": text.interval,
         "DASH": text.DASH,
+        "summarize": summarize,
         "nothing": summarize([]),
         "protocols": PROTOCOLS,
         "tasks": TASKS,
         "unit": table1.ARTICLE_UNIT,
         "registered": len(REGISTERED),
         "enough": ENOUGH_SEEDS,
+        "too_many": TOO_MANY_DIVERGED,
     }
     return environment.get_template(template).render(context)
 
@@ -89,10 +90,14 @@ def render_all(study: Study) -> dict[str, str]:
         "metrics.json": _json(table1.metrics(study)),
         "claims.csv": _csv(claims.findings(decisions, revised)),
         "claims.json": _json(claims.as_json(decisions, revised)),
-        "claims.md": render("claims.md.j2", **_in_claims(decisions, revised)),
+        "claims.md": render(
+            "claims.md.j2", claims=claims, decisions=decisions, revised=revised, beside=_beside
+        ),
         "widths.csv": _csv(widths(study)),
         "widths.md": render(
-            "widths.md.j2", runs=list(_mean_widths(study)), outputs=list(outputs(study))
+            "widths.md.j2",
+            runs=[run for run in study.perceptrons if run.converged],
+            outputs=list(outputs(study)),
         ),
         "networks.csv": _csv(networks),
         "networks.md": render("networks.md.j2", rows=networks),
@@ -142,22 +147,16 @@ def widths(study: Study) -> pd.DataFrame:
     `effective` and `living` rows, empty for the input; `added_by_hand`, 1 for the input, whose
     784 pixels are no result, else 0.
     """
-    parts = [pd.DataFrame(columns=["run", "seed", "layer", *_WIDTHS.values(), "added_by_hand"])]
+    columns = ["run", "seed", "layer", "width", "effective", "living", "added_by_hand"]
+    parts = [pd.DataFrame(columns=columns)]
     for run in study.perceptrons:
         layers = run.frames.layers
-        last = layers[(layers["epoch"] == run.last) & layers["kind"].isin([*_WIDTHS])]
-        wide = last.pivot(index=["seed", "layer"], columns="kind", values="rows")
-        wide = wide.rename(columns=_WIDTHS).reset_index().assign(added_by_hand=0)
+        last = layers[layers["epoch"] == run.last]
+        wide = last.pivot(index=["seed", "layer"], columns="kind", values="rows").reset_index()
+        wide = wide.rename(columns={"active": "width"}).assign(added_by_hand=0)
         by_hand = pd.DataFrame({"seed": run.seeds, "layer": 0, "width": PIXELS, "added_by_hand": 1})
         parts.append(pd.concat([by_hand, wide]).sort_values(["seed", "layer"]).assign(run=run.name))
-    return pd.concat(parts)[parts[0].columns].convert_dtypes()
-
-
-def _mean_widths(study: Study) -> Iterator[tuple[Run, str, list[Any]]]:
-    for run in study.perceptrons:
-        if run.converged:
-            for kind in ("active", "effective"):
-                yield run, kind, [summarize(of_layer) for of_layer in run.rows(kind).T]
+    return pd.concat(parts)[columns].convert_dtypes()
 
 
 def _networks(study: Study) -> Iterator[dict[str, Any]]:
@@ -191,27 +190,6 @@ def _planned(settings: Settings) -> Iterator[dict[str, str]]:
             told = {"method": table2.METHODS[run.method], "change": changes.in_words(row.change)}
             seeds = f"{len(run.seeds)} of {row.planned or 'any'}"
             yield {"name": name, "of": of, "seeds": seeds, **told}
-
-
-def _in_claims(decisions: list[claims.Decision], revised: list[claims.Decision]) -> dict[str, Any]:
-    lost = dict.fromkeys(
-        f"{'all' if one.collapsed == one.seeds else f'{one.collapsed} of'} {one.seeds} "
-        f"under `{one.protocol}`"
-        for one in decisions
-        if one.collapsed
-    )
-
-    def of(number: int, found: list[claims.Decision]) -> list[claims.Decision]:
-        return [one for one in found if one.claim.number == number]
-
-    return {
-        "claims": [(c, of(c.number, decisions), of(c.number, revised)) for c in claims.CLAIMS],
-        "fresh": claims.FRESH,
-        "too_many": TOO_MANY_DIVERGED,
-        "mark": claims.COLLAPSED_MARK,
-        "collapsed": list(lost),
-        "beside": _beside,
-    }
 
 
 def _beside(decision: claims.Decision) -> dict[str, list[str]]:
