@@ -114,18 +114,18 @@ def measure(run: Run, epoch: int) -> pd.DataFrame:
 
 
 def groups(study: Study) -> list[Group]:
-    """The runs in which something is changed, with their protocols' own, as far as there are seeds.
+    """The runs in which something is changed, each group led by its protocol's own run.
 
-    Of a protocol's own run the seeds are taken that the runs beside it have, all if none is run.
+    That run has the seeds of the runs beside it, or all of its seeds if none of them is run. A
+    group without any run is left out.
     """
     settings = study.settings
     changed: dict[tuple[str, int], dict[str, list[str]]] = {}
     for name, row in settings.runs.items():
         experiment = settings.experiments[row.experiment]
         if row.change and experiment.network == "mlp":
-            epoch = row.epochs or experiment.epochs
-            group = changed.setdefault((row.experiment, epoch), {})
-            group.setdefault(row.protocol, []).append(name)
+            key = (row.experiment, row.epochs or experiment.epochs)
+            changed.setdefault(key, {}).setdefault(row.protocol, []).append(name)
     return [
         Group(*key, [row for p, names in found.items() for row in _rows(study, key, p, names)])
         for key, found in changed.items()

@@ -161,11 +161,10 @@ def _part(name: str, mean: float, low: float | None, high: float | None) -> str:
     words, digits = TOLD[name]
     size = fixed(abs(mean), digits)
     same = float(size) == 0
-    told = f"{words} is {'the same' if same else size + (' higher' if mean > 0 else ' lower')}"
-    if low is None or high is None:
-        return told
-    told += f" ({interval(low, high, digits, sign=True)})"
-    return told if same else told + _chance(low, high)
+    words += f" is {'the same' if same else size + (' higher' if mean > 0 else ' lower')}"
+    if low is not None and high is not None:
+        words += f" ({interval(low, high, digits, sign=True)})" + _chance(low, high) * (not same)
+    return words
 
 
 def _chance(low: float, high: float) -> str:

@@ -40,7 +40,7 @@ COLUMNS = ["design", "measure", "component", "variance", "share", "low", "high",
 NARROWEST = "width of the narrowest layer"
 ROWS = "number of active rows"
 PLACE = "place of the narrowest layer"
-#: What is taken apart, of widths [networks, L]; the narrowest layer is the narrowest hidden one.
+#: The measures of widths [networks, L]; the narrowest layer is the narrowest hidden one.
 MEASURES: dict[str, Callable[[Array], Array]] = {
     **{f"width of layer {l}": lambda widths, l=l: widths[:, l - 1] for l in range(1, LAYERS + 1)},  # type: ignore[misc]
     ROWS: lambda widths: widths.sum(1),
@@ -83,7 +83,7 @@ class Design:
 
 
 def designs(study: Study) -> list[Design]:
-    """All runs on MNIST in which nothing is changed, those of each network, threshold x scale."""
+    """The protocols' own runs on MNIST, those of each network alone, and threshold x scale."""
     crossed = {"setting": PROTOCOLS, "task": TASKS}
     factors = {"network": NETWORKS, **crossed}
     every: dict[tuple[str, ...], Run | None]
