@@ -12,7 +12,6 @@ from ruamel.yaml import YAML
 
 from bregman_nas.report.data import Run, Study
 from bregman_nas.report.frames import frames_of
-from bregman_nas.report.records import Record
 from bregman_nas.search.records import checksum, digest_of, whole_digest
 from bregman_nas.search.results import results_of
 from bregman_nas.settings import RunRow, Settings, load_settings
@@ -126,12 +125,12 @@ def make_run() -> MakeRun:
     ) -> Run:
         settings = {"experiment": {"epochs": epochs}}
         records = [
-            Record.model_validate(record(name, seed.get("seed", number), seed, settings))
+            record(name, seed.get("seed", number), seed, settings)
             for number, seed in enumerate(seeds)
         ]
         protocol, _, experiment = name.partition("-")
         row = {"protocol": protocol, "experiment": experiment, "seeds": len(seeds), **(row or {})}
-        return Run(name, RunRow.model_validate(row), Path(), frames_of(name, records))
+        return Run(name, RunRow.model_validate(row), Path(), frames_of(records))
 
     return make
 

@@ -12,7 +12,6 @@ from matplotlib.text import Text
 from bregman_nas.report import changes
 from bregman_nas.report.data import Run, Study
 from bregman_nas.report.figures import modules
-from bregman_nas.report.paper import ablation
 from bregman_nas.report.tables import render_all
 from bregman_nas.settings import RunRow
 
@@ -132,7 +131,7 @@ def test_differences_are_paired_by_seed(study: Study) -> None:
     assert gap.mean == pytest.approx(0.02)
     assert gap.std == pytest.approx(0.02 / math.sqrt(2))
     assert share.mean == pytest.approx(0.0)  # 50/200, 150/300 less 100/200, 100/400
-    frame = changes.as_frame([group])
+    frame = pd.DataFrame(changes.rows([group]))
     line = frame[(frame["run"] == CHANGED) & (frame["measure"] == "ten_mse")].iloc[0]
     assert line["difference_mean"] == pytest.approx(0.02)
     assert (line["pairs"], line["nan_pairs"]) == (3, 1)
@@ -195,41 +194,14 @@ def test_more_runs_than_panels_in_a_line_go_on_below(compare: Compare) -> None:
     assert titles[4:] == ["", "initial_scale 4", "initial_scale 5", ""]
 
 
-def test_the_article_tells_differences_whose_interval_is_without_zero(compare: Compare) -> None:
-    own = [seed(k, 0.001 + k / 10**5, (100, 200, 300), {(0, 0): 1.0}) for k in range(3)]
-    more = [seed(k, 0.002 + k / 10**5, (100, 200, 300), {(0, 0): 1.0}) for k in range(3)]
-    found = ablation(compare({OWN: own, CHANGED: more}))
-    assert found is not None
-    assert (found["pairs"], found["one"], found["enough"], found["still"]) == ("3", False, True, [])
-    assert found["changes"] == {"paper": ["skip_threshold 28"]}
-    told = {one["name"]: one for one in found["told"]}
-    assert told["the loss"]["intervals"] == "1"
-    assert told["the loss"]["apart"][0]["by"] == "+0.01000"
-    assert told["the largest skip"]["apart"] == []
-    same = ablation(compare({OWN: own, CHANGED: own}))
-    assert same is not None
-    assert same["still"] == [{"protocol": "paper", "words": "skip_threshold 28"}]
-
-
 def test_without_skips_and_with_one_pair(compare: Compare) -> None:
     one = [seed(0, 0.001, (10, 20, 30), None)]
     study = compare({OWN: one, CHANGED: one})
     assert f"| paper | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
-    found = ablation(study)
-    assert found is not None
-    assert (found["one"], found["enough"]) == (True, False)
-    assert [row[-3:-1] for row in found["rows"][:2]] == [[DASH, DASH]] * 2
-    assert [told["name"] for told in found["told"]] == [
-        "the loss",
-        "the width of the narrowest hidden layer",
-    ]
     assert "1 seed" in words(modules()[7].draw(study))
 
 
 def test_as_long_as_nothing_is_changed(compare: Compare) -> None:
     study = compare({OWN: [seed(0, 0.001, (10, 20, 30), {})]})
     assert changes.groups(study) == []
-    assert changes.as_frame([]).empty
-    assert ablation(study) is None
     assert words(modules()[7].draw(study)).count("not run") == 4
-    assert isinstance(changes.as_frame([]), pd.DataFrame)

@@ -206,7 +206,7 @@ def test_what_is_planned_and_not_computed(changed: Study, make_study: MakeStudy)
     assert text.count("No results yet.") == 7
     assert "residual-denoising-scale-1 (0 of 5 seeds)" in text
     empty = questions.ask(make_study({}), variance.taken_apart(make_study({})), [])
-    assert not any(question.answers for question in empty)
+    assert not any(question["answers"] for question in empty)
 
 
 def test_the_output_map(make_study: MakeStudy) -> None:

@@ -28,8 +28,8 @@ def test_summary_by_hand() -> None:
 
 
 def test_few_seeds_have_no_spread() -> None:
-    assert summarize([2.0]).moments == {"mean": 2.0, "std": None, "low": None, "high": None}
-    assert set(summarize([math.nan]).moments.values()) == {None}
+    assert summarize([2.0]).named() == {"mean": 2.0, "std": None, "low": None, "high": None}
+    assert set(summarize([math.nan]).named("mse").values()) == {None}
 
 
 def test_welch_by_hand() -> None:

@@ -11,7 +11,7 @@ from bregman_nas.report.claims.widths import coding_layers, rises_linearly
 from bregman_nas.report.data import Run, Study
 from bregman_nas.report.stats import Summary, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
-from bregman_nas.report.text import DASH, NOT_RUN, interval, mean_std
+from bregman_nas.report.text import NOT_RUN, mean_std
 from bregman_nas.settings import RunRow
 
 
@@ -21,8 +21,8 @@ class Row:
 
     Attributes:
         name: of the run.
-        row: of params.yaml.
-        numbers: a row for each seed (the index), columns as of `measure`; empty if not run.
+        row: in params.yaml.
+        numbers: as `measure` returns them; empty if not run.
         difference: `numbers` less those of the protocol's own run, for the seeds of both; empty
             for that run itself.
     """
@@ -34,25 +34,8 @@ class Row:
 
     @property
     def words(self) -> str:
-        """The change, such as `skip_threshold 28`."""
+        """The change, as `in_words`."""
         return in_words(self.row.change) or "as it is"
-
-    @property
-    def start(self) -> str:
-        """The first two cells of each table: the protocol, and the change."""
-        missing = "" if len(self.numbers) else f": {NOT_RUN}"
-        return f"{self.row.protocol} | {self.words}{missing}"
-
-    @property
-    def seeds(self) -> str:
-        """How many there are, and how many of them diverged."""
-        loss = self.of("ten_mse") or summarize([])
-        return f"{loss.seeds}, {loss.nan_seeds} NaN" if loss.nan_seeds else str(loss.seeds)
-
-    @property
-    def pairs(self) -> str:
-        """How many pairs of seeds the differences rest on."""
-        return str((self.gap("ten_mse") or summarize([])).used) if self.row.change else ""
 
     @property
     def coding_layers(self) -> list[int]:
@@ -60,24 +43,10 @@ class Row:
         found = self.of("coding_layer")
         return [] if found is None else [int(layer) for layer in found.finite]
 
-    @property
-    def rising(self) -> str:
-        """In how many of the converged seeds the widths are on a rising line."""
-        found = self.of("rising_line")
-        return f"{found.finite.sum():.0f} of {found.used}" if found and found.used else DASH
-
     def shown(self, measure: str, digits: int) -> str:
         """Mean and standard deviation of one of the numbers."""
         found = self.of(measure) or summarize([])
         return mean_std(found.mean, found.std, digits)
-
-    def apart(self, measure: str, digits: int) -> str:
-        """Two cells: mean and deviation of a paired difference, and its interval."""
-        if not self.row.change:
-            return " | "
-        gap = self.gap(measure) or summarize([])
-        ends = interval(gap.low, gap.high, digits, sign=True)
-        return f"{mean_std(gap.mean, gap.std, digits, sign=True)} | {ends}"
 
     def of(self, measure: str) -> Summary | None:
         """One of the numbers over the seeds; None if it was not measured."""
@@ -99,9 +68,7 @@ class Group:
     @property
     def layers(self) -> int:
         """The number of layers L."""
-        return max(
-            (sum(str(c).startswith("width_") for c in row.numbers) for row in self.rows), default=0
-        )
+        return max(row.numbers.filter(like="width_").shape[1] for row in self.rows)
 
 
 def in_words(change: Mapping[str, Any]) -> str:
@@ -113,50 +80,52 @@ def in_words(change: Mapping[str, Any]) -> str:
 
 
 def measure(run: Run, epoch: int) -> pd.DataFrame:
-    """What is compared of each seed; NaN where it diverged.
+    """The numbers that are compared, for each seed; NaN where it diverged.
 
     Returns:
         Index `seed`. Columns: `ten_mse`, ten times the held-out mean squared error per pixel;
         if there are hidden layers, `coding_width`, `coding_share` (of the widest hidden layer),
         `coding_layer` and `rising_line` (1 or 0); if there are skips, `skips_on` and
         `largest_skip`; `rows_on` and `rows_living` of all layers; `width_l`, active rows of layer
-        l. Empty if the run ended before.
+        l. Empty if the run ended before that epoch.
     """
     at_epoch = run.frames.epochs[run.frames.epochs["epoch"] == epoch].set_index("seed")
     if at_epoch.empty:
         return pd.DataFrame()
-    widths = run.rows(epoch=epoch)
-    hidden, tau = widths[:, :-1], run.tau(epoch)
-    losses = at_epoch.loc[run.converged, "held_out_loss"].to_numpy(float)
-    numbers = {"ten_mse": ARTICLE_UNIT * losses}
-    if hidden.size:
+    widths, tau = run.rows(epoch=epoch), run.tau(epoch)
+    found = ARTICLE_UNIT * at_epoch.loc[run.converged, ["held_out_loss"]].astype(float)
+    found.columns = pd.Index(["ten_mse"])
+    if (hidden := widths[:, :-1]).size:
         narrowest, widest = hidden.min(1), hidden.max(1)
-        numbers["coding_width"] = narrowest
         # Without a single active row in the hidden layers none is narrower than another.
-        numbers["coding_share"] = np.where(widest > 0, narrowest / np.maximum(widest, 1), 1)
-        numbers["coding_layer"] = coding_layers(widths)
-        numbers["rising_line"] = np.array([float(rises_linearly(w)) for w in widths])
+        share = np.where(widest > 0, narrowest / np.maximum(widest, 1), 1)
+        found = found.assign(
+            coding_width=narrowest,
+            coding_share=share,
+            coding_layer=coding_layers(widths),
+            rising_line=[float(rises_linearly(of_seed)) for of_seed in widths],
+        )
     if not np.isnan(tau).all():
-        numbers["skips_on"] = (np.nan_to_num(tau) != 0).sum((1, 2)).astype(float)
-        numbers["largest_skip"] = np.nan_to_num(np.abs(tau)).max((1, 2))
-    numbers |= {"rows_on": widths.sum(1), "rows_living": run.rows("living", epoch).sum(1)}
-    numbers |= {f"width_{l}": of_layer for l, of_layer in enumerate(widths.T, start=1)}
-    return pd.DataFrame(numbers, index=pd.Index(run.converged, name="seed")).reindex(run.seeds)
+        size = np.abs(np.nan_to_num(tau))
+        found = found.assign(skips_on=(size > 0).sum((1, 2)) * 1.0, largest_skip=size.max((1, 2)))
+    found = found.assign(rows_on=widths.sum(1), rows_living=run.rows("living", epoch).sum(1))
+    of_layers = {f"width_{l}": of_layer for l, of_layer in enumerate(widths.T, start=1)}
+    return found.assign(**of_layers).reindex(run.seeds)
 
 
 def groups(study: Study) -> list[Group]:
-    """The runs in which something is changed, with their protocols' own, as far as there are seeds.
+    """The runs in which something is changed, each group led by its protocol's own run.
 
-    Of a protocol's own run the seeds are taken that the runs beside it have, all if none is run.
+    That run has the seeds of the runs beside it, or all of its seeds if none of them is run. A
+    group without any run is left out.
     """
     settings = study.settings
     changed: dict[tuple[str, int], dict[str, list[str]]] = {}
     for name, row in settings.runs.items():
         experiment = settings.experiments[row.experiment]
         if row.change and experiment.network == "mlp":
-            epoch = row.epochs or experiment.epochs
-            group = changed.setdefault((row.experiment, epoch), {})
-            group.setdefault(row.protocol, []).append(name)
+            key = (row.experiment, row.epochs or experiment.epochs)
+            changed.setdefault(key, {}).setdefault(row.protocol, []).append(name)
     return [
         Group(*key, [row for p, names in found.items() for row in _rows(study, key, p, names)])
         for key, found in changed.items()
@@ -180,30 +149,24 @@ def _rows(study: Study, key: tuple[str, int], protocol: str, names: Sequence[str
         yield Row(name, study.settings.runs[name], numbers, difference)
 
 
-def as_frame(found: Sequence[Group]) -> pd.DataFrame:
-    """One line for each run and number, or for a run that has not been made."""
-    nothing, lines = summarize([]), []
+def rows(found: Sequence[Group]) -> Iterator[dict[str, Any]]:
+    """A line for each run and number, and for each run that has not been made."""
     for group in found:
         for row in group.rows:
             for name in row.numbers.columns if len(row.numbers) else [None]:
-                numbers = None if name is None else row.of(name)
-                gap = None if name is None else row.gap(name)
-                lines.append(
-                    {
-                        "experiment": group.experiment,
-                        "epoch": group.epoch,
-                        "run": row.name,
-                        "protocol": row.row.protocol,
-                        "change": row.words if row.row.change else None,
-                        "status": NOT_RUN if name is None else "run",
-                        "measure": name,
-                        "seeds": numbers and numbers.seeds,
-                        "nan_seeds": numbers and numbers.nan_seeds,
-                        **(numbers or nothing).moments,
-                        "pairs": gap and gap.seeds,
-                        "nan_pairs": gap and gap.nan_seeds,
-                        **{f"difference_{k}": v for k, v in (gap or nothing).moments.items()},
-                    }
-                )
-    counts = ["seeds", "nan_seeds", "pairs", "nan_pairs"]
-    return pd.DataFrame(lines).astype(dict.fromkeys(counts if lines else [], "Int64"))
+                numbers, gap = (row.of(name), row.gap(name)) if name else (None, None)
+                yield {
+                    "experiment": group.experiment,
+                    "epoch": group.epoch,
+                    "run": row.name,
+                    "protocol": row.row.protocol,
+                    "change": row.words if row.row.change else None,
+                    "status": "run" if name else NOT_RUN,
+                    "measure": name,
+                    "seeds": numbers and numbers.seeds,
+                    "nan_seeds": numbers and numbers.nan_seeds,
+                    **(numbers or summarize([])).named(),
+                    "pairs": gap and gap.seeds,
+                    "nan_pairs": gap and gap.nan_seeds,
+                    **(gap or summarize([])).named("difference"),
+                }

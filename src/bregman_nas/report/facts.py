@@ -51,7 +51,7 @@ def facts(study: Study) -> Numbers:
                     if run.protocol == PROTOCOLS[0]
                 ]
             ),
-            "trained_anew": sum(len(arm.networks) for arm in study.arms.values()),
+            "trained_anew": sum(len(networks) for networks in study.arms.values()),
             "diverged": sum(run.diverged for run in study.runs.values()),
         },
         "losses": _losses(study),
@@ -68,7 +68,7 @@ def facts(study: Study) -> Numbers:
             for p in PROTOCOLS
         },
         "narrowest": {
-            f"{run.protocol}-{run.row.experiment}": summarize(coding_width(run)).moments
+            f"{run.protocol}-{run.row.experiment}": summarize(coding_width(run)).named()
             for run in residual
         },
         "autoencoder_shape": {
@@ -99,13 +99,12 @@ def _losses(study: Study) -> Numbers:
     """
     rows = list(table1_tests.rows(study))
     count, tested = table1_tests.apart(rows, "printed_p")
-    own = [row for row in rows if row.which == table1_tests.REGISTERED_SEEDS]
-    ordered = sorted(own, key=lambda row: row.tests["printed_p"] or 0.0)
+    own = [row for row in rows if row["which"] == "registered" and row["printed_p"] is not None]
     differ = []
-    for row in ordered[:count]:
-        article = table1.ARTICLE[row.run.network, row.run.task].mean
-        assert row.loss.mean is not None  # it was tested
-        differ.append({"run": row.run.name, "change": row.loss.mean / article - 1})
+    for row in sorted(own, key=lambda row: row["printed_p"])[:count]:
+        run = study.runs[row["run"]]
+        article = table1.ARTICLE[run.network, run.task].mean
+        differ.append({"run": run.name, "change": row["mean"] / article - 1})
     return {"tested": tested, "differ": differ}
 
 

@@ -77,7 +77,7 @@ def findings(
 
 def _arms(groups: Sequence[table2.Group]) -> Finding:
     """Is what was found better than layers of one width?"""
-    pairs = {group.of: one for group in groups for one in table2.deciding([group])}
+    pairs = {group.of: one for group in groups if (one := table2.deciding(group)) is not None}
     topic, source = "Found against uniform", "table2.md"
     if not pairs:
         return Finding(
@@ -87,7 +87,7 @@ def _arms(groups: Sequence[table2.Group]) -> Finding:
             "",
             source,
         )
-    verdicts = Counter(one.verdict for one in pairs.values())
+    verdicts = Counter(one["verdict"] for one in pairs.values())
     better, worse = verdicts["found better"], verdicts["uniform better"]
     same = verdicts["equivalent"]
     many = counted(len(pairs), "experiment")
@@ -108,20 +108,20 @@ def _arms(groups: Sequence[table2.Group]) -> Finding:
     )
 
 
-def _ratio(one: Any, of: str) -> str:
+def _ratio(one: dict[str, Any], of: str) -> str:
     """Such as: residual denoising 0.98 (0.93 to 1.04, 10 pairs)."""
     name = of.removeprefix(f"{PAPER}-").replace("-", " ").replace("autoencoder", "plain")
-    low, high = table2.ends(one)
+    low, high = one["low"], one["high"]
     ends = "no interval" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-    return f"{name} {one.ratio:.2f} ({ends}, {counted(one.pairs, 'pair')})"
+    return f"{name} {one['ratio']:.2f} ({ends}, {counted(one['pairs'], 'pair')})"
 
 
 def _no_training(study: Study) -> Finding | None:
     """Do networks beat answers that need none?"""
     rows = {
-        (row.answer, row.task): row.ten_mse.mean
+        (row["answer"], row["task"]): row["ten_mse_mean"]
         for row in table1.rows(study)
-        if row.protocol == PAPER and row.images == "test" and row.ten_mse and row.ten_mse.mean
+        if row["protocol"] == PAPER and row["images"] == "test" and row["ten_mse_mean"]
     }
     told, lost = [], []
     for network, task, answer, words in BESIDE:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy.stats import binomtest
 
-#: The start that is that of the protocol's own run.
+from bregman_nas.report.stats import share_interval
+
+#: The start of the protocol's own run.
 OWN = "authors"
 COLUMNS = (
     *("start", "density", "initial_scale", "logits", "first_moment", "seed"),
@@ -20,10 +21,10 @@ class Share:
 
     Attributes:
         name: of the group.
-        seeds: how many networks there are.
+        seeds: the number of networks.
         grow: those that have more active kernels after the last step than before the first.
-        dead: those whose last ReLU passes nothing after the last step; the others are undecided.
-        low: lower end of the exact 95% interval (Clopper-Pearson) of the share that grows.
+        dead: those whose last ReLU passes nothing after the last step.
+        low: lower end of the exact 95% interval of the share that grows.
         high: its upper end.
     """
 
@@ -41,17 +42,11 @@ class Share:
 
 
 def shares(frame: pd.DataFrame, names: pd.Series) -> Iterator[Share]:
-    """The share of each group, in the order in which the groups first appear.
-
-    Args:
-        frame: rows of the table.
-        names: the group of each row.
-    """
+    """The share of each group in the order of first appearance; `names` has each row's group."""
     for name in names.unique():
         outcomes = frame.loc[names == name, "outcome"]
         grow, dead = (int((outcomes == fate).sum()) for fate in ("grows", "dead"))
-        interval = binomtest(grow, len(outcomes)).proportion_ci(method="exact")
-        yield Share(str(name), len(outcomes), grow, dead, interval.low, interval.high)
+        yield Share(str(name), len(outcomes), grow, dead, *share_interval(grow, len(outcomes)))
 
 
 def by_settings(frame: pd.DataFrame) -> list[Share]:

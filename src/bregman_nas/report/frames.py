@@ -1,33 +1,42 @@
 """The results of a run as a few tidy frames: the contract between records and report.
 
-Each has a column `run`:
+Each has the column `seed`, and:
 
-- `losses(seed, images, answer, mse, cross_entropy, accuracy)`: after the last epoch. `images` are
-  `test` or `held_out`, `answer` is `network` or one that needs no training (`add_answers`). `mse`
-  is the mean squared error per pixel; a classifier has `cross_entropy` and `accuracy` in its place.
-- `epochs(seed, epoch, learning_rate, train_loss, held_out_loss)`.
-- `layers(seed, epoch, layer, kind, rows)`: layers from 1. `kind`: `active`, `living`, `switched_on`
-  and `switched_off`, and after the last epoch `effective`. Of a DenseNet, layer 0 is the first
+- `losses(images, answer, mse, cross_entropy, accuracy)`: after the last epoch. `images` is `test`
+  or `held_out`; `answer` is `network` or an answer that needs none (`add_answers`). `mse` is the
+  mean squared error per pixel; a classifier has `cross_entropy` and `accuracy` instead.
+- `epochs(epoch, learning_rate, train_loss, held_out_loss)`.
+- `layers(epoch, layer, kind, rows)`: layers from 1. `kind` is `active`, `living`, `switched_on` or
+  `switched_off`, and after the last epoch also `effective`. For a DenseNet, layer 0 is the first
   convolution, and kernels (living: channels) are counted.
-- `skips(seed, epoch, l, i, tau)`: tau(l, i) leads from x(i) to x(l + 1), i <= l; (2.5).
-- `output(seed, row)`: the active rows of a perceptron's output layer, from 0.
-- `kernels(seed, conv, out, in, norm)`: Frobenius norms of a DenseNet's kernels, from the first
-  convolution (0) to the last.
-- `networks(seed, mse, parameters, dead)`: what a perceptron is compared by, also one that was not
-  searched: error on the test images, number of parameters (NaN if its record does not keep which
-  rows are active), and whether all its outputs are 0.
-- `costs(seed, seconds, processor, device, torch, lockstep)`.
+- `skips(epoch, l, i, tau)`: tau(l, i) leads from x(i) to x(l + 1), i <= l; (2.5).
+- `output(row)`: the active rows of a perceptron's output layer, from 0.
+- `kernels(conv, out, in, norm)`: Frobenius norms of a DenseNet's kernels; conv 0 is the first.
+- `networks(mse, parameters, dead)`: a perceptron's error on the test images, its number of
+  parameters (NaN if its record does not keep which rows are active), and whether all outputs are 0.
+- `costs(seconds, processor, device, torch, lockstep)`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bregman_nas.report.records import ArmRecord, Classification, Record, Restoration, Trained
 from bregman_nas.search.records import unpack
+
+Record = Mapping[str, Any]  # as of `search.records`
+
+#: The kinds of `layers`, by their names in the history of a record.
+KINDS = {
+    "active_rows": "active",
+    "active_kernels": "active",
+    "living_rows": "living",
+    "living_channels": "living",
+    "switched_on": "switched_on",
+    "switched_off": "switched_off",
+}
 
 
 @dataclass(frozen=True)
@@ -35,105 +44,60 @@ class Frames:
     """The frames of one run; those that its network does not have are empty."""
 
     losses: pd.DataFrame
-    epochs: pd.DataFrame = field(default_factory=pd.DataFrame)
-    layers: pd.DataFrame = field(default_factory=pd.DataFrame)
-    skips: pd.DataFrame = field(default_factory=pd.DataFrame)
-    output: pd.DataFrame = field(default_factory=pd.DataFrame)
-    kernels: pd.DataFrame = field(default_factory=pd.DataFrame)
-    networks: pd.DataFrame = field(default_factory=pd.DataFrame)
-    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    epochs: pd.DataFrame
+    layers: pd.DataFrame
+    skips: pd.DataFrame
+    output: pd.DataFrame
+    kernels: pd.DataFrame
+    networks: pd.DataFrame
+    costs: pd.DataFrame
 
 
-def frames_of(run: str, records: Sequence[Record]) -> Frames:
-    """The frames of a run.
-
-    Args:
-        run: its name.
-        records: of all its seeds.
-    """
-    results = [record.result for record in records]
-    every = [entry for record in records for entry in record.history]
-    axes: dict[str, Any] = {
-        "seed": [record.seed for record in records],
-        "epoch": [entry.epoch for entry in records[0].history],
-    }
-    last = axes | {"epoch": axes["epoch"][-1:]}
-    values = ["learning_rate", "train_loss", "held_out_loss"]
-    kinds = ["active", "living", "switched_on", "switched_off"]
-    perceptrons = [result for result in results if isinstance(result, Restoration)]
-    layer = range(bool(perceptrons), len(every[0].active) + bool(perceptrons))
-    counts = [[getattr(entry, kind) for kind in kinds] for entry in every]
-    layers = [_tidy("rows", counts, **axes, kind=kinds, layer=layer)]
-    if perceptrons:
-        effective = [result.effective for result in perceptrons]
-        layers.append(_tidy("rows", effective, **last, kind=["effective"], layer=layer))
-    pairs = skip_names(len(every[0].skips))
-    skips = [[tau for row in entry.skips for tau in row] for entry in every]
-    norms = [result.kernel_norms for result in results if isinstance(result, Classification)]
-    kernels = [
-        _tidy("norm", of_conv, seed=axes["seed"], conv=[conv], out=out, **{"in": into})
-        for conv, of_conv in enumerate(zip(*norms, strict=True))
-        for out, into in [(range(len(of_conv[0])), range(len(of_conv[0][0])))]
-    ]
-    found = {
-        "losses": pd.DataFrame([row for record in records for row in _losses(record)]),
-        "epochs": _tidy(
-            "value", [[getattr(e, v) for v in values] for e in every], **axes, of=values
-        )
-        .pivot(index=["seed", "epoch"], columns="of", values="value")
-        .reset_index(),
-        "layers": pd.concat(layers),
-        "output": pd.DataFrame(
-            [
-                (record.seed, row)
-                for record in records
-                if isinstance(record.result, Restoration)
-                for row in record.result.output_rows
-            ],
-            columns=["seed", "row"],
+def frames_of(records: Sequence[Record]) -> Frames:
+    """The frames of a run, from the records of all its seeds."""
+    results = pd.DataFrame([{"seed": r["seed"], **r["result"]} for r in records])
+    every = [{"seed": r["seed"], **entry} for r in records for entry in r["history"]]
+    history = pd.DataFrame(every).rename(columns=KINDS)
+    perceptron = "effective_rows" in results
+    counts = history.melt(["seed", "epoch"], [*dict.fromkeys(KINDS.values())], "kind", "rows")
+    if perceptron:
+        effective = results[["seed"]].assign(rows=results["effective_rows"], kind="effective")
+        counts = pd.concat([counts, effective.assign(epoch=history["epoch"].max())])
+    skips = history.reindex(columns=["seed", "epoch", "skips"]).rename(columns={"skips": "tau"})
+    output = results.reindex(columns=["seed", "output_rows"]).explode("output_rows").dropna()
+    norms = results.reindex(columns=["seed", "kernel_norms"])
+    return Frames(
+        losses=pd.DataFrame([row for r in records for row in _losses(r)]).astype(
+            {"mse": float, "cross_entropy": float, "accuracy": float}
         ),
-        "skips": _tidy("tau", skips, **axes, l=[0], i=pairs),
-        "kernels": pd.concat(kernels) if kernels else pd.DataFrame(),
-        "networks": networks_of(records),
-        "costs": pd.DataFrame([_cost(record) for record in records]),
-    }
-    if pairs:
-        found["skips"][["l", "i"]] = found["skips"]["i"].tolist()
-    return Frames(**{name: frame.assign(run=run) for name, frame in found.items()})
+        epochs=history[["seed", "epoch", "learning_rate", "train_loss", "held_out_loss"]],
+        layers=_long(counts, "rows", {"layer": int(perceptron)}),
+        skips=_long(skips, "tau", {"l": 0, "i": 0}),
+        output=output.rename(columns={"output_rows": "row"}).astype(int),
+        kernels=_long(
+            norms.rename(columns={"kernel_norms": "norm"}), "norm", {"conv": 0, "out": 0, "in": 0}
+        ),
+        networks=networks_of(records),
+        costs=pd.DataFrame([_cost(record) for record in records]),
+    )
 
 
-def networks_of(records: Sequence[Record | ArmRecord]) -> pd.DataFrame:
-    """The frame `networks` of a run or an arm, without the column `run`."""
-    lines: list[tuple[int, float, float, bool]] = []
+def networks_of(records: Sequence[Record]) -> pd.DataFrame:
+    """The frame `networks` of a run or an arm."""
+    lines = []
     for record in records:
-        result = record.result
-        if isinstance(result, Trained):
-            lines.append((record.seed, result.test_mse, result.parameters, result.dead))
-        elif isinstance(result, Restoration) and isinstance(record, Record):
+        result = record["result"]
+        if "parameters" in result:  # of an arm
+            lines.append((record["seed"], *(result[k] for k in ("test_mse", "parameters", "dead"))))
+        elif "test_mse" in result:
             # A network whose outputs are all 0 has the error of that answer, to the last bit.
-            dead = result.test_mse == result.test_baselines.get("zero")
-            lines.append((record.seed, result.test_mse, _parameters(record, result.skips), dead))
+            dead = result["test_mse"] == result["test_baselines"].get("zero")
+            lines.append((record["seed"], result["test_mse"], _parameters(record), dead))
     return pd.DataFrame(lines, columns=["seed", "mse", "parameters", "dead"])
 
 
-def _parameters(record: Record, skips: Sequence[Sequence[float]]) -> float:
-    """Of a searched perceptron, counted as `baselines.architectures` counts."""
-    if not record.active_groups:
-        return float("nan")
-    layers = [unpack(group) for group in record.active_groups.values()]
-    count, carrying = (
-        0,
-        [np.ones_like(layers[0])],
-    )  # the entries of each x(l) that can be other than 0
-    for l, rows in enumerate(layers):
-        count += int(rows.sum()) * (int(carrying[l].sum()) + 1)
-        tau = skips[l] if skips else []
-        carrying.append(np.any([rows, *(carrying[i] for i, t in enumerate(tau) if t)], axis=0))
-    return float(count + sum(t != 0 for row in skips for t in row))
-
-
 def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:
-    """The frames of a run, `losses` with the answers of results/baselines.csv.
+    """Add the answers that need no network to the losses of a run.
 
     Principal components are called `principal_components_<dimensions>`, and
     `principal_components_<network>` where they are as many as the seed's narrowest layer has rows.
@@ -141,32 +105,30 @@ def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:
     Args:
         frames: of the run.
         network: `autoencoder`, `residual` or `densenet`.
-        table: the lines of the run.
+        table: the lines of results/baselines.csv that are about the run.
 
     Raises:
-        ValueError: if an error that the records have too is another in the table.
+        ValueError: if the table and the records give another error for the same answer.
     """
     losses, layers = frames.losses, frames.layers
+    components = table.dropna(subset="dimensions")
     every = [table[table["dimensions"].isna()]]
-    if network == "densenet":  # without a seed, as nothing is random
-        every = [every[0].assign(seed=seed) for seed in losses["seed"].unique()]
+    if network == "densenet":  # nothing is random, so that there is one line for all seeds
+        every = [every[0].drop(columns="seed").merge(losses[["seed"]].drop_duplicates(), "cross")]
     else:
-        active = layers[(layers["epoch"] == layers["epoch"].max()) & (layers["kind"] == "active")]
-        narrowest = active.groupby("seed")["rows"].min()
-        of_pca = table[table["dimensions"].notna()]
-        own = of_pca[of_pca["dimensions"] == of_pca["seed"].map(narrowest)]
-        numbers = of_pca["dimensions"].astype(int).astype(str)
-        every += [
-            of_pca.assign(answer=of_pca["answer"] + "_" + numbers),
-            own.assign(answer=own["answer"] + f"_{network}"),
-        ]
-    found = pd.concat(every).astype({"seed": int})
+        last = layers[(layers["epoch"] == layers["epoch"].max()) & (layers["kind"] == "active")]
+        narrowest = components["seed"].map(last.groupby("seed")["rows"].min())
+        number = components["dimensions"].astype(int).astype(str)
+        every.append(components.assign(answer=components["answer"] + "_" + number))
+        own = components[components["dimensions"] == narrowest]
+        every.append(own.assign(answer=own["answer"] + f"_{network}"))
     key = ["seed", "images", "answer"]
-    both = losses.merge(found, on=key, suffixes=("", "_there"))
-    if not np.allclose(both["mse"], both["mse_there"], rtol=1e-4):
+    found = pd.concat(every).astype({"seed": int})[[*key, "mse", "accuracy"]]
+    both = found.merge(losses, "left", on=key, suffixes=("", "_recorded"), indicator="there")
+    known = both["there"] == "both"
+    if not np.allclose(both.loc[known, "mse"], both.loc[known, "mse_recorded"], rtol=1e-4):
         raise ValueError("it is of other images or noise than the records")
-    new = found[~pd.MultiIndex.from_frame(found[key]).isin(pd.MultiIndex.from_frame(losses[key]))]
-    new = new[[*key, "mse", "accuracy"]].assign(run=losses["run"].iloc[0])
+    new = found[~known.to_numpy()]
     return replace(frames, losses=pd.concat([losses, new], ignore_index=True))
 
 
@@ -175,34 +137,55 @@ def skip_names(layers: int) -> list[tuple[int, int]]:
     return [(l, i) for l in range(layers) for i in range(l + 1)]
 
 
-def _tidy(name: str, values: object, **axes: Collection[object]) -> pd.DataFrame:
-    """A row for each number; the axes are those of the array, from outside to inside."""
-    index = pd.MultiIndex.from_product(list(axes.values()), names=list(axes))
-    return pd.DataFrame({name: np.asarray(values).ravel()}, index=index).reset_index()
+def _long(frame: pd.DataFrame, column: str, axes: Mapping[str, int]) -> pd.DataFrame:
+    """One row for each number in nested lists.
+
+    Args:
+        frame: has the lists in a column; NaN where there are none.
+        column: its name.
+        axes: a name for the place at each level of the lists, and its first number.
+    """
+    for axis, first in axes.items():
+        frame = frame.dropna(subset=column)
+        frame = frame[frame[column].map(len) > 0].reset_index(drop=True).explode(column)
+        frame[axis] = frame.groupby(level=0).cumcount() + first
+    return frame.infer_objects().reset_index(drop=True)
 
 
 def _losses(record: Record) -> Iterator[dict[str, object]]:
-    result, nan = record.result, float("nan")
     for images in ("test", "held_out"):
-        row = {"seed": record.seed, "images": images, "cross_entropy": nan, "accuracy": nan}
-        if isinstance(result, Restoration):
-            answers = {"network": getattr(result, f"{images}_mse")}
-            for answer, mse in (answers | getattr(result, f"{images}_baselines")).items():
-                yield row | {"answer": answer, "mse": mse}
-        else:
-            loss, accuracy = (getattr(result, f"{images}_{k}") for k in ("loss", "accuracy"))
-            found = {"answer": "network", "mse": nan, "cross_entropy": loss, "accuracy": accuracy}
-            yield row | found
+        of = {
+            name: record["result"].get(f"{images}_{name}")
+            for name in ("mse", "loss", "accuracy", "baselines")
+        }
+        for answer, mse in {"network": of["mse"], **(of["baselines"] or {})}.items():
+            row = {"seed": record["seed"], "images": images, "answer": answer, "mse": mse}
+            yield {**row, "cross_entropy": of["loss"], "accuracy": of["accuracy"]}
+
+
+def _parameters(record: Record) -> float:
+    """Of a searched perceptron, counted as `baselines.architectures` counts."""
+    if not record.get("active_groups"):
+        return float("nan")
+    layers = [unpack(group) for group in record["active_groups"].values()]
+    skips = record["result"].get("skips", [])
+    count, carrying = 0, [np.ones_like(layers[0])]  # the entries of each x(l) that can be nonzero
+    for l, rows in enumerate(layers):
+        count += int(rows.sum()) * (int(carrying[l].sum()) + 1)
+        on = [carrying[i] for i, tau in enumerate(skips[l] if skips else []) if tau]
+        carrying.append(np.any([rows, *on], axis=0))
+    return float(count + sum(tau != 0 for row in skips for tau in row))
 
 
 def _cost(record: Record) -> dict[str, object]:
-    """Seeds in lockstep share the time of their batch evenly."""
-    told = record.provenance
+    """The time of a seed; seeds in lockstep share that of their batch evenly."""
+    provenance = record["provenance"]
+    batch = provenance.get("in_lockstep", [])
     return {
-        "seed": record.seed,
-        "seconds": told.seconds / max(1, len(told.in_lockstep)),
-        "processor": told.host.processor,
-        "device": told.host.device,
-        "torch": told.versions.get("torch", ""),
-        "lockstep": bool(told.in_lockstep),
+        "seed": record["seed"],
+        "seconds": provenance["seconds"] / max(1, len(batch)),
+        "processor": provenance["host"]["processor"],
+        "device": provenance["host"]["device"],
+        "torch": provenance["versions"].get("torch", ""),
+        "lockstep": bool(batch),
     }

@@ -10,12 +10,12 @@ from bregman_nas.report.stats import Summary, summarize
 
 
 def outputs(study: Study) -> Iterator[tuple[Run, dict[str, Summary]]]:
-    """Each of `Study.restoration` with what is told of its output layer; none without frequencies.
+    """Each of `Study.restoration` with numbers of its output layer; nothing without frequencies.
 
     Yields:
-        The run, and over its converged seeds `active`: its active output rows; `area`: under the
-        ROC curve of a pixel's frequency as predictor of its row being active; `agreement` and
-        `jaccard`: of the active rows and the pixels that are ever inked.
+        The run, and over its converged seeds `active`: the number of active output rows; `area`:
+        under the ROC curve, where a pixel's frequency predicts whether its row is active;
+        `agreement` and `jaccard`: of the active rows and the pixels that are ever inked.
     """
     if study.frequencies is None:
         return
@@ -23,11 +23,7 @@ def outputs(study: Study) -> Iterator[tuple[Run, dict[str, Summary]]]:
     for run in study.restoration:
         active = run.output
         same, jaccard = agreement(active, inked)
-        values = {
-            "active": active.sum(1),
-            "area": areas_under_the_curve(active, study.frequencies),
-            "agreement": same,
-            "jaccard": jaccard,
-        }
+        area = areas_under_the_curve(active, study.frequencies)
+        values = {"active": active.sum(1), "area": area, "agreement": same, "jaccard": jaccard}
         missing = [np.nan] * run.diverged
         yield run, {name: summarize([*of, *missing]) for name, of in values.items()}

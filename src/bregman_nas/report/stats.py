@@ -1,9 +1,10 @@
-"""Means, intervals and tests over the seeds of a run; scipy does the arithmetic."""
+"""Means, intervals and tests over the seeds of a run."""
 
 import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ class Summary:
     """One number for each seed; those of diverged searches are counted and otherwise left out.
 
     Attributes:
-        seeds: how many seeds there are.
-        finite: the numbers of the others.
+        seeds: the number of seeds.
+        finite: the numbers that are finite.
         mean: of these; None if there are none.
         std: their standard deviation, with n - 1; None if there are fewer than two.
         low: lower end of the 95% interval of the mean, by Student's t; None as `std`.
@@ -36,22 +37,21 @@ class Summary:
 
     @property
     def used(self) -> int:
-        """How many numbers are behind the mean."""
+        """The number of finite numbers."""
         return len(self.finite)
 
     @property
     def nan_seeds(self) -> int:
-        """How many seeds have no finite number."""
+        """The number of the other seeds."""
         return self.seeds - self.used
 
-    @property
-    def moments(self) -> dict[str, float | None]:
-        """`mean`, `std`, `low`, `high`."""
-        return {name: getattr(self, name) for name in ("mean", "std", "low", "high")}
+    def named(self, prefix: str = "") -> dict[str, float | None]:
+        """`mean`, `std`, `low` and `high`, as columns of a table: `<prefix>_mean`."""
+        start = f"{prefix}_" if prefix else ""
+        return {f"{start}{name}": getattr(self, name) for name in ("mean", "std", "low", "high")}
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """A published mean and standard deviation over a number of runs."""
 
     mean: float
@@ -59,8 +59,7 @@ class Reference:
     seeds: int
 
 
-@dataclass(frozen=True)
-class Welch:
+class Welch(NamedTuple):
     """Welch's test of equal means: the statistic, positive if ours is larger; two-sided p."""
 
     t: float
@@ -72,18 +71,15 @@ def summarize(values: Iterable[float], factor: float = 1) -> Summary:
 
     Args:
         values: the numbers.
-        factor: what they are multiplied by, to change the unit.
+        factor: multiplies them, to change the unit.
     """
     every = factor * np.asarray([*values], dtype=float)
     finite = every[np.isfinite(every)]
-    if not len(finite):
-        return Summary(len(every), finite)
-    mean = float(finite.mean())
-    if len(finite) == 1:
-        return Summary(len(every), finite, mean)
-    std = float(finite.std(ddof=1))
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(finite) - 1) * std / math.sqrt(len(finite))
-    return Summary(len(every), finite, mean, std, mean - float(half), mean + float(half))
+    if len(finite) < 2:
+        return Summary(len(every), finite, float(finite[0]) if len(finite) else None)
+    mean, std = float(finite.mean()), float(finite.std(ddof=1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(finite) - 1)) * std / math.sqrt(len(finite))
+    return Summary(len(every), finite, mean, std, mean - half, mean + half)
 
 
 def welch(ours: Summary, reference: Reference) -> Welch | None:
@@ -94,15 +90,14 @@ def welch(ours: Summary, reference: Reference) -> Welch | None:
     if ours.mean is None or ours.std is None or (ours.std == 0 and reference.std == 0):
         return None
     of_ours = (ours.mean, ours.std, ours.used)
-    of_theirs = (reference.mean, reference.std, reference.seeds)
-    test = stats.ttest_ind_from_stats(*of_ours, *of_theirs, equal_var=False)
+    test = stats.ttest_ind_from_stats(*of_ours, *reference, equal_var=False)
     return Welch(float(test.statistic), float(test.pvalue))
 
 
 def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Welch | None:
     """Welch's test against a mean and a deviation that are known only as they were printed.
 
-    Of all means and deviations that print so, those that are most in favour of equality: the mean
+    Of all means and deviations that print so, it takes those most in favour of equality: the mean
     nearest to ours, and the deviation with the largest p. So no difference is due to rounding.
 
     Args:
@@ -117,31 +112,28 @@ def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Wel
         return None
     nearest = min(max(ours.mean, printed.mean - half_unit), printed.mean + half_unit)
     deviations = np.linspace(max(printed.std - half_unit, 0.0), printed.std + half_unit, 101)
-    tests = [
-        welch(ours, Reference(nearest, float(std), printed.seeds)) for std in deviations.tolist()
-    ]
+    tests = (welch(ours, Reference(nearest, float(std), printed.seeds)) for std in deviations)
     return max((test for test in tests if test is not None), key=lambda t: t.p, default=None)
 
 
 def signed_rank(values: Iterable[float], low: float, high: float) -> float | None:
     """Two-sided p of Wilcoxon's signed rank test, against a centre known to lie in an interval.
 
-    A single seed far from all others moves a mean, and hardly moves ranks. Of the interval, the
-    centre most in favour of equality is taken: the one nearest to the median of the pairwise
-    averages of the seeds (Hodges and Lehmann). p is 1 if that median lies in the interval.
+    A single seed far from all others moves a mean, and hardly moves ranks. The centre is the one
+    most in favour of equality: nearest to the median of the pairwise averages of the seeds (Hodges
+    and Lehmann). p is 1 if that median lies in the interval.
 
     Args:
-        values: one for each seed; one that is not finite (the search diverged) counts as larger
-            than all others, as for a loss.
+        values: one for each seed; one that is not finite counts as larger than all others.
         low: lower end of the interval; a point if it equals `high`.
         high: upper end.
 
     Returns:
         p; None without seeds.
     """
-    found = np.asarray(list(values), dtype=float)
+    found = np.asarray([*values], dtype=float)
     found = np.where(np.isfinite(found), found, np.inf)
-    if len(found) == 0:
+    if not len(found):
         return None
     first, second = np.triu_indices(len(found))
     centre = float(np.median((found[first] + found[second]) / 2))
@@ -157,7 +149,7 @@ def difference_interval(first: Summary, second: Summary) -> tuple[float, float] 
     if first.std == second.std == 0:
         return first.mean - second.mean, first.mean - second.mean
     with warnings.catch_warnings():
-        # Of equal numbers scipy says that their variance is of rounding errors; it is 0.
+        # scipy warns of equal numbers that their variance may be rounding error; it is 0.
         warnings.simplefilter("ignore", RuntimeWarning)
         test = stats.ttest_ind(first.finite, second.finite, equal_var=False)
         interval = test.confidence_interval(CONFIDENCE)
@@ -171,7 +163,7 @@ def share_interval(count: int, seeds: int) -> tuple[float, float]:
 
 
 def holm(probabilities: Sequence[float]) -> int:
-    """How many tests still tell means apart if `LEVEL` is to hold for all together (Holm)."""
+    """How many means differ if `LEVEL` is to hold for all tests together (Holm's correction)."""
     ranked = enumerate(sorted(probabilities))
     failed = (rank for rank, p in ranked if p >= LEVEL / (len(probabilities) - rank))
     return next(failed, len(probabilities))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from bregman_nas.baselines.comparison import MARGIN, Comparison, Outcome, compare
 from bregman_nas.report.changes import in_words
 from bregman_nas.report.data import Study
-from bregman_nas.report.stats import Summary, summarize
+from bregman_nas.report.stats import summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.report.text import counted
 
@@ -26,7 +26,6 @@ METHODS = {
 #: The first decides; see `baselines.comparison`.
 COMPARED = (("found", "uniform"), ("search", "found"), ("search", "uniform"))
 PLANNED = "planned, not computed"
-_NOTHING = pd.DataFrame(columns=["seed", "mse", "parameters", "dead"])
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Line:
     Attributes:
         name: its key in params.yaml.
         method: one of `METHODS`.
-        change: what is changed, in words; empty if nothing.
-        networks: as of `report.frames`; empty if there are none yet.
+        change: the settings that differ, in words; empty if none do.
+        networks: as in `report.frames`; empty if there are none yet.
     """
 
     name: str
@@ -48,51 +47,54 @@ class Line:
     @property
     def words(self) -> str:
         """The method, and the change."""
-        return f"{METHODS[self.method]}, {self.change}" if self.change else METHODS[self.method]
+        return ", ".join(filter(None, (METHODS[self.method], self.change)))
 
-    @property
-    def error(self) -> Summary:
-        """On the test images, in the unit of Table 1."""
-        return summarize(self.networks["mse"], ARTICLE_UNIT)
-
-    @property
-    def parameters(self) -> Summary:
-        """Of those networks whose number is known."""
-        return summarize(self.networks["parameters"])
-
-    @property
-    def dead(self) -> int:
-        """Networks whose outputs are all 0."""
-        return int(self.networks["dead"].sum())
-
-    @property
-    def outcomes(self) -> dict[int, Outcome]:
-        """By seed."""
-        columns = (self.networks[name] for name in ("seed", "mse", "dead"))
-        return {int(s): Outcome(float(x), bool(d)) for s, x, d in zip(*columns, strict=True)}
+    def numbers(self) -> dict[str, Any]:
+        """Over the seeds; `ten_mse_*` on the test images, in the unit of Table 1."""
+        error = summarize(self.networks["mse"], ARTICLE_UNIT)
+        parameters = summarize(self.networks["parameters"])
+        return {
+            "name": self.name,
+            "method": self.method,
+            "change": self.change,
+            "status": "run" if error.seeds else PLANNED,
+            "seeds": error.seeds,
+            "nan_seeds": error.nan_seeds,
+            "dead": int(self.networks["dead"].sum()),
+            **error.named("ten_mse"),
+            "parameters_mean": parameters.mean,
+            "parameters_std": parameters.std,
+        }
 
 
 @dataclass(frozen=True)
 class Group:
-    """A run, its arms, and the runs of its experiment in which mu alone is changed.
+    """A run, the runs of its experiment in which mu alone is changed, and its arms, in this order.
 
     Attributes:
         of: the name of the run.
-        lines: the run comes first.
+        lines: one for each.
     """
 
     of: str
     lines: Sequence[Line]
 
     @property
-    def comparisons(self) -> list[Comparison]:
-        """Each of `COMPARED` for which both kinds are there."""
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Each of `COMPARED` for which both kinds are there: ratios of errors, and a verdict."""
         plain = {
-            line.method: line.outcomes
+            line.method: {
+                seed: Outcome(mse, bool(dead))
+                for seed, mse, dead in line.networks[["seed", "mse", "dead"]].itertuples(
+                    index=False
+                )
+            }
             for line in self.lines
             if not line.change and len(line.networks)
         }
-        return [compare(a, plain[a], b, plain[b]) for a, b in COMPARED if {a, b} <= plain.keys()]
+        return [
+            _told(compare(a, plain[a], b, plain[b])) for a, b in COMPARED if {a, b} <= plain.keys()
+        ]
 
 
 def groups(study: Study) -> list[Group]:
@@ -100,31 +102,32 @@ def groups(study: Study) -> list[Group]:
 
     Of the run the seeds are taken that its arms have; all, if there is none.
     """
-    settings, found = study.settings, []
-
-    def line(name: str) -> Line:
-        arm = settings.arms.get(name)
-        change = in_words((arm or settings.runs[name]).change)
-        networks = _NOTHING
-        if name in study.arms:
-            networks = study.arms[name].networks
-        elif name in study.runs:
-            networks = study.runs[name].frames.networks
-        return Line(name, arm.method if arm else "search", change, networks)
-
-    for of in dict.fromkeys(a.of for a in settings.arms.values() if a.of in settings.runs):
-        row = settings.runs[of]
-        arms = [line(name) for name, arm in settings.arms.items() if arm.of == of]
-        own = line(of)
+    settings = study.settings
+    nothing = pd.DataFrame(columns=["seed", "mse", "parameters", "dead"])
+    frames = {name: run.frames.networks for name, run in study.runs.items()} | {**study.arms}
+    lines = {
+        name: Line(
+            name,
+            settings.run(name).method,
+            in_words((settings.arms.get(name) or settings.runs[name]).change),
+            frames.get(name, nothing),
+        )
+        for name in settings.names
+    }
+    found = []
+    for of in dict.fromkeys(arm.of for arm in settings.arms.values() if arm.of in settings.runs):
+        arms = [lines[name] for name, arm in settings.arms.items() if arm.of == of]
+        own, row = lines[of], settings.runs[of]
         seeds = {seed for arm in arms for seed in arm.networks["seed"]}
         if seeds:
-            own = replace(own, networks=own.networks[own.networks["seed"].isin(seeds)])
+            networks = own.networks[own.networks["seed"].isin(seeds)]
+            own = Line(own.name, own.method, own.change, networks)
         changed = [
-            line(name)
+            lines[name]
             for name, other in settings.runs.items()
-            if (other.protocol, other.experiment) == (row.protocol, row.experiment)
-            and other.change.keys() == {"mu"}
-            and other.epochs == row.epochs
+            if other.change.keys() == {"mu"}
+            and (other.protocol, other.experiment, other.epochs)
+            == (row.protocol, row.experiment, row.epochs)
         ]
         found.append(Group(of, [own, *changed, *arms]))
     return found
@@ -132,95 +135,66 @@ def groups(study: Study) -> list[Group]:
 
 def finding(found: Sequence[Group]) -> str:
     """The answer in a sentence: in how many experiments found architectures beat uniform ones."""
-    verdicts = [one.verdict for one in deciding(found)]
+    verdicts = [one["verdict"] for group in found if (one := deciding(group)) is not None]
     if not verdicts:
         return "No architecture that was found has been compared with a uniform one yet."
-    missing = len(found) - len(verdicts)
-    better, worse, same, open_ = (
-        verdicts.count(v) or "none"
-        for v in ("found better", "uniform better", "equivalent", "undecided")
+    better, worse, same, undecided = (
+        verdicts.count(verdict) or "none"
+        for verdict in ("found better", "uniform better", "equivalent", "undecided")
     )
-    words = (
+    missing = len(found) - len(verdicts)
+    return (
         "The architectures that were found are better than uniform ones with as many parameters "
         f"in {better} of {counted(len(verdicts), 'experiment')}, worse in {worse}, equivalent "
-        f"(within {math.expm1(MARGIN):.0%}) in {same}, and in {open_} it is undecided"
+        f"(within {math.expm1(MARGIN):.0%}) in {same}, and in {undecided} it is undecided"
+        f"{f'; {missing} not compared yet' if missing else ''}."
     )
-    return f"{words}; {missing} not compared yet." if missing else f"{words}."
 
 
-def deciding(found: Sequence[Group]) -> list[Comparison]:
-    """Of each group the comparison that decides, found against uniform."""
-    pairs = [one for group in found for one in group.comparisons]
-    return [one for one in pairs if (one.first, one.second) == COMPARED[0]]
-
-
-def told(one: Comparison) -> str:
-    """The verdict in words, and how much lower or higher the error of the first is."""
-    words, (low, high) = f"**{one.verdict}**", ends(one)
-    if low is None or high is None:
-        return f"{words}: {counted(one.pairs, 'pair')} of seeds, no interval"
-    near, far = sorted((low - 1, high - 1), key=abs)
-    if low < 1 < high:
-        words += f": between {1 - low:.1%} lower and {high - 1:.1%} higher"
-    else:
-        words += f": {abs(near):.1%} to {abs(far):.1%} {'lower' if high <= 1 else 'higher'}"
-    if one.verdict == "equivalent" and one.differs:
-        words += ", a certain difference, but too small to count"
-    return f"{words}; {counted(one.not_finite, 'pair')} diverged" if one.not_finite else words
-
-
-def ends(one: Comparison) -> tuple[float, float] | tuple[None, None]:
-    """The 95% interval of the ratio of the errors."""
-    found = one.interval_95
-    return (None, None) if found is None else (math.exp(found.low), math.exp(found.high))
-
-
-def as_frame(found: Sequence[Group]) -> pd.DataFrame:
-    """One line for each run or arm; `ten_mse_*` in the unit of Table 1."""
-    return pd.DataFrame([_numbers(group, line) for group in found for line in group.lines])
+def rows(found: Sequence[Group]) -> list[dict[str, Any]]:
+    """One line for each run or arm."""
+    return [{"of": group.of, **line.numbers()} for group in found for line in group.lines]
 
 
 def as_json(found: Sequence[Group]) -> dict[str, Any]:
-    """`finding`, how many experiments are `compared`, and by run what stands in the table.
-
-    That is `networks`, as `as_frame`, and `comparisons`: ratios of errors with 95% intervals.
-    """
+    """`finding`, how many experiments are `compared`, and by run its networks and comparisons."""
     return {
         "finding": finding(found),
-        "compared": len(deciding(found)),
+        "compared": sum(deciding(group) is not None for group in found),
         "experiments": {
             group.of: {
                 "networks": [
-                    {**_numbers(group, line), "words": line.words} for line in group.lines
+                    {**numbers, "words": line.words}
+                    for numbers, line in zip(rows([group]), group.lines, strict=True)
                 ],
-                "comparisons": [
-                    {
-                        **{k: getattr(one, k) for k in ("first", "second", "pairs", "ratio")},
-                        **dict(zip(("low", "high"), ends(one), strict=True)),
-                        "verdict": one.verdict,
-                        "differs": one.differs,
-                        "words": told(one).replace("*", ""),
-                    }
-                    for one in group.comparisons
-                ],
+                "comparisons": group.comparisons,
             }
             for group in found
         },
     }
 
 
-def _numbers(group: Group, line: Line) -> dict[str, Any]:
-    there = len(line.networks) > 0
-    return {
-        "of": group.of,
-        "name": line.name,
-        "method": line.method,
-        "change": line.change,
-        "status": "run" if there else PLANNED,
-        "seeds": line.error.seeds,
-        "nan_seeds": line.error.nan_seeds,
-        "dead": line.dead,
-        **{f"ten_mse_{name}": value for name, value in line.error.moments.items()},
-        "parameters_mean": line.parameters.mean,
-        "parameters_std": line.parameters.std,
-    }
+def deciding(group: Group) -> dict[str, Any] | None:
+    """The comparison that decides, found against uniform; None if it was not made."""
+    pairs = {(one["first"], one["second"]): one for one in group.comparisons}
+    return pairs.get(COMPARED[0])
+
+
+def _told(one: Comparison) -> dict[str, Any]:
+    """A comparison as columns; `words` says how much lower or higher the error of the first is."""
+    found, words = one.interval_95, f"{one.verdict}: "
+    low, high = (None, None) if found is None else (math.exp(found.low), math.exp(found.high))
+    if low is None or high is None:
+        words += f"{counted(one.pairs, 'pair')} of seeds, no interval"
+    elif low < 1 < high:
+        words += f"between {1 - low:.1%} lower and {high - 1:.1%} higher"
+    else:
+        near, far = sorted((abs(low - 1), abs(high - 1)))
+        words += f"{near:.1%} to {far:.1%} {'lower' if high <= 1 else 'higher'}"
+    if one.verdict == "equivalent" and one.differs:
+        words += ", a certain difference, but too small to count"
+    if one.not_finite and found is not None:
+        words += f"; {counted(one.not_finite, 'pair')} diverged"
+    numbers = {k: getattr(one, k) for k in ("first", "second", "pairs", "ratio")}
+    numbers |= {"low": low, "high": high, "verdict": one.verdict, "differs": one.differs}
+    return {**numbers, "words": words}

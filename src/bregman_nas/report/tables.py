@@ -1,7 +1,7 @@
-"""All tables under results/: each is a frame or a context, and a template."""
+"""All tables under results/: each is made from lines, or a frame, and a template."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jinja2
@@ -23,13 +23,15 @@ from bregman_nas.report import (
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
-from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Run, Study, small_networks
+from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Study
 from bregman_nas.report.facts import facts
 from bregman_nas.report.output_map import outputs
+from bregman_nas.report.records import SmallNetwork, read
 from bregman_nas.report.stats import summarize
 from bregman_nas.settings import Settings
 
-_WIDTHS = {"active": "width", "effective": "effective", "living": "living"}
+# Columns of whole numbers, some of which may be missing.
+_COUNTS = ("seeds", "nan_seeds", "article_seeds", "pairs", "nan_pairs")
 
 
 def render(template: str, **context: Any) -> str:
@@ -44,75 +46,80 @@ def render(template: str, **context: Any) -> str:
     )
     environment.filters |= {"fixed": text.fixed, "number": text.number, "p": text.probability}
     environment.filters["zip"] = zip
-    environment.globals |= {"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH}
+    environment.globals |= {
+        "mean_std": text.mean_std,
+        "interval": text.interval,
+        "DASH": text.DASH,
+        "summarize": summarize,
+        "nothing": summarize([]),
+        "protocols": PROTOCOLS,
+        "tasks": TASKS,
+        "unit": table1.ARTICLE_UNIT,
+        "registered": len(REGISTERED),
+        "enough": ENOUGH_SEEDS,
+        "too_many": TOO_MANY_DIVERGED,
+    }
     return environment.get_template(template).render(context)
 
 
 def render_all(study: Study) -> dict[str, str]:
     """The text of each table, by the name of its file; the same results give the same bytes."""
-    losses, decisions = table1.rows(study), claims.decide(study)
-    revised, tested = claims.decide_revised(study), list(table1_tests.rows(study))
+    losses, tested = table1.rows(study), list(table1_tests.rows(study))
+    decisions, revised = claims.decide(study), claims.decide_revised(study)
+    compared, changed, crossed = table2.groups(study), changes.groups(study), cells.cells(study)
+    apart, networks = variance.taken_apart(study), list(_networks(study))
+    asked = questions.ask(study, apart, revised)
     in_table1 = {
         "rows": losses,
         "compact": table1.compact(losses),
         "fitted": table1.fitted(losses),
         "answers": table1.shown(losses),
-        **{name: getattr(table1, name) for name in ("ANSWERS", "ARTICLE", "IMAGES")},
-        "protocols": PROTOCOLS,
-        "tasks": TASKS,
         "tested": tested,
-        **{name: getattr(table1_tests, name) for name in ("TESTS", "apart")},
-        "registered": len(REGISTERED),
+        "table1": table1,
+        "tests": table1_tests,
     }
-    arms = table2.groups(study)
-    in_table2 = {
-        "groups": arms,
-        "finding": table2.finding(arms),
-        **{name: getattr(table2, name) for name in ("told", "ends")},
-        "planned": table2.PLANNED,
-        "unit": table1.ARTICLE_UNIT,
-    }
-    compared = changes.groups(study)
-    in_changes = {
-        "groups": compared,
-        "unit": table1.ARTICLE_UNIT,
-        "line": LINEAR_R2,
-    }
-    apart, crossed = variance.taken_apart(study), list(cells.cells(study))
-    asked = questions.ask(study, apart, revised)
-    networks = pd.DataFrame(_networks(study), columns=_NETWORKS)
     told = facts(study)
     found = findings.findings(study, told, decisions, apart)
     return {
-        "table1.csv": _csv(table1.as_frame(losses)),
+        "table1.csv": _csv(losses),
         "table1.json": _json(table1.as_json(losses)),
         "table1.md": render("table1.md.j2", **in_table1),
         "table1.tex": render("table1.tex.j2", **in_table1),
         "table1-detailed.tex": render("table1-detailed.tex.j2", **in_table1),
-        "table1-tests.csv": _csv(table1_tests.as_frame(tested)),
-        "table2.csv": _csv(table2.as_frame(arms)),
-        "table2.json": _json(table2.as_json(arms)),
-        "table2.md": render("table2.md.j2", **in_table2),
+        "table1-tests.csv": _csv(tested),
+        "table2.csv": _csv(table2.rows(compared)),
+        "table2.json": _json(table2.as_json(compared)),
+        "table2.md": render("table2.md.j2", groups=compared, finding=table2.finding(compared)),
         "planned.md": render("planned.md.j2", rows=list(_planned(study.settings))),
         "facts.json": _json(told),
         "findings.json": json.dumps(findings.as_json(found), indent=2) + "\n",
         "metrics.json": _json(table1.metrics(study)),
         "claims.csv": _csv(claims.findings(decisions, revised)),
         "claims.json": _json(claims.as_json(decisions, revised)),
-        "claims.md": render("claims.md.j2", **_in_claims(decisions, revised)),
+        "claims.md": render(
+            "claims.md.j2", claims=claims, decisions=decisions, revised=revised, beside=_beside
+        ),
         "widths.csv": _csv(widths(study)),
         "widths.md": render(
-            "widths.md.j2", runs=list(_mean_widths(study)), outputs=list(outputs(study))
+            "widths.md.j2",
+            runs=[run for run in study.perceptrons if run.converged],
+            outputs=list(outputs(study)),
         ),
         "networks.csv": _csv(networks),
-        "networks.md": render("networks.md.j2", rows=networks.to_dict("records")),
-        "ablation.csv": _csv(changes.as_frame(compared)),
-        "ablation.md": render("ablation.md.j2", **in_changes),
-        "cells.csv": _csv(cells.as_frame(crossed)),
+        "networks.md": render("networks.md.j2", rows=networks),
+        "ablation.csv": _csv(changes.rows(changed)),
+        "ablation.md": render("ablation.md.j2", groups=changed, line=LINEAR_R2),
+        "cells.csv": _csv(cells.rows(crossed)),
         "variance.csv": _csv(apart),
-        "variance.md": render("variance.md.j2", **_in_variance(study, apart), cells=crossed),
-        "questions.json": _json(questions.as_json(asked)),
-        "questions.md": render("questions.md.j2", questions=asked, unit=table1.ARTICLE_UNIT),
+        "variance.md": render(
+            "variance.md.j2",
+            designs=variance.designs(study),
+            apart=apart,
+            cells=crossed,
+            layers=range(1, LAYERS + 1),
+        ),
+        "questions.json": _json({one["name"]: one for one in asked}),
+        "questions.md": render("questions.md.j2", questions=asked),
     }
 
 
@@ -146,57 +153,25 @@ def widths(study: Study) -> pd.DataFrame:
     `effective` and `living` rows, empty for the input; `added_by_hand`, 1 for the input, whose
     784 pixels are no result, else 0.
     """
-    parts = [pd.DataFrame(columns=["run", "seed", "layer", *_WIDTHS.values(), "added_by_hand"])]
+    columns = ["run", "seed", "layer", "width", "effective", "living", "added_by_hand"]
+    parts = [pd.DataFrame(columns=columns)]
     for run in study.perceptrons:
         layers = run.frames.layers
-        last = layers[(layers["epoch"] == run.last) & layers["kind"].isin([*_WIDTHS])]
-        wide = last.pivot(index=["seed", "layer"], columns="kind", values="rows")
-        wide = wide.rename(columns=_WIDTHS).reset_index().assign(added_by_hand=0)
+        last = layers[layers["epoch"] == run.last]
+        wide = last.pivot(index=["seed", "layer"], columns="kind", values="rows").reset_index()
+        wide = wide.rename(columns={"active": "width"}).assign(added_by_hand=0)
         by_hand = pd.DataFrame({"seed": run.seeds, "layer": 0, "width": PIXELS, "added_by_hand": 1})
         parts.append(pd.concat([by_hand, wide]).sort_values(["seed", "layer"]).assign(run=run.name))
-    return pd.concat(parts)[parts[0].columns].convert_dtypes()
-
-
-def _mean_widths(study: Study) -> Iterator[tuple[Run, str, list[Any]]]:
-    for run in study.perceptrons:
-        if run.converged:
-            for kind in ("active", "effective"):
-                yield run, kind, [summarize(of_layer) for of_layer in run.rows(kind).T]
-
-
-def _in_variance(study: Study, apart: pd.DataFrame) -> dict[str, Any]:
-    by_design = {
-        design: {name: list(of.itertuples()) for name, of in rows.groupby("measure", sort=False)}
-        for design, rows in apart.groupby("design", sort=False)
-    }
-    return {
-        "designs": variance.designs(study),
-        "apart": by_design,
-        "enough": ENOUGH_SEEDS,
-        "layers": range(1, LAYERS + 1),
-        "unit": table1.ARTICLE_UNIT,
-    }
-
-
-_NETWORKS = [
-    "run",
-    "seed",
-    "parameters_full",
-    "parameters_small",
-    "multiply_adds_full",
-    "multiply_adds_small",
-    "images",
-    "difference_double",
-    "difference_single",
-    "weights_committed",
-    "collapsed",
-]
+    return pd.concat(parts)[columns].convert_dtypes()
 
 
 def _networks(study: Study) -> Iterator[dict[str, Any]]:
     """A line for each small network that is described, ordered by run and seed."""
-    for about, path in small_networks(study):
-        run = study.runs[about.run]
+    for path in sorted((study.project / "results" / "networks").glob("*/seed-*.json")):
+        about = read(path, SmallNetwork)
+        run = study.runs.get(about.run)
+        if run is None or run.digests.get(about.seed) != about.record:
+            continue  # of a search that was replaced since
         lost = dict(zip(run.seeds, collapsed(run), strict=True))[about.seed]
         sizes = {"parameters": about.parameters, "multiply_adds": about.multiply_adds}
         yield {
@@ -223,30 +198,6 @@ def _planned(settings: Settings) -> Iterator[dict[str, str]]:
             yield {"name": name, "of": of, "seeds": seeds, **told}
 
 
-def _in_claims(decisions: list[claims.Decision], revised: list[claims.Decision]) -> dict[str, Any]:
-    lost = dict.fromkeys(
-        f"{'all' if one.collapsed == one.seeds else f'{one.collapsed} of'} {one.seeds} "
-        f"under `{one.protocol}`"
-        for one in decisions
-        if one.collapsed
-    )
-
-    def of(number: int, found: list[claims.Decision]) -> list[claims.Decision]:
-        return [one for one in found if one.claim.number == number]
-
-    return {
-        "claims": [(c, of(c.number, decisions), of(c.number, revised)) for c in claims.CLAIMS],
-        "fresh": claims.FRESH,
-        "protocols": PROTOCOLS,
-        "enough": ENOUGH_SEEDS,
-        "too_many": TOO_MANY_DIVERGED,
-        "registered": len(REGISTERED),
-        "mark": claims.COLLAPSED_MARK,
-        "collapsed": list(lost),
-        "beside": _beside,
-    }
-
-
 def _beside(decision: claims.Decision) -> dict[str, list[str]]:
     """What decides nothing: findings by how their names begin, up to the last comma."""
     found: dict[str, list[str]] = {}
@@ -257,8 +208,10 @@ def _beside(decision: claims.Decision) -> dict[str, list[str]]:
     return found
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
+def _csv(table: pd.DataFrame | Iterable[Mapping[str, Any]]) -> str:
+    frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame([*table])
+    counts = {name: "Int64" for name in _COUNTS if name in frame}
+    return frame.astype(counts).to_csv(index=False, lineterminator="\n")
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -1,28 +1,29 @@
-"""How much of an architecture is the setting, how much the task, the network, and the seed.
+"""How much of an architecture is due to the setting, the task, the network, and the seed.
 
-A design crosses factors, such as two protocols x two tasks, with the same n seeds in each of its
-cells. Which levels there are is no matter of chance, so that their effects are fixed, and the
-variance of a network drawn at random from the design is taken apart as in the analysis of variance.
-With the mean y_c of each of the C cells, the mean y_a over the cells of level a of factor A, the
-grand mean y, and the variance s^2 within a cell (n - 1), averaged over the cells:
+A design crosses factors, such as two protocols x two tasks, with the same n seeds in each cell. The
+effects of the factors are fixed, and the variance of a network drawn at random from the design is
+split as in the analysis of variance. With the mean y_c of each of the C cells, the mean y_a over
+the cells of level a of factor A, the grand mean y, and the variance s^2 within a cell (n - 1),
+averaged over the cells:
 
     seed      V_0 = s^2
     factor A  V_A = mean_a (y_a - y)^2 - (A - 1) s^2 / (n C)
     together  V_T = mean_c (y_c - y)^2 - sum_A mean_a (y_a - y)^2 - D s^2 / (n C),
               D = C - 1 - sum_A (A - 1)
 
-These are the estimates by the method of moments: means of n seeds scatter by s^2 / n, which the
-last terms subtract. `together` is of all interactions of the factors. A negative estimate counts as
+These are estimates by the method of moments: means of n seeds scatter by s^2 / n, which the last
+terms subtract. `together` stands for all interactions of the factors. A negative estimate counts as
 0; a share is one of these variances divided by the sum of all (omega squared).
 
 Intervals are 95% percentile intervals over resampled seeds, the same in each cell, because a seed
-has the same noise and order of images in all of them. A cell's deviations from its mean are scaled
-by sqrt(n / (n - 1)) first, since those of a sample are too small by that.
+has the same noise and order of images in all cells. A cell's deviations from its mean are first
+scaled by sqrt(n / (n - 1)), the factor by which those of a sample are too small.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ COLUMNS = ["design", "measure", "component", "variance", "share", "low", "high",
 NARROWEST = "width of the narrowest layer"
 ROWS = "number of active rows"
 PLACE = "place of the narrowest layer"
-#: What is taken apart, of widths [networks, L]; the narrowest layer is the narrowest hidden one.
+#: The measures of widths [networks, L]; the narrowest layer is the narrowest hidden one.
 MEASURES: dict[str, Callable[[Array], Array]] = {
     **{f"width of layer {l}": lambda widths, l=l: widths[:, l - 1] for l in range(1, LAYERS + 1)},  # type: ignore[misc]
     ROWS: lambda widths: widths.sum(1),
@@ -82,16 +83,15 @@ class Design:
 
 
 def designs(study: Study) -> list[Design]:
-    """All runs on MNIST in which nothing is changed, those of each network, threshold x scale."""
+    """The protocols' own runs on MNIST, those of each network alone, and threshold x scale."""
     crossed = {"setting": PROTOCOLS, "task": TASKS}
-
-    def cells(network: str) -> dict[tuple[str, ...], Run | None]:
-        return {(p, t): study.run(p, f"{network}-{t}") for p in PROTOCOLS for t in TASKS}
-
-    both = {(network, *at): run for network in NETWORKS for at, run in cells(network).items()}
-    found = [Design("both networks", {"network": NETWORKS, **crossed}, both)]
+    factors = {"network": NETWORKS, **crossed}
+    every: dict[tuple[str, ...], Run | None]
+    every = {(n, p, t): study.run(p, f"{n}-{t}") for n, p, t in product(*factors.values())}
+    found = [Design("both networks", factors, every)]
     for network, name in zip(NETWORKS, ("autoencoders", "residual autoencoders"), strict=True):
-        found.append(Design(name, crossed, cells(network)))
+        cells = {at[1:]: run for at, run in every.items() if at[0] == network}
+        found.append(Design(name, crossed, cells))
     thresholds, scales, changed = threshold_x_scale(study)
     levels = {"threshold": thresholds, "scale": scales}
     return [*found, Design("residual autoencoders, denoising", levels, changed)]
@@ -144,23 +144,19 @@ def taken_apart(study: Study) -> pd.DataFrame:
     Columns: `design`, `measure`, `component`, `variance`, `share` of the sum with `low` and `high`,
     `seeds` in each cell. The share is empty where nothing varies.
     """
-    rows = [row for design in designs(study) for row in _rows(design)]
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _rows(design: Design) -> Iterator[tuple[object, ...]]:
-    seeds, factors = len(design.seeds), len(design.factors)
-    if seeds < ENOUGH_SEEDS:
-        return
-    widths, tail = design.widths(), (1 - CONFIDENCE) / 2
-    axes = [*(len(levels) for levels in design.factors.values()), seeds]
-    for name, measure in MEASURES.items():
-        values = measure(widths).reshape(axes)
-        variances = components(values, factors)
-        told, low, high = (shares(variances) for _ in range(3))
-        if not np.isnan(told).any():
-            of_samples = shares(components(resampled(values), factors))
-            low, high = np.nanquantile(of_samples, [tail, 1 - tail], axis=0)
-        for k, component in enumerate(design.components):
-            numbers = (variances[k], told[k], low[k], high[k])
-            yield design.name, name, component, *map(float, numbers), seeds
+    parts, tail = [pd.DataFrame(columns=COLUMNS)], (1 - CONFIDENCE) / 2
+    for design in designs(study):
+        seeds, factors = len(design.seeds), len(design.factors)
+        if seeds < ENOUGH_SEEDS:
+            continue
+        for name, measure in MEASURES.items():
+            values = measure(design.widths()).reshape([*map(len, design.factors.values()), seeds])
+            variances = components(values, factors)
+            share = low = high = shares(variances)
+            if not np.isnan(share).any():
+                of_samples = shares(components(resampled(values), factors))
+                low, high = np.nanquantile(of_samples, [tail, 1 - tail], axis=0)
+            where = {"design": design.name, "measure": name, "component": design.components}
+            numbers = {"variance": variances, "share": share, "low": low, "high": high}
+            parts.append(pd.DataFrame({**where, **numbers, "seeds": seeds}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
