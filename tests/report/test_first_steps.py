@@ -1,6 +1,5 @@
 """How many DenseNets grow in their first steps, by hand."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from bregman_nas.report import outcome
-from bregman_nas.report.data import Run, Study
+from bregman_nas.report import facts
+from bregman_nas.report.data import Study
 from bregman_nas.report.figures import figure8
 from bregman_nas.report.first_steps import by_beginning, by_settings, shares
 
@@ -57,24 +56,24 @@ def test_networks_by_what_they_began_with() -> None:
     }
 
 
-def test_first_steps_in_the_article(make_run: Callable[..., Run]) -> None:
-    norms = [[[1]], [[1]], [[1, 1]]]
-    seeds = [{"norms": norms, "loss": math.log(10), "accuracy": a} for a in (0.1, 0.9)]
-    frame = table(
+def test_first_steps_in_the_report(make_study: Callable[..., Study]) -> None:
+    study = make_study({})
+    study.__dict__["first_steps"] = table(
         start=["authors", "authors", "authors", "denser"],
         density=[0.03, 0.03, 0.03, 0.1],
         seed=[0, 1, 2, 0],
         outcome=["dead", "grows", "dead", "undecided"],
     )
-    start = outcome.densenet(make_run(seeds, DENSENET), frame)["start"]
-    assert (start["steps"], start["same"]) == ("200", True)
+    found = facts._first_steps(study)
+    assert found is not None
+    own, denser = found["settings"]
     # Of 1 in 3 the upper end is p with (1 - p)^3 + 3 p (1 - p)^2 = 0.025.
-    own = {"name": "density 3%", "seeds": "3", "grow": "1", "dead": "2", "undecided": "0"}
-    assert start["own"] == {**own, "low": "1%", "high": "91%"}
-    assert [share["name"] for share in start["settings"]] == ["density 10%"]
-    assert [share["seeds"] for share in start["beginning"]] == ["3"], "of the own start alone"
-    frame["outcome"] = ["grows", "dead", "dead", "dead"]
-    assert not outcome.densenet(make_run(seeds, DENSENET), frame)["start"]["same"]
+    assert own == {"name": "density 3%", "seeds": 3, "grow": 1, "dead": 2} | {
+        "low": pytest.approx(0.0084, abs=1e-4),
+        "high": pytest.approx(0.9057, abs=1e-4),
+    }
+    assert denser["name"] == "density 10%"
+    assert [one["seeds"] for one in found["beginnings"]] == [3], "of the own start alone"
 
 
 def texts(axes: Axes) -> list[str]:
