@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bregman_nas.bregman import (
     L1,
@@ -83,6 +84,28 @@ def test_without_regularizer_linbreg_is_sgd(dtype: torch.dtype) -> None:
         linbreg.step()
         sgd.step()
         assert_close(ours, theirs, dtype)
+
+
+@plain_and_fused
+def test_without_regularizer_a_network_trains_as_under_adam(fused: bool) -> None:
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+    theirs = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+    theirs.load_state_dict(ours.state_dict())
+    inputs, targets = torch.randn(16, 3).double(), torch.randn(16, 2).double()
+    losses = []
+    for model, optimizer in (
+        (ours, AdaBreg(ours.parameters(), lr=0.01, fused=fused)),
+        (theirs, torch.optim.Adam(theirs.parameters(), lr=0.01)),
+    ):
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = functional.mse_loss(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert losses[:STEPS] == pytest.approx(losses[STEPS:], rel=1e-8)
+    assert losses[STEPS - 1] < 0.5 * losses[0]
 
 
 def test_the_momentum_of_linbreg_by_hand() -> None:

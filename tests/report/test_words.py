@@ -111,7 +111,7 @@ def test_places_of_the_readme(committed: Study) -> None:
     assert new.startswith("# Title\n<!-- findings")
     assert new.endswith("<!-- end of cost -->\nText.\n")
     assert "to be replaced" not in new
-    assert render_all(committed)["table1.md"].split("\n\n")[2] in new
+    assert render_all(committed)["table1.md"].split("\n\n")[3] in new
     for name in readme.PLACES:
         with pytest.raises(UserError, match=f"marks `<!-- {name}: "):
             readme.filled(marks.replace(f"end of {name}", "end"), told)

@@ -70,6 +70,7 @@ def facts(study: Study) -> Numbers:
         "narrowest": {
             f"{run.protocol}-{run.row.experiment}": summarize(coding_width(run)).named()
             for run in residual
+            if run.converged
         },
         "autoencoder_shape": {
             "runs": len(plain),
@@ -174,9 +175,14 @@ def _widths(run: Run) -> Numbers:
     return {
         "run": run.name,
         "seeds": len(run.converged),
-        **{k: run.rows(k).mean(0).tolist() for k in ("active", "effective") if run.converged},
+        **{k: _means(run.rows(k)) for k in ("active", "effective")},
         **{name: summarize(share(run)).mean for name, share in shares.items()},
     }
+
+
+def _means(rows: Any) -> list[float]:
+    """Of each layer, over the seeds; none without seeds."""
+    return rows.mean(0).tolist() if len(rows) else []
 
 
 def _densenet(run: Run) -> Numbers:

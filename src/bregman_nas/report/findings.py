@@ -223,8 +223,10 @@ def _densenet(study: Study, facts: dict[str, Any]) -> Finding | None:
         return None
     linear = _best_linear(run)
     living = told["living"]
-    best = f"the best of the others has an accuracy of {living['accuracy'][1]:.1%}"
-    beside = "" if linear is None else f", logistic regression {linear:.1%}"
+    best = ""
+    if living["seeds"]:
+        best = f"; the best of the others has an accuracy of {living['accuracy'][1]:.1%}"
+        best += "" if linear is None else f", logistic regression {linear:.1%}"
     starts = facts["first_steps"]
     detail = ""
     if starts:
@@ -236,7 +238,7 @@ def _densenet(study: Study, facts: dict[str, Any]) -> Finding | None:
     return Finding(
         "The DenseNet",
         f"Of {told['seeds']} DenseNets {told['collapsed']} die and answer the same for all images"
-        + (f"; {best}{beside}." if living["seeds"] else "."),
+        f"{best}.",
         detail,
         "table1.md",
     )
