@@ -1,8 +1,8 @@
 """The first steps of many searches with the DenseNet: which networks grow, and which die at once.
 
-A network starts with few kernels. Where its last ReLU passes nothing, no kernel has a gradient, and
-the network answers the same for every image for good. Here many seeds make their first steps, under
-a protocol and with one of its choices changed, and each is looked at before and after.
+A network starts with few kernels. If its last ReLU passes nothing, no kernel has a gradient, and
+the network gives the same answer for every image for good. Here many seeds make their first steps,
+under a protocol and with one of its choices changed, and each is examined before and after.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from bregman_nas.randomness import generator
 from bregman_nas.search.core.densenet import active_kernels, compact_trainer, network, problem
 from bregman_nas.settings import Run
 
-#: Of the training images, on which a network is looked at.
+#: Of the training images, on which a network is examined.
 IMAGES = 200
 GROWS, DEAD, UNDECIDED = "grows", "dead", "undecided"
 
@@ -30,7 +30,8 @@ Row = dict[str, float | int | str]
 def write_first_steps(starts: Sequence[Run], steps: int, project: Path) -> Path:
     """Make the first steps of all seeds of some searches; returns the path of the table.
 
-    The table, `results/first_steps.csv`, has one row for each search and seed, see `one_start`.
+    The table, `results/first_steps.csv`, has one row for each search and seed: the search, its
+    choices, the seed, and what `first_steps` returns.
 
     Args:
         starts: searches with the DenseNet.
@@ -44,30 +45,26 @@ def write_first_steps(starts: Sequence[Run], steps: int, project: Path) -> Path:
     for run in starts:
         train = problem(run, load(run.experiment.dataset, run.source, project)).train
         for seed in run.seeds:
-            rows.append(one_start(run, seed, steps, train))
+            rows.append(
+                {
+                    "start": run.name,
+                    "density": run.experiment.density,
+                    "initial_scale": run.protocol.initial_scale,
+                    "logits": run.protocol.logits,
+                    "first_moment": run.protocol.first_moment,
+                    "seed": seed,
+                    **first_steps(run, seed, steps, train),
+                }
+            )
             print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     path = project / "results" / "first_steps.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write_atomically(path, text.encode())
     return path
 
 
-def one_start(run: Run, seed: int, steps: int, train: Examples) -> Row:
-    """A row of the table: the search, its choices, the seed, and what `first_steps` returns."""
-    return {
-        "start": run.name,
-        "density": run.experiment.density,
-        "initial_scale": run.protocol.initial_scale,
-        "logits": run.protocol.logits,
-        "first_moment": run.protocol.first_moment,
-        "seed": seed,
-        **first_steps(run, seed, steps, train),
-    }
-
-
 def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
-    """Make the first steps of a search, and look at its network before and after.
+    """Make the first steps of a search, and examine its network before and after.
 
     Args:
         run: the settings of the search.
@@ -101,10 +98,10 @@ def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
 
 
 def outcome(before: dict[str, float], after: dict[str, float]) -> str:
-    """What became of a network, by what `look` saw of it at the start and after the last step.
+    """Classify a network by what `look` returned at the start and after the last step.
 
-    It is dead if the last ReLU passes nothing. Else it grows if it has more active kernels than at
-    the start, and is undecided if it has not.
+    It is dead if the last ReLU passes nothing. Otherwise it grows if it has more active kernels
+    than at the start, and is undecided if not.
     """
     if after["firing"] == 0:
         return DEAD
@@ -113,7 +110,7 @@ def outcome(before: dict[str, float], after: dict[str, float]) -> str:
 
 @torch.no_grad()
 def look(net: nn.Module, linear: nn.Linear, images: Tensor) -> dict[str, float]:
-    """What decides whether a network can learn.
+    """Measure what decides whether a network can learn.
 
     Args:
         net: a DenseNet.
@@ -122,8 +119,8 @@ def look(net: nn.Module, linear: nn.Linear, images: Tensor) -> dict[str, float]:
 
     Returns:
         `firing`: the share of the outputs of the last convolution, over images and pixels, that its
-        ReLU passes. Where none passes, no kernel has a gradient.
-        `varying`: the share of the pixels at which that output differs from image to image.
+        ReLU passes. If it is 0, no kernel has a gradient.
+        `varying`: the share of the pixels at which that output differs between images.
         `kernels`: the number of active kernels, of all convolutions.
     """
     seen: list[Tensor] = []

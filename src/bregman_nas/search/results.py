@@ -5,7 +5,7 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,25 @@ from bregman_nas.search.records import Record
 
 Row = dict[str, float | int]
 
+#: The lists with one value for each layer, and their columns, in this order.
+_BY_LAYER = {
+    "active_rows": "width",
+    "effective_rows": "effective",
+    "living_rows": "living",
+    "active_kernels": "kernels",
+    "active_channels": "channels",
+    "living_channels": "living",
+    "switched_on": "switched_on",
+    "switched_off": "switched_off",
+}
+
 
 def write_results(folder: Path, records: Sequence[Record]) -> None:
-    """Write the files that the pipeline declares, from the records of all seeds.
+    """Write the files that the pipeline declares.
 
     Args:
         folder: of the run.
-        records: one for each seed; without any, the files say so.
+        records: one for each seed; there may be none.
     """
     for name, text in results_of(records).items():
         write_atomically(folder / name, text.encode())
@@ -28,61 +40,50 @@ def write_results(folder: Path, records: Sequence[Record]) -> None:
 
 def results_of(records: Sequence[Record]) -> dict[str, str]:
     """The text of each of these files, by its name."""
-    seeds = [seed_row(record) for record in records]
-    history = [row for record in records for row in history_rows(record)]
-    metrics = json.dumps(metrics_of(seeds), indent=2)
+    seeds = [_seed_row(record) for record in records]
+    history = [
+        {"seed": record["seed"], **_flat(entry)}
+        for record in records
+        for entry in record["history"]
+    ]
+    metrics = json.dumps(_metrics(seeds), indent=2)
     return {"seeds.csv": _csv(seeds), "history.csv": _csv(history), "metrics.json": f"{metrics}\n"}
 
 
-def seed_row(record: Record) -> Row:
-    """One line of seeds.csv: the outcome of a seed, flat."""
+def _seed_row(record: Record) -> Row:
+    """The result of a seed, with what only its last epoch says."""
     result, last = record["result"], record["history"][-1]
-    row: Row = {"seed": record["seed"]}
-    for name, value in result.items():
-        if isinstance(value, (float, int)):  # a flag is 0 or 1
-            row[name] = value * 1
-    row["train_loss"] = last["train_loss"]
-    row["learning_rate"] = last["learning_rate"]
-    if "active_rows" in result:
-        row |= _numbered("width", result["active_rows"])
-        row |= _numbered("effective", result["effective_rows"])
-        row |= _numbered("living", last.get("living_rows", []))
-        row |= _skips(result.get("skips", []))
-        for part in ("test", "held_out"):
-            for name, value in result.get(f"{part}_baselines", {}).items():
-                row[f"{part}_mse_{name}"] = value
-    else:
-        row |= _by_layer("kernels", result["active_kernels"])
-        row |= _by_layer("channels", last["active_channels"])
-        row |= _by_layer("living", last["living_channels"])
+    added = ("train_loss", "learning_rate", "living_rows", "active_channels", "living_channels")
+    row = {"seed": record["seed"], **_flat(result | {k: last[k] for k in added if k in last})}
+    for part in ("test", "held_out"):
+        for name, value in result.get(f"{part}_baselines", {}).items():
+            row[f"{part}_mse_{name}"] = value
     return row
 
 
-def history_rows(record: Record) -> Iterable[Row]:
-    """The lines of history.csv of one seed, one for each epoch."""
-    for entry in record["history"]:
-        row: Row = {"seed": record["seed"]}
-        row |= {name: value for name, value in entry.items() if not isinstance(value, list)}
-        if "active_rows" in entry:
-            row |= _numbered("width", entry["active_rows"])
-            row |= _numbered("living", entry.get("living_rows", []))
-            row |= _numbered("switched_on", entry.get("switched_on", []))
-            row |= _numbered("switched_off", entry.get("switched_off", []))
-            row |= _skips(entry.get("skips", []))
-        else:
-            row |= _by_layer("kernels", entry["active_kernels"])
-            row |= _by_layer("channels", entry["active_channels"])
-            row |= _by_layer("living", entry["living_channels"])
-            row |= _by_layer("switched_on", entry["switched_on"])
-            row |= _by_layer("switched_off", entry["switched_off"])
-        yield row
+def _flat(values: Mapping[str, Any]) -> Row:
+    """The numbers of a result or of an epoch, with a column for each layer and skip.
+
+    A DenseNet has a first convolution, the layers of the dense block from 1, and a last one.
+    `skip_l_i` leads from x(i) to x(l + 1), as in (2.5). A flag is 0 or 1.
+    """
+    row: Row = {k: value * 1 for k, value in values.items() if isinstance(value, (float, int))}
+    for name, column in _BY_LAYER.items():
+        numbers = values.get(name, [])
+        layers = [str(layer) for layer in range(1, len(numbers) + 1)]
+        if numbers and "active_kernels" in values:
+            layers = ["first", *layers[:-2], "last"]
+        row |= {f"{column}_{layer}": x for layer, x in zip(layers, numbers, strict=True)}
+    for l, skips in enumerate(values.get("skips", [])):
+        row |= {f"skip_{l}_{i}": tau for i, tau in enumerate(skips)}
+    return row
 
 
-def metrics_of(seeds: Sequence[Row]) -> dict[str, Any]:
+def _metrics(seeds: Sequence[Row]) -> dict[str, Any]:
     """Mean and standard deviation (n - 1) of each column over the seeds.
 
-    A value that is not finite, of a search that diverged, does not enter; how many seeds have one
-    stands beside the number of seeds. Where too few are left, null.
+    Values that are not finite, of a search that diverged, are left out; `diverged` counts the seeds
+    that have one. If too few values are left, null.
     """
     diverged = sum(not all(map(math.isfinite, row.values())) for row in seeds)
     metrics: dict[str, Any] = {"seeds": len(seeds), "diverged": diverged}
@@ -96,23 +97,8 @@ def metrics_of(seeds: Sequence[Row]) -> dict[str, Any]:
     return metrics
 
 
-def _numbered(name: str, values: Sequence[float]) -> Row:
-    return {f"{name}_{number}": value for number, value in enumerate(values, start=1)}
-
-
-def _by_layer(name: str, values: Sequence[float]) -> Row:
-    """First convolution, the layers of the dense block from 1, last convolution."""
-    inner = {f"{name}_{number}": value for number, value in enumerate(values[1:-1], start=1)}
-    return {f"{name}_first": values[0], **inner, f"{name}_last": values[-1]}
-
-
-def _skips(tau: Sequence[Sequence[float]]) -> Row:
-    """`skip_l_i` leads from x(i) to x(l + 1), as in (2.5)."""
-    return {f"skip_{l}_{i}": value for l, row in enumerate(tau) for i, value in enumerate(row)}
-
-
 def _columns(rows: Sequence[Row]) -> list[str]:
-    """Of all rows; what only newer records say stands last, and is empty for the older ones."""
+    """Of all rows; those that only newer records have come last, empty for the older ones."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
