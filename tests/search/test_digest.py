@@ -216,7 +216,7 @@ def test_a_module_imported_as_a_whole_is_refused() -> None:
     whole = with_change(
         "bregman_nas.search", "from bregman_nas.blur import blur", "from bregman_nas import blur"
     )
-    with pytest.raises(LookupError, match="imports a whole module"):
+    with pytest.raises(LookupError, match="imports the whole module"):
         code_digest(SEARCH, whole.get)
 
 

@@ -6,10 +6,9 @@ uses, in whatever module. What a search does not use is not in its digest.
 
 import ast
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from bregman_nas.search.kinds import SEARCHES
 from bregman_nas.search.records import digest_of, whole_digest
@@ -17,7 +16,7 @@ from bregman_nas.settings import Run
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-#: A module and one of its definitions: functions, classes, constants.
+#: A module and the name of a function, class or constant in it.
 Definition = tuple[str, str]
 
 _CORE = "bregman_nas.search.core"
@@ -28,13 +27,13 @@ _SHARED = (
     (f"{_CORE}.schedule", "LearningRate"),
 )
 
-#: Where following the code begins, by kind of run.
+#: The definitions from which the code is followed, by kind of run.
 ROOTS: Mapping[str, tuple[Definition, ...]] = {
     kind: (*_SHARED, search) for kind, search in SEARCHES.items()
 }
 
 #: The code of seeds in lockstep, and of no others.
-LOCKSTEP_ROOTS = ((f"{_CORE}.lockstep", "train"),)
+LOCKSTEP_ROOTS = ((f"{_CORE}.lockstep", "LockstepSearch"), (f"{_CORE}.lockstep", "train"))
 
 #: Not followed: what they read is in the digests of settings and data, or among the roots.
 NOT_FOLLOWED = (
@@ -54,19 +53,19 @@ def read_source(module: str) -> str | None:
 def used_definitions(
     roots: Iterable[Definition], read: Callable[[str], str | None] = read_source
 ) -> dict[Definition, str]:
-    """Every definition that some definitions use, directly or through others.
+    """All definitions that some definitions use, directly or through others.
 
     Args:
-        roots: where to begin.
-        read: gives the source of a module, None where there is none.
+        roots: the definitions to begin with.
+        read: returns the source of a module, None if there is none.
 
     Returns:
-        For each definition what it computes, as text: its syntax tree without comments, docstrings,
-        annotations and raised errors, and what each imported name in it stands for.
+        For each definition, as text, its syntax tree without comments, docstrings, annotations and
+        raised errors, and what each imported name in it stands for.
 
     Raises:
-        LookupError: if a definition does not exist, or a module of the package is imported as a
-            whole, whose use cannot be followed.
+        LookupError: if a definition does not exist, or if a whole module of the package is
+            imported, whose use cannot be followed.
     """
     modules: dict[str, _Module] = {}
     found: dict[Definition, str] = {}
@@ -77,7 +76,7 @@ def used_definitions(
             continue
         if module not in modules:
             modules[module] = _Module(module, read)
-            # Statements outside of definitions act when the module is imported.
+            # Statements outside of definitions run when the module is imported.
             to_do += [(module, "")]
         found[definition], used = modules[module].describe(name)
         to_do += used
@@ -92,7 +91,7 @@ class _Module:
         if source is None:
             raise LookupError(f"there is no module {name}")
         self.name, self._read = name, read
-        self.definitions: dict[str, list[ast.AST]] = {"": []}
+        self.definitions: dict[str, list[ast.stmt]] = {"": []}
         self.imports: dict[str, tuple[str, str]] = {}
         tree = ast.parse(source)
         for node in ast.walk(tree):
@@ -102,24 +101,27 @@ class _Module:
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     self.imports[alias.asname or alias.name.split(".")[0]] = (alias.name, "")
-        for node in tree.body:
-            for name in _names(node):
-                self.definitions.setdefault(name, []).append(node)
+            _strip(node)
+        for statement in tree.body:
+            for name in _names(statement):
+                self.definitions.setdefault(name, []).append(statement)
 
     def describe(self, name: str) -> tuple[str, list[Definition]]:
         """What a definition computes, and the definitions of the package that it uses."""
         if name not in self.definitions:
             raise LookupError(f"{self.name} defines no {name}")
         nodes = self.definitions[name]
+        read = {x.id for node in nodes for x in ast.walk(node) if isinstance(x, ast.Name)}
         used, imported = [], {}
-        for reference in sorted({r for node in nodes for r in _references(node)}):
+        for reference in sorted(read):
             if reference in self.imports:
                 module, original = self.imports[reference]
-                imported[reference] = original if self._is_ours(module) else f"{module}.{original}"
-                if self._is_ours(module) and module not in NOT_FOLLOWED:
+                ours = module.split(".")[0] == "bregman_nas"
+                imported[reference] = original if ours else f"{module}.{original}"
+                if ours and module not in NOT_FOLLOWED:
                     if not original or self._read(f"{module}.{original}") is not None:
                         raise LookupError(
-                            f"{self.name} imports a whole module as {reference}, whose use cannot "
+                            f"{self.name} imports the whole module {reference}, whose use cannot "
                             "be followed; import the names that are used"
                         )
                     used.append((module, original))
@@ -127,13 +129,9 @@ class _Module:
                 used.append((self.name, reference))
         return repr(([_essence(node) for node in nodes], sorted(imported.items()))), used
 
-    @staticmethod
-    def _is_ours(module: str) -> bool:
-        return module.split(".")[0] == "bregman_nas"
-
 
 def _names(node: ast.stmt) -> list[str]:
-    """The names that a statement at the top of a module defines; [""] for one that only acts."""
+    """The names that a statement at the top of a module defines; [""] if it only acts."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return [node.name]
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -144,10 +142,7 @@ def _names(node: ast.stmt) -> list[str]:
     return [""]
 
 
-_ANNOTATIONS = {"annotation", "returns", "type_comment", "type_params"}
-
-
-def _is_docstring(node: object) -> bool:
+def _is_docstring(node: ast.stmt) -> bool:
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -155,27 +150,15 @@ def _is_docstring(node: object) -> bool:
     )
 
 
-def _fields(node: ast.AST) -> dict[str, Any]:
-    """The fields of a node that can change a number."""
-    fields = {k: v for k, v in ast.iter_fields(node) if k not in _ANNOTATIONS}
+def _strip(node: ast.AST) -> None:
+    """Remove what cannot change a number: annotations, docstrings and errors."""
+    for name in ("annotation", "returns", "type_comment", "type_params"):
+        if hasattr(node, name):
+            setattr(node, name, None)
     if isinstance(node, ast.Raise):
-        fields = {}  # a search that ended did not raise
-    body = fields.get("body")
-    if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and body and _is_docstring(body[0]):
-        fields["body"] = body[1:]
-    # Fields that are empty differ between versions of Python, and say nothing.
-    return {name: value for name, value in fields.items() if value not in (None, [])}
-
-
-def _references(node: object) -> Iterator[str]:
-    """The names that a node reads."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _references(item)
-    elif isinstance(node, ast.AST):
-        if isinstance(node, ast.Name):
-            yield node.id
-        yield from _references(list(_fields(node).values()))
+        node.exc = node.cause = None  # a search that ended did not raise
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and _is_docstring(node.body[0]):
+        del node.body[0]
 
 
 def _essence(node: object) -> object:
@@ -183,20 +166,21 @@ def _essence(node: object) -> object:
         return [_essence(item) for item in node]
     if not isinstance(node, ast.AST):
         return repr(node)
-    said = {name: _essence(value) for name, value in _fields(node).items()}
-    return type(node).__name__, sorted(said.items())
+    # Fields that are empty differ between versions of Python, and say nothing.
+    fields = ((k, v) for k, v in ast.iter_fields(node) if v is not None and v != [])
+    return type(node).__name__, sorted((name, _essence(value)) for name, value in fields)
 
 
 def code_digest(
     roots: Iterable[Definition], read: Callable[[str], str | None] = read_source
 ) -> str:
-    """SHA-256 of all code that some definitions use, in whatever modules it is."""
+    """SHA-256 of all code that some definitions use, whatever modules it is in."""
     used = used_definitions(roots, read)
     return digest_of(sorted((name, text) for (_, name), text in used.items()))
 
 
 def _load(roots: Iterable[Definition]) -> str:
-    """The digest of the code that this process will run, whatever becomes of the files later."""
+    """The digest of the code that this process will run, even if the files change later."""
     digest = code_digest(roots)
     for module in {module for module, _ in used_definitions(roots)}:
         import_module(module)
@@ -204,7 +188,7 @@ def _load(roots: Iterable[Definition]) -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says in the folder of the package; None outside a repository."""
+    """What git prints in the folder of the package; None outside a repository."""
     command = ["git", "-C", str(PACKAGE), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -219,25 +203,24 @@ COMMIT = {"commit": _git("rev-parse", "HEAD"), "modified": bool(_git("status", "
 
 
 def code_of(run: Run) -> dict[str, str]:
-    """The digests of the code that searches a run: `code`, and `lockstep` of what that adds."""
+    """The digests of the code that searches a run: `code`, and `lockstep` for what that adds."""
     return {"code": CODE[run.kind], "lockstep": LOCKSTEP}
 
 
 def digests(
     run: Run, seed: int, data: Mapping[str, str], *, lockstep: bool = False
 ) -> dict[str, str]:
-    """The digest of a seed and of its parts.
+    """The digest of a seed and of its parts, which tell what has changed if it differs.
 
     Args:
         run: its settings.
         seed: its number.
         data: SHA-256 of each file of the data set.
-        lockstep: whether the seed is to be searched in lockstep.
+        lockstep: whether the seed is searched in lockstep.
 
     Returns:
-        `settings`, `data` and `code`, which tell what changed where the digest differs; in
-        lockstep also `lockstep`, of the code for it alone; and `all`, which covers them and the
-        seed.
+        `settings`, `data`, `code` and, in lockstep, `lockstep`; and `all`, which covers them and
+        the seed.
     """
     parts = {"settings": digest_of(run.decisive()), "data": digest_of(dict(data)), **code_of(run)}
     if not lockstep:
