@@ -11,7 +11,8 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.search.job import Job
+from bregman_nas.search.seed import search_seed
 from bregman_nas.settings import load_settings
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"

@@ -16,8 +16,9 @@ import pytest
 from bregman_nas import cli
 from bregman_nas.errors import UserError
 from bregman_nas.search import seed as seed_module
+from bregman_nas.search.job import Job
 from bregman_nas.search.records import record_path, run_folder
-from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.search.seed import search_seed
 
 NewProject = Callable[..., Path]
 JobIn = Callable[..., Job]
@@ -27,8 +28,8 @@ WaitUntil = Callable[..., None]
 # in the background.
 COMMAND = """
 import functools, signal, sys
-from bregman_nas.search import seed
-seed.Job = functools.partial(seed.Job, seconds_between_checkpoints=0)
+from bregman_nas.search import job
+job.Job = functools.partial(job.Job, seconds_between_checkpoints=0)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from bregman_nas.cli import main
 sys.exit(main(sys.argv[1:]))

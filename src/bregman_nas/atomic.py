@@ -3,9 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 
 def read_text(path: Path) -> str:
@@ -27,28 +25,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: if the folder cannot be written to or the disk is full; it names the file, and
             nothing is left behind.
     """
-    replace(path, lambda file: file.write(content))
-
-
-def check_writable(folder: Path) -> None:
-    """Find out now, and not after hours of work, whether files can be written there.
-
-    Raises:
-        OSError: if they cannot.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:  # others may try the same at the same time
-        file.write(b"\0")
-
-
-def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Replace a file by what `write` puts into it; see `write_atomically`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                write(file)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             umask = os.umask(0)
@@ -62,6 +44,17 @@ def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if error.filename is None:  # as where the disk is full
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Find out now, and not after hours of work, whether files can be written there.
+
+    Raises:
+        OSError: if they cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:  # others may try the same at the same time
+        file.write(b"\0")
 
 
 def remove_leftovers(path: Path) -> None:

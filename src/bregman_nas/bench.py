@@ -1,41 +1,51 @@
-"""How much faster the compact trainers are than the textbook loop, in the same run.
+"""How fast the engines are.
 
-A whole textbook search takes hours, so that none is run whole. At a few moments of a search both
-trainers make some steps in turn, A B A B ..., on the same images: the ratio of the medians holds
-although the machine's speed drifts. The early moments are reached by training; the last one is the
-finished network of the study, where this machine has it. The time of a whole search is the sum over
-its epochs of the time of a step, on straight lines between the moments, times the number of steps.
-Rows die early and fast, later slowly, so that such a line lies above the truth.
+Compact against textbook: a whole textbook search takes hours, so both are timed at a few moments of
+a search. There they make some steps in turn, A B A B ..., on the same images, so that the ratio of
+the medians holds even if the machine's speed drifts. The early moments are reached by training; the
+last one is the finished network of the study, if this machine has it. The time of a whole search is
+the sum over its epochs of the time of a step, interpolated linearly between the moments, times the
+number of steps. Rows die early and fast, later slowly, so this overestimates the time.
+
+Lockstep against textbook: a step takes the same time in every epoch.
 """
 
 import copy
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load
 from bregman_nas.randomness import generator
 from bregman_nas.search.core import densenet, mlp
+from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
-from bregman_nas.search.seed import Job, host
+from bregman_nas.search.job import Job, host, set_arithmetic
 from bregman_nas.settings import Engine, Run
 
 BATCHES = 12
 MOMENTS = (0, 1, 3, 10, 30)
 ENGINES: tuple[Engine, ...] = ("compact", "textbook")
+LOCKSTEP_BATCHES = {"cpu": 4, "cuda": 100}
+HEAD = """# Speed on {processor}, {cores} cores
+
+Minutes of a whole search, one thread each, interpolated between the measured moments.
+
+| run | seed | textbook | compact | ratio |
+|---|---|---|---|---|
+"""
 
 
 def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, Any]:
-    """Measure both trainers at some moments of one search of a run.
+    """Time both trainers at some moments of one search.
 
     Args:
         run: what is searched.
@@ -44,19 +54,33 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
         seed: of the search.
 
     Returns:
-        `seconds` of a whole search and their `ratio`; `stretches`, for each moment the epochs
-        trained before, the median seconds of a step and the active neurons or kernels.
+        The run, the seed, and for each engine the `seconds` of a whole search.
     """
     torch.set_num_threads(1)
     images = load(run.experiment.dataset, run.source, project)
     compact, textbook = (searcher(run, images, seed, engine) for engine in ENGINES)
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-    epochs, stretches = run.experiment.epochs, []
+    epochs = run.experiment.epochs
     moments = [moment for moment in MOMENTS if moment <= min(last_trained, epochs)]
+    steps: dict[int, list[float]] = {}
+
+    def time_steps() -> list[float]:
+        state = copy.deepcopy(compact.state_dict())  # measuring must not change the training
+        times: list[list[float]] = [[], []]
+        for batch in batches[: BATCHES + 1]:
+            for trainer, taken in zip((compact, textbook), times, strict=True):
+                start = time.perf_counter()
+                trainer.train_batches(examples.inputs, examples.targets, [batch], rate.value)
+                taken.append(time.perf_counter() - start)
+        compact.load_state_dict(state)
+        return [statistics.median(taken[1:]) for taken in times]  # the first warms up
+
     for epoch in range(moments[-1] + 1):
-        examples, batches = _epoch(run, compact, seed, epoch)
+        examples = compact.train_examples(epoch)
+        order = torch.randperm(len(examples), generator=generator(seed, "order", epoch))
+        batches = list(order.split(run.batch_size))
         if epoch in moments:
-            stretches.append(_stretch(epoch, compact, textbook, examples, batches, rate.value))
+            steps[epoch] = time_steps()
         if epoch < moments[-1]:
             loss = compact.train_batches(examples.inputs, examples.targets, batches, rate.value)
             compact.end_epoch(rate.value)
@@ -67,54 +91,21 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
         trainers = mlp if run.experiment.network == "mlp" else densenet
         compact.trainer = trainers.compact_trainer(run, compact.network)
         compact.end_epoch(rate.value)
-        stretches.append(_stretch(epochs, compact, textbook, examples, batches, rate.value))
-    seconds = {name: len(batches) * whole(stretches, name, epochs) for name in ENGINES}
-    return {
-        "run": run.name,
-        "seed": seed,
-        "epochs": epochs,
-        "steps_per_epoch": len(batches),
-        "seconds": seconds,
-        "ratio": seconds["textbook"] / seconds["compact"],
-        "stretches": stretches,
-    }
+        steps[epochs] = time_steps()
+    whole = (len(batches) * whole_search(steps, n, epochs) for n in range(len(ENGINES)))
+    return {"run": run.name, "seed": seed, "seconds": dict(zip(ENGINES, whole, strict=True))}
 
 
-def _epoch(run: Run, search: Any, seed: int, epoch: int) -> tuple[Any, list[Tensor]]:
-    """The images of an epoch, and the numbers of those of each batch."""
-    examples = search.train_examples(epoch)
-    order = torch.randperm(len(examples), generator=generator(seed, "order", epoch))
-    return examples, list(order.split(run.batch_size))
-
-
-def _stretch(
-    epoch: int, compact: Any, textbook: Any, examples: Any, batches: list[Tensor], rate: float
-) -> dict[str, float | int]:
-    state = copy.deepcopy(compact.state_dict())  # what is measured must not change what is trained
-    times: dict[str, list[float]] = {name: [] for name in ENGINES}
-    for batch in batches[: BATCHES + 1]:
-        for name, trainer in zip(ENGINES, (compact, textbook), strict=True):
-            start = time.perf_counter()
-            trainer.train_batches(examples.inputs, examples.targets, [batch], rate)
-            times[name].append(time.perf_counter() - start)
-    compact.load_state_dict(state)
-    entry = compact.observe(rate)
-    active = sum(entry.get("active_rows") or entry["active_kernels"])
-    # The first step of each warms up.
-    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
-    return {"epoch": epoch, **medians, "active": active}
-
-
-def whole(stretches: Sequence[dict[str, Any]], name: str, epochs: int) -> float:
-    """The sum over all epochs of the seconds of a step; after the last moment they stay."""
-    at, steps = ([stretch[key] for stretch in stretches] for key in ("epoch", name))
-    return float(np.interp(np.arange(epochs) + 0.5, at, steps).sum())
+def whole_search(steps: dict[int, list[float]], engine: int, epochs: int) -> float:
+    """The seconds of a step summed over all epochs; constant after the last moment."""
+    taken = [seconds[engine] for seconds in steps.values()]
+    return float(np.interp(np.arange(epochs) + 0.5, list(steps), taken).sum())
 
 
 def measure_runs(runs: Sequence[Run], project: Path, last_trained: int, seed: int) -> Path:
     """Measure runs, and write results/bench.json and bench.md after each; returns the latter.
 
-    What the file has of other runs and seeds stays if it is from a machine of the same kind.
+    Results of other runs and seeds are kept if they come from the same kind of machine.
     """
     path, machine = project / "results" / "bench.json", host("cpu")
     content = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -126,39 +117,51 @@ def measure_runs(runs: Sequence[Run], project: Path, last_trained: int, seed: in
         content = {"host": machine, "runs": [searches[key] for key in sorted(searches)]}
         write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
         write_atomically(path.with_suffix(".md"), as_markdown(content).encode())
-        print(table([searches[run.name, seed]])[-1], flush=True)
+        print(_row(searches[run.name, seed]), end="", flush=True)
     return path.with_suffix(".md")
 
 
 def as_markdown(content: dict[str, Any]) -> str:
-    """The content of bench.json for readers."""
-    machine = content["host"]
-    lines = [
-        f"# Speed on {machine['processor']}, {machine['cores']} cores",
-        "",
-        "One thread a search. *Textbook*, *compact*: time of a whole search, between the measured "
-        "moments",
-        "on a straight line; *ratio*: the former divided by the latter. A step: textbook, compact.",
-        "",
-        *table(content["runs"]),
-        "",
-    ]
-    return "\n".join(lines)
+    """The content of bench.json as a page."""
+    return HEAD.format(**content["host"]) + "".join(map(_row, content["runs"]))
 
 
-def table(measured: Sequence[dict[str, Any]]) -> list[str]:
-    """A Markdown table, one line a search."""
-    names = ("run", "seed", "textbook", "compact", "ratio", "first step", "last step measured")
-    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for one in measured:
-        minutes = {name: one["seconds"][name] / 60 for name in ENGINES}
-        first, last = (
-            f"{1e3 * stretch['textbook']:.0f}, {1e3 * stretch['compact']:.1f} ms"
-            for stretch in (one["stretches"][0], one["stretches"][-1])
-        )
-        lines.append(
-            f"| {one['run']} | {one['seed']} | {minutes['textbook']:.0f} min "
-            f"| {minutes['compact']:.1f} min | {one['ratio']:.1f} | {first} "
-            f"| {last} (after {one['stretches'][-1]['epoch']} epochs) |"
-        )
-    return lines
+def _row(one: dict[str, Any]) -> str:
+    compact, textbook = (one["seconds"][engine] / 60 for engine in ENGINES)
+    ratio = f"{textbook:.0f} | {compact:.1f} | {textbook / compact:.1f}"
+    return f"| {one['run']} | {one['seed']} | {ratio} |\n"
+
+
+def measure_lockstep(run: Run, project: Path, device: str, seeds: int) -> tuple[float, float]:
+    """The seconds of a step of so many seeds in lockstep, and of one by the textbook loop."""
+    set_arithmetic(tf32=False)
+    images = load(run.experiment.dataset, run.source, project)
+    rate = run.optimizer.learning_rate
+    searches = (searcher(run, images, seed, "textbook", device) for seed in range(seeds))
+    together = LockstepSearch(range(seeds), searches)
+    batches = together.batches(0, run.batch_size)[: LOCKSTEP_BATCHES[device]]
+    together.begin_epoch(0)
+    alone = searcher(run, images, 0, "textbook", device)
+    examples, order = alone.train_examples(0), [batch[0] for batch in batches]
+
+    def seconds(train: Callable[[], object]) -> float:
+        for _ in range(2):  # on a GPU, steps are first made directly, then recorded
+            train()
+        start = time.perf_counter()
+        train()
+        return (time.perf_counter() - start) / len(batches)
+
+    return (
+        seconds(lambda: together.train_batches(batches, [rate] * seeds)),
+        seconds(lambda: alone.train_batches(examples.inputs, examples.targets, order, rate)),
+    )
+
+
+def print_lockstep(runs: Sequence[Run], project: Path, seeds: int = 10) -> None:
+    """Print a table of the speed of seeds in lockstep, on the GPU if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(f"| run, {seeds} seeds on {host(device)['device']} | step | ratio to one at a time |")
+    print("|---|---|---|")
+    for run in runs:
+        step, alone = measure_lockstep(run, project, device, seeds)
+        print(f"| {run.name} | {1e3 * step:.1f} ms | {seeds * alone / step:.1f} |", flush=True)

@@ -175,9 +175,9 @@ def search(
     """
     from bregman_nas.export.finished import keep
     from bregman_nas.search.executor import search_seeds
+    from bregman_nas.search.job import Job
     from bregman_nas.search.records import check_one_device, device_of, run_folder
     from bregman_nas.search.results import write_results
-    from bregman_nas.search.seed import Job
 
     settings = _settings(project)
     chosen = settings.run(run)
@@ -230,7 +230,7 @@ def export(
 ) -> None:
     """Write the small network that a search found, as safetensors and ONNX."""
     from bregman_nas.export.folder import export
-    from bregman_nas.search.seed import Job
+    from bregman_nas.search.job import Job
 
     print(export(Job(_settings(project).run(run), seed, project), out))
 
@@ -279,13 +279,11 @@ def bench(
     chosen = [settings.run(name) for name in names]
     if not chosen:
         raise UserError("no run has seeds in params.yaml: name one, bregman-nas bench RUN")
+    from bregman_nas.bench import measure_runs, print_lockstep
+
     if lockstep:
-        from bregman_nas.bench_lockstep import measure_all
-
-        measure_all(chosen, project)
+        print_lockstep(chosen, project)
     else:
-        from bregman_nas.bench import measure_runs
-
         print(f"wrote {measure_runs(chosen, project, train, seed)}")
 
 

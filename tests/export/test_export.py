@@ -27,8 +27,9 @@ from bregman_nas.export.finished import (
     start,
 )
 from bregman_nas.search.core.mlp import mean_squared_error
+from bregman_nas.search.job import Job
 from bregman_nas.search.records import read_record, record_path, write_record
-from bregman_nas.search.seed import Job, search_seed
+from bregman_nas.search.seed import search_seed
 from bregman_nas.settings import load_settings
 
 JobIn = Callable[..., Job]

@@ -10,7 +10,7 @@ import torch
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, evaluate, kernel_norms
 from bregman_nas.search.core.densenet import network as start_of
-from bregman_nas.search.seed import Job
+from bregman_nas.search.job import Job
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]

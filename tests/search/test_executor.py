@@ -19,8 +19,9 @@ from distributed import Client
 
 from bregman_nas.errors import UserError
 from bregman_nas.search.executor import search_seeds
-from bregman_nas.search.records import Record, read_record, record_path
-from bregman_nas.search.seed import Job, StoppedError, search_seed
+from bregman_nas.search.job import Job
+from bregman_nas.search.records import Record, read_record
+from bregman_nas.search.seed import StoppedError, search_seed
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
@@ -78,7 +79,7 @@ def test_a_worker_that_is_killed_is_a_clear_error(
 
     killer = threading.Thread(target=kill_them)
     killer.start()
-    with pytest.raises(UserError, match=r"ended from outside.* fewer --workers than 2"):
+    with pytest.raises(UserError, match=r"killed.* fewer --workers than 2"):
         search_seeds(jobs, workers=2)
     killer.join()
 
@@ -231,7 +232,7 @@ def test_on_a_cluster_a_killed_worker_costs_no_seed(
     assert_same(records, alone)
     assert len(dask.scheduler_info()["workers"]) == 1, "one is left, with one thread"
     for job, record in zip(jobs, records, strict=True):
-        assert read_record(record_path(project, job.run.name, job.seed)) == record
+        assert read_record(job.record) == record
     jobs = [job_in(project, seed=2)]
     with monkeypatch.context() as patch:
         patch.setattr("bregman_nas.search.seed.searcher", None)  # it must not search here

@@ -19,7 +19,8 @@ from bregman_nas.randomness import generator
 from bregman_nas.search.core.lockstep import LockstepSearch, LockstepTrainer
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.core.textbook import TextbookTrainer
-from bregman_nas.search.seed import Job
+from bregman_nas.search.job import Job
+from bregman_nas.settings import Run
 
 JobIn = Callable[..., Job]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -202,6 +203,11 @@ def test_with_recorded_steps_each_batch_is_trained_on_once(
 RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
 
 
+def side_by_side(run: Run, images: ImageSet, device: str = "cpu") -> LockstepSearch:
+    searches = (searcher(run, images, seed, "textbook", device) for seed in SEEDS)
+    return LockstepSearch(SEEDS, searches)
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_a_search_takes_the_same_images_in_the_same_order(
     project: Path, job_in: JobIn, run: str
@@ -209,7 +215,7 @@ def test_a_search_takes_the_same_images_in_the_same_order(
     """In single precision, as searches run: the same numbers but for the order of sums."""
     settings = job_in(project, run).run
     data = load(settings.experiment.dataset, "sample", PROJECT)
-    together = LockstepSearch(settings, data, SEEDS)
+    together = side_by_side(settings, data)
     alone = [searcher(settings, data, seed, "textbook") for seed in SEEDS]
     for epoch in range(2):
         batches = together.batches(epoch, 300)
@@ -237,7 +243,7 @@ def test_images_that_seeds_share_are_held_once(project: Path, job_in: JobIn) -> 
     for run, shared in (("paper-autoencoder", False), ("authors-densenet", True)):
         settings = job_in(project, run).run
         data = load(settings.experiment.dataset, "sample", PROJECT)
-        problems = [one.problem for one in LockstepSearch(settings, data, SEEDS).searches]
+        problems = [one.problem for one in side_by_side(settings, data).searches]
         inputs = {problem.train.inputs.data_ptr() for problem in problems}
         assert len(inputs) == (1 if shared else len(SEEDS))
         assert len({problem.train.targets.data_ptr() for problem in problems}) == 1
@@ -248,7 +254,7 @@ def test_images_that_seeds_share_are_held_once(project: Path, job_in: JobIn) -> 
 def test_a_cuda_device_gives_the_numbers_of_the_cpu(project: Path, job_in: JobIn, run: str) -> None:
     settings = job_in(project, run).run
     data = load(settings.experiment.dataset, "sample", PROJECT)
-    both = [LockstepSearch(settings, data, SEEDS, device) for device in ("cpu", "cuda")]
+    both = [side_by_side(settings, data, device) for device in ("cpu", "cuda")]
     for epoch in range(4):  # made as they are, recorded, replayed
         for one in both:
             one.begin_epoch(epoch)

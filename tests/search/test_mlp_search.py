@@ -24,7 +24,7 @@ from bregman_nas.search.core.mlp import (
 )
 from bregman_nas.search.core.mlp import network as start_of
 from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.seed import Job
+from bregman_nas.search.job import Job
 from bregman_nas.settings import MLPExperiment, Run
 
 JobIn = Callable[..., Job]

@@ -1,4 +1,4 @@
-"""How far each seed is: plain lines, or bars on a terminal."""
+"""The progress of each seed: plain lines, or bars on a terminal."""
 
 import io
 import json
@@ -23,90 +23,68 @@ def entry(epoch: int, **more: Any) -> dict[str, Any]:
 
 
 def look() -> None:
-    """Long enough for whoever looks every `LOOK` seconds to see what there is."""
-    time.sleep(10 * LOOK)
+    """Wait until `shown`, which looks every `LOOK` seconds, has seen everything."""
+    time.sleep(20 * LOOK)
 
 
-def note_of(folder: Path) -> dict[str, Any]:
-    note: dict[str, Any] = json.loads(progress_path(folder).read_text("utf-8"))
-    return note
-
-
-def test_plain_lines_tell_each_epoch_once(
+def test_plain_lines_show_each_epoch_and_message_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folders = [tmp_path / "a", tmp_path / "b", tmp_path / "never begun"]
+    Progress(folders[2], "of", 2, 3).finish(entry(3), reused=False)  # an earlier command
     with shown(folders, LOOK):
         first, second = (Progress(f, "paper-x", seed, 3) for seed, f in enumerate(folders[:2]))
-        look()
         first.tell("continues in epoch 1")
+        look()
+        first.tell("one")
+        first.tell("in /data[/old]")  # no markup
+        first.tell("one")
         for epoch in (1, 2, 3):
-            first.epoch(entry(epoch), 0.0)
+            first.epoch(entry(epoch))
             look()
         first.finish(entry(3), reused=False)
         second.finish(entry(3), reused=True)
     out, err = capfd.readouterr()
     assert out == ""
     lines = err.splitlines()
+    lines = [re.sub(r"0:00:\d\d", "0:00:00", line) for line in lines]
     assert [line for line in lines if "seed 0" in line] == [
         "paper-x seed 0: continues in epoch 1",
-        "paper-x seed 0: epoch 1/3  loss 1  110 active neurons  0:00:00 left",
+        "paper-x seed 0: one",
+        "paper-x seed 0: in /data[/old]",
+        "paper-x seed 0: epoch 1/3  loss 1  110 active neurons  -:--:-- left",
         "paper-x seed 0: epoch 2/3  loss 0.5  120 active neurons  0:00:00 left",
         "paper-x seed 0: epoch 3/3  loss 0.333  130 active neurons  0:00:00 left",
         "paper-x seed 0: epoch 3/3  loss 0.333  130 active neurons  done",
     ]
-    assert [line for line in lines if "seed 1" in line] == [
+    assert [line for line in lines if "seed 0" not in line] == [
         "paper-x seed 1: epoch 3/3  loss 0.333  130 active neurons  taken from its record"
     ]
-    assert len(lines) == 6
 
 
-def test_epochs_that_pass_quickly_are_told_at_most_once(
+def test_epochs_that_pass_quickly_are_shown_at_most_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with shown([tmp_path], LOOK):
         seed = Progress(tmp_path, "paper-x", 0, 500)
         for epoch in range(1, 501):
-            seed.epoch(entry(epoch), 0.0)
+            seed.epoch(entry(epoch))
         seed.finish(entry(500), reused=False)
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == len(set(lines))
     assert lines[-1].endswith("done")
 
 
-def test_messages_are_told_once_and_in_order(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with shown([tmp_path], LOOK):
-        seed = Progress(tmp_path, "paper-x", 7, 3)
-        seed.tell("one")
-        look()
-        seed.tell("two")
-        seed.tell("three")
-        look()
-    lines = capfd.readouterr().err.splitlines()
-    assert lines == [f"paper-x seed 7: {word}" for word in ("one", "two", "three")]
-
-
-def test_what_an_earlier_command_left_is_not_shown(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    Progress(tmp_path, "paper-x", 0, 3).finish(entry(3), reused=False)
-    with shown([tmp_path], LOOK):
-        look()
-    assert capfd.readouterr().err == ""
-
-
 def test_an_error_passes_and_the_last_state_is_shown(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KeyboardInterrupt), shown([tmp_path], 60.0):  # noqa: PT012
-        Progress(tmp_path, "paper-x", 0, 3).epoch(entry(2), 0.0)
+        Progress(tmp_path, "paper-x", 0, 3).epoch(entry(2, train_loss=float("nan")))
         raise KeyboardInterrupt
-    assert "epoch 2/3" in capfd.readouterr().err
+    assert "epoch 2/3  loss nan" in capfd.readouterr().err
 
 
-def test_kernels_are_counted_where_there_are_no_neurons(
+def test_kernels_are_counted_if_there_are_no_neurons(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     seen = {"epoch": 1, "train_loss": 2.3, "active_kernels": [1, 2, 3]}
@@ -115,64 +93,35 @@ def test_kernels_are_counted_where_there_are_no_neurons(
     assert "loss 2.3  6 active kernels  done" in capfd.readouterr().err
 
 
-def test_a_loss_that_is_no_number_is_shown(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with shown([tmp_path], LOOK):
-        broken = entry(3, train_loss=float("nan"))
-        Progress(tmp_path, "paper-x", 0, 3).finish(broken, reused=False)
-    assert "loss nan" in capfd.readouterr().err
-
-
-def test_the_time_left_comes_from_the_epochs_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    seed = Progress(tmp_path, "paper-x", 0, 100)
-    # The first epoch that this process ends is number 41; the search took 410 seconds so far.
-    now += 3
-    seed.epoch(entry(41), 410.0)
-    assert note_of(tmp_path)["seconds_left"] == pytest.approx(10 * 59)
-    now += 4
-    seed.epoch(entry(42), 414.0)
-    assert note_of(tmp_path)["seconds_left"] == pytest.approx(4 * 58)
-    now += 8
-    seed.epoch(entry(43), 422.0)
-    assert note_of(tmp_path)["seconds_left"] == pytest.approx(6 * 57)
-
-
 def test_on_a_terminal_there_is_a_bar_for_each_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(
-        progress,
-        "Console",
-        lambda **_: Console(file=screen, force_terminal=True, width=140, color_system=None),
-    )
+    console = Console(file=screen, force_terminal=True, width=140, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
     monkeypatch.setenv("TERM", "xterm")
     folders = [tmp_path / name for name in "abc"]
     with shown(folders, LOOK):
-        Progress(folders[0], "paper-x", 0, 100).epoch(entry(10), 4321.0 * 10 / 90)
+        Progress(folders[0], "paper-x", 0, 100).epoch(entry(10))
         Progress(folders[1], "paper-x", 1, 100).finish(entry(100), reused=True)
         Progress(folders[2], "paper-x", 2, 100).tell("in /data[/old] another process works")
         look()
     shown_at_last = " ".join(screen.getvalue().rpartition("\x1b[2K")[2].split())
     for seed, state in enumerate(
         (
-            "epoch 10/100 loss 0.1 200 active neurons 1:12:01 left",
+            "epoch 10/100 loss 0.1 200 active neurons -:--:--",
             "epoch 100/100 loss 0.01 1100 active neurons taken from its record",
             "begins",
         )
     ):
-        assert re.search(rf"paper-x seed {seed} (\S+ )?{state}", shown_at_last), state
-    said = "paper-x seed 2: in /data[/old] another process works"  # no markup
+        assert f"paper-x seed {seed}" in shown_at_last
+        assert state in shown_at_last
+    said = "paper-x seed 2: in /data[/old] another process works"
     assert screen.getvalue().count(said) == 1
     assert capfd.readouterr().err == ""
 
 
-NOTE_ON_AND_ON = """
+WRITE_ON_AND_ON = """
 import sys
 from pathlib import Path
 from bregman_nas.search.progress import Progress
@@ -181,11 +130,12 @@ for _ in range(200):
 """
 
 
-def test_two_processes_can_note_the_progress_of_one_seed(tmp_path: Path) -> None:
+def test_two_processes_can_write_the_progress_of_one_seed(tmp_path: Path) -> None:
     """The second waits for the first, and says so in the same file, at the same time."""
-    command = [sys.executable, "-c", NOTE_ON_AND_ON, str(tmp_path)]
+    command = [sys.executable, "-c", WRITE_ON_AND_ON, str(tmp_path)]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         _, error = process.communicate(timeout=60)
         assert process.returncode == 0, error
-    assert note_of(tmp_path)["messages"] == ["still here"]
+    note = json.loads(progress_path(tmp_path).read_text("utf-8"))
+    assert note["messages"] == ["still here"]

@@ -23,9 +23,9 @@ from bregman_nas.export.mlp import small_mlp
 from bregman_nas.export.small import load
 from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.search.core import densenet, mlp
+from bregman_nas.search.job import Job
 from bregman_nas.search.outcome import weights_digest
 from bregman_nas.search.records import Record, read_record, record_path
-from bregman_nas.search.seed import Job
 from bregman_nas.settings import MLPExperiment, Run
 
 COMMITTED_BYTES = 3_000_000

@@ -17,7 +17,7 @@ from bregman_nas.data.files import load as load_images
 from bregman_nas.errors import UserError
 from bregman_nas.export import small
 from bregman_nas.export.finished import find, network_inputs, start
-from bregman_nas.search.seed import Job, host
+from bregman_nas.search.job import Job, host
 
 PICTURED = 8
 BATCHES = (1, 128)

@@ -20,7 +20,7 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.data import files
 from bregman_nas.errors import UserError
 from bregman_nas.search import accepted
-from bregman_nas.search.core.lockstep import Course, LockstepSearch
+from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.lockstep import train as train_in_lockstep
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
@@ -196,15 +196,14 @@ def _alone(run: Run, images: files.ImageSet, engine: Engine, found: Any) -> dict
 
 
 def _in_lockstep(run: Run, images: files.ImageSet) -> dict[str, Any]:
-    search = LockstepSearch(run, images, (0, 1))
-    courses = [
-        Course(LearningRate(run.optimizer.learning_rate, run.protocol.schedule)) for _ in range(2)
-    ]
+    together = LockstepSearch((0, 1), (searcher(run, images, s, "textbook") for s in (0, 1)))
+    rates = [LearningRate(run.optimizer.learning_rate, run.protocol.schedule) for _ in range(2)]
+    positions = [Position(), Position()]
     train_in_lockstep(
-        search, courses, 0, 0, epochs=run.experiment.epochs, batch_size=run.batch_size
+        together, rates, positions, epochs=run.experiment.epochs, batch_size=run.batch_size
     )
-    pairs = zip(search.searches, courses, strict=True)
-    return {f"seed {s}": _outcome(one, course.history) for s, (one, course) in enumerate(pairs)}
+    pairs = zip(together.searches, positions, strict=True)
+    return {f"seed {s}": _outcome(one, at.history) for s, (one, at) in enumerate(pairs)}
 
 
 def _outcome(search: Search[nn.Module], history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Records of finished seeds: committed, and reused only where nothing that matters has changed."""
+"""Records of finished seeds: committed, and reused only if nothing that matters has changed."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ from bregman_nas.settings import Run
 
 
 class Group(TypedDict):
-    """Which groups of a weight are on; see `outcome.active_groups`."""
+    """Which groups of a weight are active; see `outcome.active_groups`."""
 
     shape: list[int]
     active: str
 
 
 class Record(TypedDict):
-    """All that is kept of a finished seed. `docs/results.md` tells what each part is."""
+    """All that is kept of a finished seed; `docs/results.md` explains each part."""
 
     run: str
     seed: int
@@ -47,26 +47,19 @@ class Record(TypedDict):
 
 _RECORD = pydantic.TypeAdapter(Record)
 
-_NAMES = {
-    "settings": "the settings",
-    "data": "the data",
-    "code": "the code",
-    "lockstep": "the code for lockstep",
-}
-
 
 def run_folder(project: Path, run: str) -> Path:
-    """Where the results of a run are."""
+    """The folder of a run's results."""
     return project / "results" / "runs" / run
 
 
 def record_path(project: Path, run: str, seed: int) -> Path:
-    """Where the record of a seed is."""
+    """The record of a seed."""
     return run_folder(project, run) / "records" / f"seed-{seed:02d}.json"
 
 
 def picture_path(project: Path, run: str, seed: int) -> Path:
-    """Where the restored images of a seed are: rows clean, degraded, restored."""
+    """The sample images of a seed, in rows: clean, degraded, restored."""
     return record_path(project, run, seed).with_suffix(".png")
 
 
@@ -83,25 +76,25 @@ def digest_of(value: Any) -> str:
 
 
 def whole_digest(parts: Mapping[str, str], seed: int) -> str:
-    """The digest of a seed, from those of its settings, data and code."""
+    """The digest of a seed, from the digests of its settings, data and code."""
     return digest_of({**{k: v for k, v in parts.items() if k != "all"}, "seed": seed})
 
 
 def checksum(result: Mapping[str, Any], history: list[dict[str, Any]]) -> str:
-    """SHA-256 of a seed's numbers, however their file is laid out."""
+    """SHA-256 of a seed's numbers, whatever the layout of their file."""
     return digest_of({"result": result, "history": history})
 
 
 @cache
 def _checksums() -> Mapping[str, str]:
-    """Those of the records that were made before records had one, by the digest of the seed."""
+    """Of the records that were made before records had one, by the digest of the seed."""
     path = resources.files("bregman_nas.search").joinpath("checksums.json")
     sums: dict[str, str] = json.loads(path.read_text("utf-8"))
     return sums
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record, one line for each epoch of its history, so that it can be read and diffed.
+    """Write a record with one line for each epoch, so that it can be read and diffed.
 
     A loss that is not finite is written as Python's `json` does, as NaN or Infinity.
     """
@@ -113,11 +106,7 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record.
-
-    Raises:
-        UserError: if it cannot be read, or is no record.
-    """
+    """Read a record; a `UserError` says why it cannot be read."""
     try:
         record: Record = _RECORD.validate_python(json.loads(read_text(path)), strict=True)
     except OSError as error:
@@ -138,15 +127,15 @@ def fault_of(
     data: Mapping[str, str],
     code: Mapping[str, str] | None = None,
 ) -> str | None:
-    """Why a record does not hold, to follow its name in a sentence; None if it holds.
+    """Why a record is not valid, to follow its name in a sentence; None if it is.
 
     Args:
         record: as it was read.
         run: the run that it should be of.
-        seed: likewise.
+        seed: the seed that it should be of.
         data: SHA-256 of each file of the data set.
-        code: the digests of the code that runs, `code` and, for seeds in lockstep, `lockstep`; by
-            default the record's code need only be one of those that were accepted.
+        code: digests of the code that runs: `code` and, for seeds in lockstep, `lockstep`. By
+            default any accepted code is valid.
     """
     # Early records of the runs that change one choice have their old folder in the name.
     name = record["run"].removeprefix("ablation/")
@@ -156,23 +145,22 @@ def fault_of(
     if then.get("all") != whole_digest(then, seed):
         return "has digests that do not belong together"
     settings = run.decisive()
-    now = {"settings": digest_of(settings), "data": digest_of(dict(data))}
-    changed = [part for part in now if then.get(part) != now[part]]
-    if record["settings"] != settings and "settings" not in changed:
-        changed.append("settings")
-    for part in ("code", "lockstep"):
-        mine = then.get(part)
-        if (mine is not None or part == "code") and not are_equivalent(
-            run.kind if part == "code" else part, mine, None if code is None else code[part]
-        ):
-            changed.append(part)
+    changed = []
+    if then.get("settings") != digest_of(settings) or record["settings"] != settings:
+        changed.append("the settings")
+    if then.get("data") != digest_of(dict(data)):
+        changed.append("the data")
+    for part, name in (("code", "the code"), ("lockstep", "the code for lockstep")):
+        kind, now = run.kind if part == "code" else part, None if code is None else code[part]
+        if (part in then or part == "code") and not are_equivalent(kind, then.get(part), now):
+            changed.append(name)
     if changed:
-        return f"is stale: {' and '.join(_NAMES[part] for part in changed)} changed since"
+        return f"is stale: {' and '.join(changed)} changed since"
     expected = record.get("checksum") or _checksums().get(then["all"])
     if expected is None:
         return "has no checksum"
     if expected != checksum(record["result"], record["history"]):
-        return "was edited: its numbers do not have its checksum"
+        return "was edited: its numbers do not match its checksum"
     return None
 
 
@@ -184,7 +172,7 @@ def reusable_record(
     code: Mapping[str, str],
     tell: Callable[[str], None],
 ) -> Record | None:
-    """The record of a finished seed if it still holds, else None.
+    """The record of a finished seed if it is still valid, else None.
 
     Args:
         path: of the record.
@@ -209,16 +197,16 @@ def reusable_record(
 
 
 def device_of(record: Record) -> str:
-    """What the seed was searched on, such as `cpu`, or a GPU's name."""
+    """The device that the seed was searched on: `cpu`, or a GPU's name."""
     return str(record["provenance"]["host"]["device"])
 
 
 def check_one_device(run: str, devices: Mapping[int, str]) -> None:
-    """Records that one run puts together must come from one device: their numbers differ.
+    """Require all seeds of a run to come from one device, because numbers differ between them.
 
     Args:
         run: its name.
-        devices: what each seed was, or is to be, searched on.
+        devices: the device that each seed was, or will be, searched on.
 
     Raises:
         UserError: if there is more than one; it names the seeds of each.
@@ -229,7 +217,7 @@ def check_one_device(run: str, devices: Mapping[int, str]) -> None:
     if len(seeds) > 1:
         each = "; ".join(f"on {device}: {', '.join(numbers)}" for device, numbers in seeds.items())
         raise UserError(
-            f"the seeds of {run} would come from different devices ({each}), and one run's results "
-            "are never put together from several; search all on one (--device), or delete the "
-            f"records of the others in results/runs/{run}/records and search those again"
+            f"the seeds of {run} would come from different devices ({each}), but one run's results "
+            "must come from one; search all seeds on one (--device), or delete the records of the "
+            f"others in results/runs/{run}/records and search those again"
         )

@@ -4,12 +4,12 @@ The steps of one network are a hundred small kernels, which leave an accelerator
 parameter of all networks, its subgradient v and its moments are stacks [seeds, ...], and each
 kernel works on all of them. The networks stay plain modules: `torch.func` gives their computation
 the seed axis, and each network and its optimizer hold views of the stacks, so that a seed can be
-observed, saved and judged as if it were trained alone.
+observed, saved and evaluated as if it were trained alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,13 +20,10 @@ from torch.optim.adam import adam as torch_adam
 
 from bregman_nas.bregman.regularizers import Regularizer
 from bregman_nas.data.degradation import Examples, Problem
-from bregman_nas.data.files import ImageSet
-from bregman_nas.errors import UserError
 from bregman_nas.randomness import generator
+from bregman_nas.search.core.loop import BATCHES_PER_STRETCH, Position
 from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.core.textbook import TextbookTrainer
-from bregman_nas.settings import Run
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,11 @@ class Stack:
 class LockstepTrainer:
     """Make the steps of several textbook trainers at once.
 
-    From then on the trainers' networks and optimizers hold views of the stacks: they follow each
-    step, and must not be trained by themselves.
+    The trainers' networks and optimizers then hold views of the stacks: they follow each step, and
+    must not be trained by themselves.
 
-    A step waits for nothing on the host. On a CUDA device it is recorded as a CUDA graph, one for
-    each size of batch, and replayed, which takes away the gaps between its kernels.
+    A step never waits for the host. On a CUDA device it is recorded as a CUDA graph, one for each
+    size of batch, and replayed, which closes the gaps between its kernels.
 
     Args:
         trainers: one for each seed; networks of one architecture, AdaBreg with the same options,
@@ -68,14 +65,13 @@ class LockstepTrainer:
         self._options = first.optimizer.param_groups[0]
         self._template = deepcopy(first.network).to("meta")
         self._loss = first.loss
-        self._stacks = _stacks(trainers)
+        self._stacks, self._steps_made = _stacks(trainers)
         seeds, device = len(trainers), inputs.device
         self._seeds = torch.arange(seeds, device=device)[:, None]
         self._losses = torch.zeros(seeds, dtype=torch.float64, device=device)
         # The CUDA kernel of Adam reads the learning rate in single precision.
         precision = torch.float32 if device.type == "cuda" else torch.float64
         self._rates = torch.zeros(seeds, dtype=precision, device=device)
-        self._steps_made = _share_stacks(trainers, self._stacks)
         shape = (seeds, len(self._stacks))
         self._steps = torch.full(shape, float(self._steps_made), device=device)
         # As Adam's kernel takes them: for each seed a list of its parameters.
@@ -90,8 +86,8 @@ class LockstepTrainer:
         ]
         self._warm: set[int] = set()
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
-        # One for all graphs: they are replayed one after the other, and what a step leaves lies
-        # in tensors that were made before.
+        # One for all graphs: they are replayed one after the other, and a step writes only to
+        # tensors that existed before.
         self._memory: Any = None
 
     def train_batches(
@@ -100,7 +96,7 @@ class LockstepTrainer:
         """Make one step for each batch; return each seed's sum of the batches' losses.
 
         Args:
-            batches: the numbers of the images of each batch, int64 [seeds, images].
+            batches: the indices of the images of each batch, int64 [seeds, images].
             learning_rates: eta of each seed.
         """
         self._losses.zero_()
@@ -155,8 +151,8 @@ class LockstepTrainer:
     def _replay(self, batch: Tensor) -> None:
         size = batch.shape[1]
         if size not in self._warm:
-            # The first step of a size is made as it is, beside the main stream, as torch asks
-            # for before a recording: libraries choose and load their kernels.
+            # The first step of a size is made directly, on a side stream, as torch asks for before
+            # a recording: libraries choose and load their kernels.
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -174,27 +170,40 @@ class LockstepTrainer:
         graph.replay()
 
 
-def _stacks(trainers: Sequence[TextbookTrainer]) -> list[Stack]:
+_STATE = ("v", "exp_avg", "exp_avg_sq")
+
+
+def _stacks(trainers: Sequence[TextbookTrainer]) -> tuple[list[Stack], Tensor]:
+    """Stack parameters and states, and let networks and optimizers hold views of the stacks.
+
+    Returns:
+        The stacks, and the number of steps made, one tensor for all.
+    """
     thetas, _ = stack_module_state([trainer.network for trainer in trainers])
     regularizers = {
         param: group["regularizer"]
         for group in trainers[0].optimizer.param_groups
         for param in group["params"]
     }
-    stacks = []
-    for name, param in trainers[0].network.named_parameters():
-        states = [_state(trainer, name) for trainer in trainers]
+    stacks, steps_made = [], torch.zeros(())
+    counts: set[float] = set()
+    for name, first in trainers[0].network.named_parameters():
+        params = [trainer.network.get_parameter(name) for trainer in trainers]
+        states = [_state(*pair) for pair in zip(trainers, params, strict=True)]
+        counts |= {float(state["step"]) for state in states}
         stacked = {key: torch.stack([state[key] for state in states]) for key in _STATE}
-        stacks.append(Stack(name, regularizers[param], thetas[name].detach(), **stacked))
-    return stacks
+        stack = Stack(name, regularizers[first], thetas[name].detach(), **stacked)
+        stacks.append(stack)
+        for s, (param, state) in enumerate(zip(params, states, strict=True)):
+            param.data = stack.theta[s]
+            state |= {"step": steps_made, **{key: stacked[key][s] for key in _STATE}}
+    if len(counts) > 1:
+        raise ValueError(f"all must have made the same number of steps, not {sorted(counts)}")
+    return stacks, steps_made.fill_(counts.pop())
 
 
-_STATE = ("v", "exp_avg", "exp_avg_sq")
-
-
-def _state(trainer: TextbookTrainer, name: str) -> dict[str, Tensor]:
-    """What AdaBreg keeps of a parameter; before its first step, with what it begins."""
-    param = trainer.network.get_parameter(name)
+def _state(trainer: TextbookTrainer, param: Tensor) -> dict[str, Tensor]:
+    """What AdaBreg keeps of a parameter, initialised if no step has been made."""
     state: dict[str, Tensor] = trainer.optimizer.state[param]
     if not state:
         v = trainer.optimizer.subgradient(param)
@@ -203,53 +212,20 @@ def _state(trainer: TextbookTrainer, name: str) -> dict[str, Tensor]:
     return state
 
 
-def _share_stacks(trainers: Sequence[TextbookTrainer], stacks: Sequence[Stack]) -> Tensor:
-    """Let networks and optimizers hold views; the number of steps made, one tensor for all."""
-    states = [_state(trainer, stack.name) for trainer in trainers for stack in stacks]
-    counts = {float(state["step"]) for state in states}
-    if len(counts) > 1:
-        raise ValueError(f"all must have made the same number of steps, not {sorted(counts)}")
-    steps_made = torch.tensor(counts.pop())
-    for s, trainer in enumerate(trainers):
-        for stack in stacks:
-            param, state = trainer.network.get_parameter(stack.name), _state(trainer, stack.name)
-            param.data = stack.theta[s]
-            state["step"] = steps_made
-            for key in _STATE:
-                state[key] = getattr(stack, key)[s]
-    return steps_made
-
-
 class LockstepSearch:
     """The searches of several seeds, trained as one.
 
     Args:
-        run: protocol and experiment.
-        images: the raw images.
         seeds: their numbers.
-        device: where they run.
-        states: for each seed what its search's `state_dict` returned, to continue from there.
-
-    Attributes:
-        searches: one for each seed, by the textbook engine; they follow the training.
+        searches: one for each seed, by the textbook engine, all after the same number of steps.
+            They follow the training. Images that seeds share are held once, so a generator that
+            makes one search at a time saves memory.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        images: ImageSet,
-        seeds: Sequence[int],
-        device: str = "cpu",
-        states: Mapping[int, dict[str, Any]] | None = None,
-    ) -> None:
-        if getattr(run.experiment, "inactive_biases", "learned") == "frozen":
-            raise UserError("seeds in lockstep cannot freeze biases; use another --engine")
+    def __init__(self, seeds: Sequence[int], searches: Iterable[Any]) -> None:
         self.seeds = seeds
         self.searches: list[Any] = []
-        for seed in seeds:
-            search = searcher(run, images, seed, "textbook", device)
-            if states is not None:
-                search.load_state_dict(states[seed])
+        for search in searches:
             self.searches.append(search)
             _share_images(self.searches[0], search)
         train = [search.problem.train for search in self.searches]
@@ -262,14 +238,13 @@ class LockstepSearch:
         targets = train[0].targets
         for search, seed_inputs in zip(self.searches, self._inputs, strict=True):
             search.problem = replace(search.problem, train=Examples(seed_inputs, targets))
+        trainers = [search.trainer for search in self.searches]
         self._trainer = LockstepTrainer(
-            [search.trainer for search in self.searches],
-            inputs,
-            targets.expand(len(seeds), *targets.shape),
+            trainers, inputs, targets.expand(len(seeds), *targets.shape)
         )
 
     def batches(self, epoch: int, batch_size: int) -> list[Tensor]:
-        """The numbers of the images of each batch of an epoch, int64 [seeds, images]."""
+        """The indices of the images of each batch of an epoch, int64 [seeds, images]."""
         count = self._inputs[0].shape[0]
         orders = [
             torch.randperm(count, generator=generator(seed, "order", epoch)) for seed in self.seeds
@@ -277,7 +252,7 @@ class LockstepSearch:
         return list(torch.stack(orders).to(self._inputs[0].device).split(batch_size, dim=1))
 
     def begin_epoch(self, epoch: int) -> None:
-        """Let the inputs be those of an epoch, which is counted from 0."""
+        """Set the inputs to those of an epoch, counted from 0."""
         for search, inputs in zip(self.searches, self._inputs, strict=True):
             examples = search.train_examples(epoch)
             if examples.inputs is not inputs:  # noise of this epoch alone
@@ -286,96 +261,63 @@ class LockstepSearch:
     def train_batches(
         self, batches: Sequence[Tensor], learning_rates: Sequence[float]
     ) -> list[float]:
-        """Make one step for each batch; return each seed's sum of their losses.
-
-        Args:
-            batches: some of `batches` of the epoch that was begun.
-            learning_rates: eta of each seed.
-        """
+        """See `LockstepTrainer.train_batches`; `batches` are of the epoch that was begun."""
         return self._trainer.train_batches(batches, learning_rates)
-
-
-@dataclass
-class Course:
-    """How far one of the seeds in lockstep has come.
-
-    Attributes:
-        rate: its learning rate.
-        summed_loss: of the batches of the epoch so far.
-        history: one entry for each finished epoch.
-    """
-
-    rate: LearningRate
-    summed_loss: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
     search: LockstepSearch,
-    courses: Sequence[Course],
-    epoch: int,
-    batch: int,
+    rates: Sequence[LearningRate],
+    positions: Sequence[Position],
     *,
     epochs: int,
     batch_size: int,
-    stretch: int | None = None,
-    after_stretch: Callable[[int, int], None] = lambda *_: None,
+    after_stretch: Callable[[], None] = lambda: None,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> None:
     """Train from a position to the end, as `loop.train` does with one seed.
 
     Args:
         search: what is trained.
-        courses: of its seeds; changed in place.
-        epoch: the current one, from 0.
-        batch: the next batch of the epoch.
+        rates: the learning rate of each seed; changed in place.
+        positions: of each seed, all in the same epoch and batch; changed in place.
         epochs: how many in all.
         batch_size: of all batches but the last of an epoch, which may be smaller.
-        stretch: the host waits for the device after so many batches; by default after each epoch.
-        after_stretch: called with the position after every few batches, where all can be saved.
-        after_epoch: called when all histories have a new entry.
+        after_stretch: called after every few batches, in a state that can be saved.
+        after_epoch: called when each history has a new entry.
     """
-    while epoch < epochs:
-        batches = search.batches(epoch, batch_size)
-        search.begin_epoch(epoch)
-        while batch < len(batches):
-            some = batches[batch : batch + (stretch or len(batches))]
-            losses = search.train_batches(some, [course.rate.value for course in courses])
-            for course, loss in zip(courses, losses, strict=True):
-                course.summed_loss += loss
-            batch += len(some)
-            if batch < len(batches):
-                after_stretch(epoch, batch)
-        for course, one in zip(courses, search.searches, strict=True):
-            _end_epoch(course, one, len(batches))
+    now = positions[0]
+    while now.epoch < epochs:
+        batches = search.batches(now.epoch, batch_size)
+        search.begin_epoch(now.epoch)
+        while now.batch < len(batches):
+            stretch = batches[now.batch : now.batch + BATCHES_PER_STRETCH]
+            losses = search.train_batches(stretch, [rate.value for rate in rates])
+            for position, loss in zip(positions, losses, strict=True):
+                position.summed_loss += loss
+                position.batch += len(stretch)
+            if now.batch < len(batches):
+                after_stretch()
+        for one, rate, position in zip(search.searches, rates, positions, strict=True):
+            entry = {
+                "epoch": position.epoch + 1,
+                "learning_rate": rate.value,
+                "train_loss": position.summed_loss / len(batches),
+                **one.observe(rate.value),
+            }
+            rate.end_epoch(position.summed_loss)
+            position.history.append(entry)
+            position.epoch, position.batch, position.summed_loss = position.epoch + 1, 0, 0.0
         after_epoch()
-        epoch, batch = epoch + 1, 0
-        after_stretch(epoch, batch)
-
-
-def _end_epoch(course: Course, search: Any, batches: int) -> None:
-    used = course.rate.value
-    entry = {
-        "epoch": len(course.history) + 1,
-        "learning_rate": used,
-        "train_loss": course.summed_loss / batches,
-        **search.observe(used),
-    }
-    course.rate.end_epoch(course.summed_loss)
-    course.history.append(entry)
-    course.summed_loss = 0.0
+        after_stretch()
 
 
 def _share_images(first: Any, search: Any) -> None:
     """Hold images once that are the same for two seeds."""
 
-    def shared(theirs: Examples, ours: Examples) -> Examples:
+    def shared(part: str) -> Examples:
+        theirs, ours = getattr(first.problem, part), getattr(search.problem, part)
         pairs = ((theirs.inputs, ours.inputs), (theirs.targets, ours.targets))
         return Examples(*(a if torch.equal(a, b) else b for a, b in pairs))
 
-    one, other = first.problem, search.problem
-    search.problem = Problem(
-        train=shared(one.train, other.train),
-        held_out=shared(one.held_out, other.held_out),
-        test=shared(one.test, other.test),
-    )
+    search.problem = Problem(*map(shared, ("train", "held_out", "test")))

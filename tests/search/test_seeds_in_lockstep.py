@@ -4,7 +4,7 @@ import json
 import math
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,21 @@ import pytest
 import torch
 
 from bregman_nas import cli
-from bregman_nas.data.files import ImageSet
 from bregman_nas.errors import UserError
-from bregman_nas.search import lockstep_seeds, seed
+from bregman_nas.search import seed
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.executor import search_seeds
-from bregman_nas.search.lockstep_seeds import is_out_of_memory, search_in_lockstep
-from bregman_nas.search.records import (
-    Record,
-    check_one_device,
-    read_record,
-    record_path,
-    write_record,
-)
-from bregman_nas.search.seed import Job, search_seed
-from bregman_nas.settings import Run
+from bregman_nas.search.job import Job
+from bregman_nas.search.records import Record, check_one_device, read_record, write_record
+from bregman_nas.search.seed import is_out_of_memory, search_seed, search_together
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
+Patch = pytest.MonkeyPatch
 
 SEEDS = (2, 0, 1)
-QUICK = {"batch_size": 100}
 RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
 
 
@@ -42,6 +34,11 @@ RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
 def project(new_project: NewProject) -> Path:
     """A shorter search than elsewhere."""
     return new_project(changes={"batch_size": 250, "experiments.autoencoder.epochs": 2})
+
+
+@pytest.fixture
+def jobs(project: Path, job_in: JobIn) -> list[Job]:
+    return jobs_of(job_in, project, seconds_between_checkpoints=0)
 
 
 def jobs_of(job_in: JobIn, project: Path, run: str = RUNS[0], **how: Any) -> list[Job]:
@@ -78,7 +75,7 @@ def test_the_records_are_those_of_single_searches(
     assert [record["seed"] for record in records] == list(SEEDS)
     single = new_project("single")
     for job, record in zip(jobs, records, strict=True):
-        assert read_record(record_path(job.project, run, job.seed)) == record
+        assert read_record(job.record) == record
         alone: Any = search_seed(job_in(single, run, job.seed, engine="textbook"))
         made, made_alone = record.pop("provenance"), alone.pop("provenance")
         theirs, ours = alone.pop("digests"), record.pop("digests")
@@ -105,64 +102,62 @@ class PowerCut(BaseException):
 
 
 def outcome(jobs: list[Job]) -> list[Any]:
-    """All that the searches leave, but when they were made."""
+    """All that the searches leave, except when they were made."""
     left: list[Any] = []
     for job in jobs:
-        record: Any = read_record(record_path(job.project, job.run.name, job.seed))
+        record: Any = read_record(job.record)
         del record["provenance"]
         left += [record, job.network.read_bytes()]
         left.append(sorted(path.name for path in job.workspace.iterdir()))
     return left
 
 
-def stop_after_each_checkpoint(patch: pytest.MonkeyPatch) -> None:
-    save = Checkpoints.save
-
-    def save_and_stop(checkpoints: Checkpoints, state: dict[str, Any]) -> None:
-        save(checkpoints, state)
-        raise PowerCut
-
-    patch.setattr(Checkpoints, "save", save_and_stop)
-
-
-def searched_whole(jobs: list[Job]) -> list[Any]:
-    search_in_lockstep(jobs)
-    assert list(jobs[0].workspace.parent.glob("lockstep-*")) == []
-    return outcome(jobs)
-
-
-@pytest.mark.parametrize("run", RUNS)
-def test_stopped_at_every_checkpoint_and_record_and_continued(
-    new_project: NewProject, job_in: JobIn, monkeypatch: pytest.MonkeyPatch, run: str
-) -> None:
-    # More batches in an epoch than in a stretch.
-    few = {"batch_size": 20, "experiments.autoencoder.epochs": 2, "experiments.residual.epochs": 2}
-    jobs = jobs_of(job_in, new_project("stopped", few), run, seconds_between_checkpoints=0)
+def stop_after_saves(patch: Patch, limit: int) -> list[tuple[int, int]]:
+    """Let the power go after so many seeds were saved; returns their positions."""
     positions: list[tuple[int, int]] = []
     save = Checkpoints.save
 
     def save_and_stop(checkpoints: Checkpoints, state: dict[str, Any]) -> None:
         save(checkpoints, state)
-        positions.append((state["epoch"], state["batch"]))
-        raise PowerCut
+        positions.append((state["position"]["epoch"], state["position"]["batch"]))
+        if len(positions) == limit:
+            raise PowerCut
 
-    epochs = jobs[0].run.experiment.epochs
+    patch.setattr(Checkpoints, "save", save_and_stop)
+    return positions
+
+
+def stop_at_the_first_checkpoint(monkeypatch: Patch, jobs: list[Job], n: int | None = None) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_stop)
-        while positions[-1:] != [(epochs, 0)]:
-            with pytest.raises(PowerCut):
-                search_in_lockstep(jobs)
-    inside = BATCHES_PER_STRETCH
-    assert positions == [at for e in range(epochs) for at in ((e, inside), (e + 1, 0))]
-    # The locks are free, and a seed without a record does not lose the checkpoint of all.
+        stop_after_saves(patch, n or len(jobs))
+        with pytest.raises(PowerCut):
+            search_together(jobs, n)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_stopped_at_every_checkpoint_and_record_and_continued(
+    new_project: NewProject, job_in: JobIn, monkeypatch: Patch, run: str
+) -> None:
+    # More batches in an epoch than in a stretch.
+    few = {"batch_size": 20, "experiments.autoencoder.epochs": 2, "experiments.residual.epochs": 2}
+    jobs = jobs_of(job_in, new_project("stopped", few), run, seconds_between_checkpoints=0)
+    epochs = jobs[0].run.experiment.epochs
+    stops = [(e, b) for e in range(epochs) for b in (BATCHES_PER_STRETCH, 0)]
+    stops = [(e, b) if b else (e + 1, 0) for e, b in stops]
+    for number, stop in enumerate(stops):
+        # At every other checkpoint the power goes before all seeds were saved: made once more.
+        for limit in (1 + number % 2, 3) if number in (0, 1) else (3,):
+            with monkeypatch.context() as patch:
+                positions = stop_after_saves(patch, limit)
+                with pytest.raises(PowerCut):
+                    search_together(jobs)
+            assert positions == [stop] * limit
+    # The locks are free, and a seed without a record does not lose its checkpoint.
     write = write_record
     for finished in range(3):
 
-        def write_one(
-            path: Path, record: Record, limit: int = finished, jobs: list[Job] = jobs
-        ) -> None:
-            written = [record_path(j.project, j.run.name, j.seed).exists() for j in jobs]
-            if sum(written) > limit:
+        def write_one(path: Path, record: Record, limit: int = finished) -> None:
+            if sum(job.record.exists() for job in jobs) > limit:
                 raise PowerCut
             write(path, record)
 
@@ -171,18 +166,19 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
             patch.setattr(LockstepSearch, "train_batches", lambda *_: pytest.fail("trained again"))
             if finished < 2:
                 with pytest.raises(PowerCut):
-                    search_in_lockstep(jobs)
+                    search_together(jobs)
             else:
-                records = search_in_lockstep(jobs)
-    # Those after which no checkpoint was written are forgotten.
-    assert {record["provenance"]["interruptions"] for record in records} == {len(positions)}
-    assert outcome(jobs) == searched_whole(jobs_of(job_in, new_project("whole", few), run))
+                records = search_together(jobs)
+    assert all(record["provenance"]["interruptions"] >= len(stops) for record in records)
+    whole = jobs_of(job_in, new_project("whole", few), run)
+    search_together(whole)
+    assert outcome(jobs) == outcome(whole)
 
 
 def search_with_one_thread(jobs: list[Job]) -> None:
     """As the process of the tests does: sums depend on the number of threads."""
     torch.set_num_threads(1)
-    search_in_lockstep(jobs)
+    search_together(jobs)
 
 
 def test_killed_and_continued(
@@ -190,81 +186,64 @@ def test_killed_and_continued(
 ) -> None:
     short = {"batch_size": 100, "experiments.autoencoder.epochs": 2}
     jobs = jobs_of(job_in, new_project("killed", short), seconds_between_checkpoints=0)
-    last = Checkpoints.path(jobs[0].workspace.with_name("lockstep-00-02"))
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=search_with_one_thread, args=(jobs,))
     process.start()
-    wait_until(last.exists, "there was a checkpoint")
+    wait_until((jobs[0].workspace / "last.ckpt").exists, "all seeds were saved")
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL, "it had ended before"
-    records = search_in_lockstep(jobs)
+    records = search_together(jobs)
     assert {record["provenance"]["interruptions"] for record in records} == {1}
-    assert outcome(jobs) == searched_whole(jobs_of(job_in, new_project("whole", short)))
+    whole = jobs_of(job_in, new_project("whole", short))
+    search_together(whole)
+    assert outcome(jobs) == outcome(whole)
 
 
 def test_finished_seeds_are_reused_and_only_the_missing_searched(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+    project: Path, job_in: JobIn, jobs: list[Job], monkeypatch: Patch
 ) -> None:
     compact = search_seed(job_in(project, seed=1))
     searched = spy(monkeypatch)
-    records = search_in_lockstep(jobs_of(job_in, project))
+    records = search_together(jobs)
     assert records[2] == compact
-    assert searched == [[0, 2]]
-    assert search_in_lockstep(jobs_of(job_in, project)) == records
+    assert search_together(jobs) == records
     assert searched == [[0, 2]]
 
 
-def spy(monkeypatch: pytest.MonkeyPatch, memory: float = math.inf) -> list[list[int]]:
+def spy(monkeypatch: Patch, memory: float = math.inf) -> list[list[int]]:
     """The seeds of each batch that was begun, on a device that holds so many at a time."""
     begun: list[list[int]] = []
 
     class Spied(LockstepSearch):
-        def __init__(self, run: Run, images: ImageSet, seeds: list[int], *more: Any) -> None:
+        def __init__(self, seeds: Sequence[int], searches: Any) -> None:
             begun.append(list(seeds))
             if len(seeds) > memory:
                 raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
-            super().__init__(run, images, seeds, *more)
+            super().__init__(seeds, searches)
 
-    monkeypatch.setattr(lockstep_seeds, "LockstepSearch", Spied)
+    monkeypatch.setattr(seed, "LockstepSearch", Spied)
     return begun
 
 
-def test_where_memory_is_short_fewer_seeds_are_searched_at_a_time(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+HALVED = "the memory of cpu does not hold 3 seeds side by side; now 2 at a time"
+
+
+def test_if_memory_is_short_fewer_seeds_are_searched_at_a_time(
+    jobs: list[Job], monkeypatch: Patch
 ) -> None:
     begun = spy(monkeypatch, memory=2)
-    jobs = jobs_of(job_in, project)
-    records = search_in_lockstep(jobs)
+    records = search_together(jobs)
     assert begun == [[0, 1, 2], [0, 1], [2]]
     assert [record["provenance"]["in_lockstep"] for record in records] == [[2], [0, 1], [0, 1]]
-    assert messages_of(jobs) == [
-        "the memory of cpu does not hold 3 seeds side by side; now 2 at a time"
-    ]
+    assert messages_of(jobs) == [HALVED]
 
 
-def test_one_seed_that_does_not_fit_is_a_clear_error(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_seed_that_does_not_fit_is_a_clear_error(jobs: list[Job], monkeypatch: Patch) -> None:
     begun = spy(monkeypatch, memory=0)
-    with pytest.raises(UserError, match="does not even hold one seed of paper-autoencoder"):
-        search_in_lockstep(jobs_of(job_in, project))
+    with pytest.raises(UserError, match="does not hold even one seed of paper-autoencoder"):
+        search_together(jobs)
     assert begun == [[0, 1, 2], [0, 1], [0]]
-
-
-def test_no_more_seeds_at_once_than_asked_for(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun = spy(monkeypatch)
-    search_seeds(jobs_of(job_in, project), workers=1)
-    assert begun == [[0], [1], [2]]
-
-
-def stop_at_the_first_checkpoint(monkeypatch: pytest.MonkeyPatch, jobs: list[Job], n: int) -> None:
-    with monkeypatch.context() as patch:
-        stop_after_each_checkpoint(patch)
-        with pytest.raises(PowerCut):
-            search_in_lockstep(jobs, n)
 
 
 @pytest.mark.parametrize(
@@ -272,48 +251,39 @@ def stop_at_the_first_checkpoint(monkeypatch: pytest.MonkeyPatch, jobs: list[Job
     [
         (3, 2, [[0, 1], [2]], [0, 2]),
         (3, 1, [[0], [1], [2]], [0, 1, 2]),
-        (1, 3, [[0], [1, 2]], [0]),
-        (2, 3, [[0, 1], [2]], [0]),
+        (1, 3, [[1, 2], [0]], [0]),
+        (2, 3, [[2], [0, 1]], [0]),
     ],
 )
-def test_seeds_saved_together_are_continued_in_another_division(
-    project: Path,
-    job_in: JobIn,
-    monkeypatch: pytest.MonkeyPatch,
+def test_seeds_saved_together_are_continued_in_other_groups(
+    jobs: list[Job],
+    monkeypatch: Patch,
     before: int,
     now: int,
     groups: list[list[int]],
     continued: list[int],
 ) -> None:
-    jobs = jobs_of(job_in, project, seconds_between_checkpoints=0)
     stop_at_the_first_checkpoint(monkeypatch, jobs, before)
     begun = spy(monkeypatch)
-    search_in_lockstep(jobs, now)
+    search_seeds(jobs, workers=now)
     assert begun == groups
     told = {job.seed: messages_of([job]) for job in jobs}
-    assert {number for number in told if told[number]} == set(continued)
-    assert {message for messages in told.values() for message in messages} == {
-        "continues in epoch 2"
-    }
-    assert list(jobs[0].workspace.parent.glob("lockstep-*")) == []
+    expected = {n: ["continues in epoch 2"] if n in continued else [] for n in SEEDS}
+    assert told == expected
 
 
-def test_other_seeds_between_the_same_ends_have_a_checkpoint_of_their_own(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs = jobs_of(job_in, project, seconds_between_checkpoints=0)
-    stop_at_the_first_checkpoint(monkeypatch, jobs, 3)
-    search_in_lockstep([job for job in jobs if job.seed != 1])
+def test_a_seed_that_is_left_out_keeps_its_checkpoint(jobs: list[Job], monkeypatch: Patch) -> None:
+    stop_at_the_first_checkpoint(monkeypatch, jobs)
+    search_together([job for job in jobs if job.seed != 1])
     begun = spy(monkeypatch)
-    search_in_lockstep(jobs)
+    search_together(jobs)
     assert begun == [[1]]
     assert messages_of([job for job in jobs if job.seed == 1]) == ["continues in epoch 2"]
 
 
 def test_memory_that_runs_short_after_a_checkpoint_costs_no_epoch(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+    jobs: list[Job], monkeypatch: Patch
 ) -> None:
-    jobs = jobs_of(job_in, project, seconds_between_checkpoints=0)
     trained: list[int] = []
     train = LockstepSearch.train_batches
 
@@ -326,16 +296,13 @@ def test_memory_that_runs_short_after_a_checkpoint_costs_no_epoch(
         return train(search, batches, rates)
 
     monkeypatch.setattr(LockstepSearch, "train_batches", train_until_memory_is_short)
-    records = search_in_lockstep(jobs)
+    records = search_together(jobs)
     assert trained == [3, 2, 1], "two epochs of one stretch each"
     assert [record["provenance"]["in_lockstep"] for record in records] == [[2], [0, 1], [0, 1]]
-    assert messages_of(jobs)[1:] == [
-        "the memory of cpu does not hold 3 seeds side by side; now 2 at a time",
-        "continues in epoch 2",
-    ]
+    assert messages_of(jobs)[1:] == [HALVED, "continues in epoch 2"]
 
 
-def test_how_short_memory_is_said() -> None:
+def test_how_short_memory_is_reported() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
     assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     assert is_out_of_memory(RuntimeError("[enforce fail] not enough memory: you tried to allocate"))
@@ -346,15 +313,23 @@ def test_how_short_memory_is_said() -> None:
     assert is_out_of_memory(recording)
 
 
-def test_another_error_is_not_taken_for_it(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_error_is_not_taken_for_it(jobs: list[Job], monkeypatch: Patch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("an illegal memory access was encountered")
 
     monkeypatch.setattr(LockstepSearch, "train_batches", fail)
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        search_in_lockstep(jobs_of(job_in, project))
+        search_together(jobs)
+
+
+def test_a_run_that_cannot_be_in_lockstep_is_trained_seed_by_seed(
+    new_project: NewProject, job_in: JobIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"experiments.autoencoder.inactive_biases": "frozen"}
+    job = job_in(new_project(changes=changes), engine="lockstep")
+    (record,) = search_seeds([job], workers=1)
+    assert record["provenance"]["engine"] == "compact"
+    assert "paper-autoencoder cannot be trained in lockstep" in capsys.readouterr().err
 
 
 def test_records_of_two_devices_are_one_clear_error() -> None:
@@ -367,28 +342,23 @@ def test_records_of_two_devices_are_one_clear_error() -> None:
     assert "results/runs/paper-x/records" in message
 
 
-def on_another_device(project: Path, number: int) -> None:
-    path = record_path(project, RUNS[0], number)
-    record = read_record(path)
-    record["provenance"]["host"]["device"] = "A GPU"
-    write_record(path, record)
-
-
 @pytest.mark.parametrize("engine", ["compact", "lockstep"])
 def test_no_results_are_written_from_records_of_two_devices(
     project: Path,
     job_in: JobIn,
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
     engine: str,
 ) -> None:
-    search_seed(job_in(project))
-    on_another_device(project, 0)
+    job = job_in(project)
+    record = search_seed(job)
+    record["provenance"]["host"]["device"] = "A GPU"
+    write_record(job.record, record)
     monkeypatch.setenv("BREGMAN_NAS_ENGINE", engine)
     assert cli.main(["--project", str(project), "search", RUNS[0], "--workers", "1"]) == 1
     assert "(on A GPU: 0; on cpu: 1)" in capfd.readouterr().err
     assert not (project / "results" / RUNS[0] / "metrics.json").exists()
-    assert not record_path(project, RUNS[0], 1).exists(), "an hour of work in vain"
+    assert not job_in(project, seed=1).record.exists(), "an hour of work in vain"
 
 
 @pytest.mark.parametrize(
@@ -406,7 +376,7 @@ def test_options_that_contradict_each_other(
 
 
 def test_an_unknown_engine_in_the_environment_is_named(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv("BREGMAN_NAS_ENGINE", "steam")
     assert cli.main(["--project", str(project), "search", RUNS[0]]) == 2
@@ -415,14 +385,11 @@ def test_an_unknown_engine_in_the_environment_is_named(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: torch finds none")
 def test_on_a_cuda_device_a_search_is_continued_bit_for_bit(
-    new_project: NewProject, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
+    new_project: NewProject, job_in: JobIn, monkeypatch: Patch
 ) -> None:
     how: dict[str, Any] = {"device": "cuda", "seconds_between_checkpoints": 0}
     stopped, whole = (jobs_of(job_in, new_project(name), **how) for name in ("stopped", "whole"))
-    with monkeypatch.context() as patch:
-        stop_after_each_checkpoint(patch)
-        with pytest.raises(PowerCut):
-            search_in_lockstep(stopped)
-    search_in_lockstep(stopped)
-    search_in_lockstep(whole)
+    stop_at_the_first_checkpoint(monkeypatch, stopped)
+    search_together(stopped)
+    search_together(whole)
     assert outcome(stopped) == outcome(whole)
