@@ -12,7 +12,7 @@ def main() -> int:
             raise
         print(
             f"bregman-nas: the commands need the packages of the study, and {error.name} is not "
-            'installed; pip install "bregman-nas[study]"',
+            'installed: in a clone of the repository, run `pip install ".[study]"`',
             file=sys.stderr,
         )
         return 1
