@@ -103,6 +103,9 @@ def _arms(groups: Sequence[table2.Group]) -> Finding:
     else:
         said = f"are not shown to beat {uniform} in any of {many}"
     detail = "Test error, found to uniform: " + "; ".join(map(_ratio, pairs.values(), pairs)) + "."
+    if verdicts["undecided"]:
+        fewest = min(one["pairs"] for one in pairs.values())
+        said += f"; with {counted(fewest, 'seed')} the intervals are wide"
     return Finding(
         topic, f"Trained anew, the architectures that the search finds {said}.", detail, source
     )

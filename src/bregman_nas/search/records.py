@@ -151,7 +151,7 @@ def fault_of(
     if then.get("data") != digest_of(dict(data)):
         changed.append("the data")
     for part, name in (("code", "the code"), ("lockstep", "the code for lockstep")):
-        kind, now = run.kind if part == "code" else part, None if code is None else code[part]
+        kind, now = run.kind if part == "code" else part, None if code is None else code.get(part)
         if (part in then or part == "code") and not are_equivalent(kind, then.get(part), now):
             changed.append(name)
     if changed:
