@@ -106,9 +106,7 @@ def _arms(groups: Sequence[table2.Group]) -> Finding:
     if verdicts["undecided"]:
         fewest = min(one["pairs"] for one in pairs.values())
         said += f"; with {counted(fewest, 'seed')} the intervals are wide"
-    return Finding(
-        topic, f"Trained anew, the architectures that the search finds {said}.", detail, source
-    )
+    return Finding(topic, f"Trained anew, the architectures found {said}.", detail, source)
 
 
 def _ratio(one: dict[str, Any], of: str) -> str:
@@ -136,7 +134,7 @@ def _no_training(study: Study) -> Finding | None:
                 lost.append((words, name))
     if not told:
         return None
-    said = [f"{words} is a better answer than {name}'s" for words, name in lost]
+    said = [f"{words} beats {name}" for words, name in lost]
     if not lost:
         said = ["every network is better than the answers that need no training"]
     return Finding(
@@ -157,13 +155,11 @@ def _settings(apart: pd.DataFrame) -> Finding | None:
     if not {"setting", "task"} <= parts.keys() or math.isnan(parts["task"][0]):
         return None
     setting, task = parts["setting"][0], parts["task"][0]
-    verb = "decide" if setting > 0.5 else "do not decide"
     return Finding(
         "What decides",
-        f"The settings in which text and code part {verb} how large a network is found: they make "
-        f"up {setting:.0%} of the variance of the number of active rows of residual autoencoders, "
-        f"the task {task:.0%}.",
-        "With 95% intervals: "
+        f"The settings in which text and code part make up {setting:.0%} of the variance of the "
+        f"size of residual autoencoders, the task {task:.0%}.",
+        "Of the number of active rows, with 95% intervals: "
         + ", ".join(
             f"{name} {share:.0%} ({low:.0%} to {high:.0%})"
             for name, (share, low, high) in parts.items()
@@ -228,7 +224,7 @@ def _densenet(study: Study, facts: dict[str, Any]) -> Finding | None:
     living = told["living"]
     best = ""
     if living["seeds"]:
-        best = f"; the best of the others has an accuracy of {living['accuracy'][1]:.1%}"
+        best = f"; the best of the others has {living['accuracy'][1]:.1%} accuracy"
         best += "" if linear is None else f", logistic regression {linear:.1%}"
     starts = facts["first_steps"]
     detail = ""
@@ -240,8 +236,7 @@ def _densenet(study: Study, facts: dict[str, Any]) -> Finding | None:
         )
     return Finding(
         "The DenseNet",
-        f"Of {told['seeds']} DenseNets {told['collapsed']} die and answer the same for all images"
-        f"{best}.",
+        f"Of {told['seeds']} DenseNets {told['collapsed']} die{best}.",
         detail,
         "table1.md",
     )

@@ -293,6 +293,7 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
     """Train seeds to their end; adds their records."""
     job, numbers = group[0].job, [seed.job.seed for seed in group]
     run, epochs = job.run, job.run.experiment.epochs
+    images = files.load(run.experiment.dataset, run.source, job.project)
     check_writable(job.record.parent)
     clock = Clock()
     if group[0].saved is not None:
@@ -320,7 +321,6 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
         "after_stretch": save_if_due,
         "after_epoch": note_progress,
     }
-    images = files.load(run.experiment.dataset, run.source, job.project)
     if job.engine == "lockstep":
         together = LockstepSearch(numbers, (seed.begin(images) for seed in group))
         del images  # only some searches keep them
