@@ -16,6 +16,7 @@ _COPIED = (
     "data/sample",
     "docs/choices.md",
     "paper",
+    "results/released-code.json",
     "src",
     ".dvc/config",
     ".dvc/plots",
