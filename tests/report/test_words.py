@@ -171,6 +171,18 @@ def test_a_report_of_a_part_of_the_results(project: Study) -> None:
         paper.build(without(project, list(project.runs)))
 
 
+@pytest.mark.parametrize("protocols", [("paper",), ("authors",), ("paper", "authors")])
+def test_a_report_of_a_single_seed(project: Study, protocols: Sequence[str]) -> None:
+    """As in the demo: too few for variances, intervals and comparisons."""
+    runs = {
+        name: run.only([0])
+        for name, run in project.runs.items()
+        if run.own and run.protocol in protocols
+    }
+    aggregate(Study(project.project, project.settings, runs, project.pixels))
+    assert paper.render(project.project).startswith(b"%PDF")
+
+
 def test_what_the_report_needs_and_does_not_find_is_named(project: Study) -> None:
     aggregate(project)
     folder = project.project
