@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bregman_nas.demo import _shrink
-from bregman_nas.report import figures
+from bregman_nas.report.figures import FIGURES
 from bregman_nas.search.digest import LOCKSTEP_ROOTS, ROOTS, used_definitions
 from bregman_nas.settings import Settings, load_settings
 
@@ -118,4 +118,4 @@ def test_plots_use_the_templates_of_the_repository_and_show_all_figures(
     ours = {path.stem for path in (PROJECT / ".dvc" / "plots").glob("*.json")}
     assert {options["template"] for options in drawn} == ours
     pictures = [entry for entry in entries if isinstance(entry, str)]
-    assert pictures == [f"figures/figure{number}.png" for number in figures.modules()]
+    assert pictures == [f"figures/figure{number}.png" for number in FIGURES]

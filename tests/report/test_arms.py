@@ -18,7 +18,7 @@ from bregman_nas.baselines.architectures import Architecture
 from bregman_nas.errors import UserError
 from bregman_nas.report import table1, table2
 from bregman_nas.report.data import Run, Study, read_study
-from bregman_nas.report.figures import modules
+from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.frames import add_answers
 from bregman_nas.report.tables import render_all
 from bregman_nas.search.records import unpack
@@ -26,7 +26,6 @@ from bregman_nas.search.records import unpack
 RUN = "paper-autoencoder-deblurring"
 FOUND, UNIFORM = f"{RUN}-found", f"{RUN}-uniform"
 RESIDUAL = "paper-residual-deblurring"
-FIGURES = modules()
 MakeProject = Callable[..., Path]
 MakeStudy = Callable[..., Study]
 MakeRun = Callable[..., Run]
@@ -172,7 +171,7 @@ def test_nothing_computed(make_study: MakeStudy) -> None:
     assert json.loads(tables["table2.json"])["compared"] == 0
     assert set(pd.read_csv(StringIO(tables["table2.csv"]))["status"]) == {"planned, not computed"}
     for number in (9, 10):
-        assert len(words(FIGURES[number].draw(make_study({})))) > 0
+        assert len(words(FIGURES[number](make_study({})))) > 0
 
 
 def test_some_computed(make_study: MakeStudy) -> None:
@@ -239,13 +238,9 @@ def test_dead_and_diverged_networks_are_counted(make_study: MakeStudy) -> None:
 
 def test_the_arms_are_drawn_as_far_as_they_are_there(make_study: MakeStudy) -> None:
     study = with_arms(make_study, {RUN: [{}] * 3}, found=[0.01, math.nan, 0.01], dense=[0.005])
-    panels = FIGURES[9].draw(study).axes
+    panels = FIGURES[9](study).axes
     names = [label.get_text() for label in panels[0].get_yticklabels()]
-    made = [
-        name.partition(", ")[2]
-        for name in names
-        if name.startswith("\N{LEFT DOUBLE QUOTATION MARK}")
-    ]
+    made = [name.partition(", ")[2] for name in names if name.startswith("text, ")]
     assert made == ["searched", "found, trained anew", "dense"]
 
 
@@ -253,7 +248,7 @@ def test_error_against_parameters_joins_the_mu_of_a_method(
     make_study: MakeStudy, make_run: MakeRun
 ) -> None:
     arms = {f"{RESIDUAL}-proximal-adam-0-0{k}": arm([0.01, 0.02]) for k in (1, 3)}
-    figure = FIGURES[10].draw(make_study({RESIDUAL: [{}]}, arms=arms))
+    figure = FIGURES[10](make_study({RESIDUAL: [{}]}, arms=arms))
     (panel,) = figure.axes
     (line,) = (line for line in panel.get_lines() if line.get_label() == "proximal Adam")
     # Geometric means, of 1000 and 2000, and in the unit of Table 1 of 0.1 and 0.2.

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from bregman_nas.report import changes
 from bregman_nas.report.data import Run, Study
-from bregman_nas.report.figures import modules
+from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.tables import render_all
 from bregman_nas.settings import RunRow
 
@@ -163,7 +163,7 @@ def test_the_tables_for_readers(study: Study) -> None:
 
 
 def test_the_figure_shows_each_run_beside_its_protocol(study: Study) -> None:
-    figure = modules()[7].draw(study)
+    figure = FIGURES[7](study)
     found = words(figure)
     for expected in (
         "skip_threshold 28",
@@ -189,7 +189,7 @@ def test_more_runs_than_panels_in_a_line_go_on_below(compare: Compare) -> None:
         for scale in range(1, 6)
     }
     made = {"paper-scale-5": [seed(0, 0.1, (1, 2, 3), {})]}
-    figure = modules()[7].draw(compare(made, rows))
+    figure = FIGURES[7](compare(made, rows))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[4:] == ["", "initial_scale 4", "initial_scale 5", ""]
 
@@ -198,10 +198,10 @@ def test_without_skips_and_with_one_pair(compare: Compare) -> None:
     one = [seed(0, 0.001, (10, 20, 30), None)]
     study = compare({OWN: one, CHANGED: one})
     assert f"| paper | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
-    assert "1 seed" in words(modules()[7].draw(study))
+    assert "1 seed" in words(FIGURES[7](study))
 
 
 def test_as_long_as_nothing_is_changed(compare: Compare) -> None:
     study = compare({OWN: [seed(0, 0.001, (10, 20, 30), {})]})
     assert changes.groups(study) == []
-    assert words(modules()[7].draw(study))[0] == "runs in which something is changed: not run"
+    assert words(FIGURES[7](study))[0] == "runs in which something is changed: not run"

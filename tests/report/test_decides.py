@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from bregman_nas.report import cells, questions, variance
 from bregman_nas.report.data import PIXELS, Run, Study
-from bregman_nas.report.figures import modules
+from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.output_map import outputs
 from bregman_nas.report.tables import render_all
 from bregman_nas.report.text import quoted
@@ -227,7 +227,7 @@ def test_the_output_map(make_study: MakeStudy) -> None:
         "| paper-autoencoder-denoising | 2 | 434.0 (70.7) | 1.0000"
         in (render_all(study)["widths.md"])
     )
-    figure = modules()[12].draw(study)
+    figure = FIGURES[12](study)
     ink, picture, *_ = (axes.images[0] for axes in figure.axes if axes.images)
     assert np.asarray(ink.get_array()).ravel()[-1] == pytest.approx(484 / PIXELS)
     shown = np.asarray(picture.get_array()).ravel()
@@ -236,7 +236,7 @@ def test_the_output_map(make_study: MakeStudy) -> None:
 
 
 def bars(study: Study) -> Sequence[str]:
-    figure = modules()[11].draw(study)
+    figure = FIGURES[11](study)
     return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
 
 

@@ -14,56 +14,54 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bregman_nas.report.data import Study, read_study
-from bregman_nas.report.figures import draw, figure3, figure4, figure6, modules
-from bregman_nas.report.figures.style import FULL_WIDTH, add_skip_scale, study_style
+from bregman_nas.report.figures import FIGURES, architecture, densenet, draw
+from bregman_nas.report.figures.panels import FULL_WIDTH, add_skip_scale, study_style
 
 PROJECT = Path(__file__).resolve().parents[2]
 LAYERS, EPOCHS, GROWTH = 6, 4, 2
 NAN, MINUS = math.nan, "\N{MINUS SIGN}"
-FIGURES = modules()
 MakeProject = Callable[..., Path]
 MakeStudy = Callable[..., Study]
 
 
-def seed(number: int, mse: float, residual: bool) -> dict[str, Any]:
-    def at(epoch: int) -> dict[str, Any]:
-        tau = [
-            # On from epoch l + 1 on, so that the first never is off and the last never on.
-            [(-1) ** i * 0.1 * (number + 1) if epoch > l else 0.0 for i in range(l + 1)]
-            for l in range(LAYERS)
-        ]
+def restored(number: int, mse: float, residual: bool) -> dict[str, Any]:
+    """Layer l has 10 l + seed + epoch active rows; tau(l, i) is on from epoch l + 1 on."""
+    history = {}
+    for epoch in range(1, EPOCHS + 1):
         active = [10 * l + number + epoch for l in range(1, LAYERS + 1)]
-        return {"active_rows": active} | ({"skips": tau} if residual else {})
-
-    found: dict[str, Any] = {"mse": mse, "active": at(EPOCHS)["active_rows"]}
+        sizes = [0.1 * (number + 1) if epoch > l else 0.0 for l in range(LAYERS)]
+        skips = [[(-1) ** i * size for i in range(l + 1)] for l, size in enumerate(sizes)]
+        history[epoch] = {"active_rows": active} | ({"skips": skips} if residual else {})
+    last: dict[str, Any] = history.pop(EPOCHS)
+    found = {"mse": mse, "active": last["active_rows"], "history": history}
     if residual:
-        last = at(EPOCHS)["skips"]
-        found["tau"] = {(l, i): last[l][i] for l in range(LAYERS) for i in range(l + 1)}
-    return found | {"history": {epoch: at(epoch) for epoch in range(1, EPOCHS)}}
+        found["tau"] = {
+            (l, i): tau for l, row in enumerate(last["skips"]) for i, tau in enumerate(row)
+        }
+    return found
 
 
 def restoration(name: str, losses: Sequence[float]) -> list[dict[str, Any]]:
-    return [seed(number, mse, "residual" in name) for number, mse in enumerate(losses)]
+    return [restored(number, mse, "residual" in name) for number, mse in enumerate(losses)]
 
 
 def norms(number: int) -> list[np.ndarray]:
+    """They count up from 0 in reading order, times the number of the seed and one."""
     shapes = [(GROWTH, 1), (GROWTH, GROWTH), (GROWTH, 2 * GROWTH), (1, 3 * GROWTH)]
     return [np.arange(math.prod(shape)).reshape(shape) * (number + 1.0) for shape in shapes]
 
 
-def densenet(accuracies: Sequence[float]) -> list[dict[str, Any]]:
+def densenets(accuracies: Sequence[float]) -> list[dict[str, Any]]:
     return [
-        {"accuracy": a, "norms": [matrix.tolist() for matrix in norms(number)]}
-        for number, a in enumerate(accuracies)
+        {"accuracy": accuracy, "norms": [matrix.tolist() for matrix in norms(number)]}
+        for number, accuracy in enumerate(accuracies)
     ]
 
 
-def texts(figure: Figure) -> list[Text]:
-    return [text for text in figure.findobj(Text) if isinstance(text, Text)]
-
-
-def words(figure: Figure) -> list[str]:
-    return [text.get_text() for text in texts(figure)]
+def words(figure: Figure) -> dict[str, float]:
+    """The texts of a figure, and the size of their letters."""
+    found = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    return {text.get_text(): float(text.get_fontsize()) for text in found if text.get_text()}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,7 @@ def complete(make_project: MakeProject) -> Study:
     """All runs, two seeds each, and what is drawn of them."""
     names = [f"{n}-{t}" for n in ("autoencoder", "residual") for t in ("denoising", "deblurring")]
     runs = {f"{p}-{n}": restoration(n, [0.007, 0.009]) for p in ("paper", "authors") for n in names}
-    study = read_study(make_project(runs | {"authors-densenet-fashion": densenet([0.9, 0.92])}))
+    study = read_study(make_project(runs | {"authors-densenet-fashion": densenets([0.9, 0.92])}))
     assert draw(study).startswith("figures 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 in ")
     return study
 
@@ -95,12 +93,12 @@ def test_figures_are_drawn_at_the_size_at_which_they_are_printed(
     assert margin is not None
     assert (210 - 2 * int(margin[1])) / 25.4 == pytest.approx(FULL_WIDTH)
     for study in (complete, partial):
-        for module in FIGURES.values():
+        for made in FIGURES.values():
             with study_style():
-                figure = module.draw(study)
+                figure = made(study)
             assert figure.get_figwidth() == FULL_WIDTH
-            sizes = [float(text.get_fontsize()) for text in texts(figure) if text.get_text()]
-            assert min(sizes) >= 6.5
+            assert min(words(figure).values()) >= 6.5
+            assert not [text for text in words(figure) if re.search("paper|authors", text)]
 
 
 def test_same_results_same_bytes_and_no_torch(complete: Study) -> None:
@@ -125,20 +123,18 @@ def test_same_results_same_bytes_and_no_torch(complete: Study) -> None:
 
 def test_figures_say_what_is_missing(partial: Study) -> None:
     for number in (1, 2, 3, 4, 5, 6, 7, 13):
-        assert any("not run" in text for text in words(FIGURES[number].draw(partial)))
-    found = words(FIGURES[3].draw(partial))
-    quoted = "\N{LEFT DOUBLE QUOTATION MARK}paper\N{RIGHT DOUBLE QUOTATION MARK}"
-    assert f"Denoising, {quoted} (2 seeds + 1 diverged)" in found
+        assert any("not run" in text for text in words(FIGURES[number](partial)))
+    found = words(FIGURES[3](partial))
+    assert "Residual autoencoder, denoising, text (2 seeds + 1 diverged)" in found
     assert "all seeds diverged" in found
 
 
 def test_digits_are_those_of_the_lowest_seed_of_both_networks(complete: Study) -> None:
     runs = dict(complete.runs)
     runs["paper-residual-denoising"] = runs["paper-residual-denoising"].only([1])
-    study = Study(complete.project, complete.settings, runs)
-    found = words(FIGURES[1].draw(study))
-    assert sum("(seed 1)" in text for text in found) == 1
-    assert sum("(seed 0)" in text for text in found) == 3
+    figure = FIGURES[1](Study(complete.project, complete.settings, runs))
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert [title[-8:] for title in titles] == ["(seed 1)", *3 * ["(seed 0)"]]
 
 
 def test_a_picture_that_is_not_there(
@@ -146,79 +142,75 @@ def test_a_picture_that_is_not_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the repository has one
     study = make_study({"paper-autoencoder-denoising": [{}]})
-    assert "no picture" in words(FIGURES[1].draw(study))
+    assert "no picture" in words(FIGURES[1](study))
 
 
 def test_block_sums_by_hand() -> None:
-    matrix = np.array([[1.0, 2.0, 10.0, 20.0], [3.0, 4.0, 30.0, 40.0]])
-    assert figure4.block_sums(matrix, growth=2).tolist() == [10.0, 100.0]
-    assert figure4.block_sums(matrix, growth=1).tolist() == [4.0, 6.0, 40.0, 60.0]
-    # Norms count up from 0 in reading order: 0 + 1; 0 + 1 + 2 + 3; 0 + 1 + 4 + 5, 2 + 3 + 6 + 7;
-    # 0 + 1, 2 + 3, 4 + 5.
+    # 0 + 1; 0 + 1 + 2 + 3; 0 + 1 + 4 + 5, 2 + 3 + 6 + 7; 0 + 1, 2 + 3, 4 + 5.
     expected = [[1, NAN, NAN, NAN], [NAN, 6, NAN, NAN], [NAN, 10, 18, NAN], [NAN, 1, 5, 9]]
-    np.testing.assert_array_equal(figure4.block_sum_matrix(norms(0)), expected)
+    np.testing.assert_array_equal(densenet.block_sums(norms(0)), expected)
 
 
 def test_kernels_that_are_zero_are_white(complete: Study) -> None:
-    images = [image for axes in FIGURES[4].draw(complete).axes for image in axes.images]
-    assert len(images) == 2
-    for image in images:
+    left, right = FIGURES[4](complete).axes[:2]
+    for picture in (left.images[0], right.collections[0]):
         for precision in (np.float32, np.float64):
-            assert image.cmap(np.asarray(image.norm(np.zeros(1, precision)))).min() == 1
-            assert image.cmap(np.asarray(image.norm(np.full(1, 1e-3, precision)))).min() < 0.9
+            assert picture.cmap(np.asarray(picture.norm(np.zeros(1, precision)))).min() == 1
+            assert picture.cmap(np.asarray(picture.norm(np.full(1, 1e-3, precision)))).min() < 0.9
 
 
 def test_living_densenets_are_drawn_and_collapsed_ones_counted(make_study: MakeStudy) -> None:
-    study = make_study({"authors-densenet-fashion": densenet([0.1, 0.9, 0.1])})
-    living, _ = (axes for axes in FIGURES[4].draw(study).axes if axes.images)
+    study = make_study({"authors-densenet-fashion": densenets([0.1, 0.9, 0.1])})
+    living = FIGURES[4](study).axes[0]
     told = "1 seed, test accuracy 90.0%\n(not shown: 2 seeds that collapsed to 10.0%)"
     assert living.get_title().endswith(told)
     # The norms grow with the number of the seed: 2 times those of seed 0.
     picture = np.asarray(living.images[0].get_array())
     assert picture[-1, -1] == 2 * norms(0)[-1][0, -1]
-    all_lost = make_study({"authors-densenet-fashion": densenet([0.1, 0.1])})
-    (told,) = filter(None, words(FIGURES[4].draw(all_lost)))
-    assert told == "DenseNet: not shown: 2 seeds that collapsed to 10.0%"
+    all_lost = make_study({"authors-densenet-fashion": densenets([0.1, 0.1])})
+    assert [*words(FIGURES[4](all_lost))] == [
+        "DenseNet: not shown: 2 seeds that collapsed to 10.0%"
+    ]
 
 
 def test_errors_stand_under_each_digit(complete: Study) -> None:
-    panel = FIGURES[1].draw(complete).axes[0]
+    panels = FIGURES[1](complete).axes[::4]  # of the first column
     picture = complete.runs["paper-autoencoder-denoising"].picture(0)
     assert picture is not None
     clean, degraded, restored = picture / 255
-    for row, grey in enumerate((degraded, restored)):
+    for panel, grey in ((panels[2], degraded), (panels[4], restored)):
         errors = [10 * ((grey - clean)[:, 28 * k : 28 * k + 28] ** 2).mean() for k in range(4)]
-        told = [text.get_text() for text in panel.texts[4 * row : 4 * row + 4]]
+        told = [label.get_text() for label in panel.get_xticklabels()]
         assert told == [f"{error:.3f}" for error in errors]
 
 
 def test_totals_are_over_all_layers(complete: Study) -> None:
-    panel = FIGURES[5].draw(complete).axes[0]
+    panel = FIGURES[5](complete).axes[0]
     active = panel.lines[0].get_ydata()
-    # Of seed s after epoch e layer l has 10 l + s + e active rows: 210 + 6 (s + e), median 1/2.
+    # 210 + 6 (s + e) of seed s after epoch e, and the median of s is 1/2.
     assert np.asarray(active).tolist() == [213 + 6 * epoch for epoch in range(1, EPOCHS + 1)]
-    layer = FIGURES[13].draw(complete).axes[1].lines[0].get_ydata()
+    layer = FIGURES[13](complete).axes[1].lines[0].get_ydata()
     assert np.asarray(layer).tolist() == [20.5 + epoch for epoch in range(1, EPOCHS + 1)]
 
 
 def test_losses_stand_beside_the_article_and_trivial_answers(complete: Study) -> None:
-    figure = FIGURES[9].draw(complete)
+    figure = FIGURES[9](complete)
     assert {"Autoencoder", "article", "No network", "Input unchanged"} <= {*words(figure)}
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[:2] == ["Autoencoder", "article"]
     assert figure.axes[0].get_xscale() == "log"
     bars = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
-    found = {names[round(float(bar.get_ydata()[0]))]: bar.get_xdata()[0] for bar in bars}
+    found = {names[round(y)]: x for x, y in (np.ravel(bar.get_xydata()) for bar in bars)}
     assert found["Input unchanged"] == pytest.approx(0.1)
     assert math.sqrt(0.07 * 0.09) in [pytest.approx(x) for x in found.values()]
 
 
 def test_cells_of_the_skips() -> None:
     # Deviations of 0.1 from the mean: sqrt(0.02 / 1).
-    assert figure3.cell(np.array([-0.2, -0.4])) == f"{MINUS}0.30\n(0.14)"
-    assert figure3.cell(np.array([-0.2])) == f"{MINUS}0.20"
-    assert figure3.cell(np.array([-0.001, 0.0])) == "0.00\n(0.00)"
-    assert figure3.cell(np.zeros(2)) == "0"
+    assert architecture.cell(np.array([-0.2, -0.4])) == f"{MINUS}0.30\n(0.14)"
+    assert architecture.cell(np.array([-0.2])) == f"{MINUS}0.20"
+    assert architecture.cell(np.array([-0.001, 0.0])) == "0.00\n(0.00)"
+    assert architecture.cell(np.zeros(2)) == "0"
 
 
 def test_the_scale_of_the_skips_saturates_nowhere() -> None:
@@ -236,9 +228,9 @@ def test_the_scale_of_the_skips_saturates_nowhere() -> None:
 def test_first_active_epochs() -> None:
     tau = [0, 0.1, 0, 0.1, 0.1, 0.1, 0, 0, 0]
     skips = pd.DataFrame({"seed": [0, 0, 0, 1, 1, 1, 2, 2, 2], "epoch": [1, 2, 3] * 3, "tau": tau})
-    first = figure6.first_active_epochs(skips.assign(l=0, i=0))[0, 0]
+    first = architecture.first_active_epochs(skips.assign(l=0, i=0))[0, 0]
     assert first.loc[[0, 1]].tolist() == [2, 1]
     assert math.isnan(first.loc[2])
-    assert figure6.first_active_in_words(first) == "1.5 (1\u20132); 2 of 3"
-    assert figure6.first_active_in_words(first[:1]) == "2"
-    assert figure6.first_active_in_words(first[2:]) == "never"
+    assert architecture.first_active_in_words(first) == "1.5 (1\u20132); 2 of 3"
+    assert architecture.first_active_in_words(first[:1]) == "2"
+    assert architecture.first_active_in_words(first[2:]) == "never"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from bregman_nas.report import facts
 from bregman_nas.report.data import Study
-from bregman_nas.report.figures import figure8
+from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.first_steps import by_beginning, by_settings, shares
 
 DENSENET = "authors-densenet-fashion"
@@ -83,7 +83,7 @@ def texts(axes: Axes) -> list[str]:
 def test_the_figure(make_study: Callable[..., Study]) -> None:
     study = make_study({})
     study.__dict__["first_steps"] = None
-    (empty,) = figure8.draw(study).axes
+    (empty,) = FIGURES[8](study).axes
     assert texts(empty) == ["first steps of the DenseNet: not made"]
     frame = table(
         start=["authors", "authors", "denser"],
@@ -91,7 +91,7 @@ def test_the_figure(make_study: Callable[..., Study]) -> None:
         outcome=["grows", "undecided", "dead"],
     )
     study.__dict__["first_steps"] = frame
-    settings, beginning = figure8.draw(study).axes
+    settings, beginning = FIGURES[8](study).axes
     assert texts(settings) == ["1 of 2, 1 undecided", "0 of 1"]
     assert texts(beginning) == ["1 of 2, 1 undecided"], "of the own start alone"
     points = [line for line in settings.lines if line.get_marker() == "o"]

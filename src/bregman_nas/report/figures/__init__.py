@@ -1,23 +1,31 @@
-"""The figures: `figure<n>.draw` makes each from the frames, and `draw` writes them all."""
+"""The figures: each is made from the frames by a function, and `draw` writes them all."""
 
-import importlib
-import pkgutil
-from collections.abc import Collection
-from types import ModuleType
+from collections.abc import Callable, Collection
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from bregman_nas.report.data import Study
-from bregman_nas.report.figures.style import study_style
+from bregman_nas.report.figures import architecture, decides, densenet, losses
+from bregman_nas.report.figures.panels import study_style
 
-
-def modules() -> dict[int, ModuleType]:
-    """The module of each figure, by its number."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    numbers = sorted(int(name[6:]) for name in names if name.startswith("figure"))
-    return {n: importlib.import_module(f"{__name__}.figure{n}") for n in numbers}
+#: What draws each figure, by its number. 1 to 4 are the article's, the others go beyond it.
+FIGURES: dict[int, Callable[[Study], Figure]] = {
+    1: losses.digits,
+    2: architecture.widths,
+    3: architecture.skips,
+    4: densenet.kernels,
+    5: architecture.rows,
+    6: architecture.skips_over_epochs,
+    7: architecture.changed,
+    8: densenet.first_steps,
+    9: losses.beside,
+    10: losses.against_parameters,
+    11: decides.variance,
+    12: decides.output_rows,
+    13: architecture.rows_by_layer,
+}
 
 
 def draw(study: Study, numbers: Collection[int] = ()) -> str:
@@ -32,11 +40,10 @@ def draw(study: Study, numbers: Collection[int] = ()) -> str:
     """
     folder = study.project / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    found = modules()
-    chosen = sorted(numbers or found)
+    chosen = sorted(numbers or FIGURES)
     with study_style():
         for number in chosen:
-            figure: Figure = found[number].draw(study)
+            figure = FIGURES[number](study)
             FigureCanvasAgg(figure)
             _fix_layout(figure)
             path = folder / f"figure{number}"

@@ -1,25 +1,73 @@
-"""Panels that more than one figure has."""
+"""What the figures share: sizes, colours, words, scales and panels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
 
+import matplotlib.style
 import numpy as np
-import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import AsinhNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from bregman_nas.report.data import PIXELS, PROTOCOLS, TASKS, Run, Study, why_empty
-from bregman_nas.report.figures.style import COLOURS, leave_empty
-from bregman_nas.report.text import counted, quoted
+from bregman_nas.report.data import PIXELS, PROTOCOLS, TASKS, Array, Run, Study, why_empty
+from bregman_nas.report.findings import WORDS
+from bregman_nas.report.table1 import ARTICLE_UNIT
+from bregman_nas.report.text import counted, with_minus
 
+FULL_WIDTH = 178 / 25.4  # inches: the text block of the article, A4 less two margins of 16 mm
+# Blue and orange of Okabe and Ito, apart for all kinds of colour vision and in grey.
+COLOURS = {"paper": "#0072B2", "authors": "#E69F00"}
 NAMES = {"autoencoder": "Autoencoder", "residual": "Residual autoencoder"}
-#: Lines of the numbers of rows: how they are called, and drawn.
-KINDS = {"active": ("active rows", "-"), "living": ("living rows", "--")}
+ERROR = rf"${ARTICLE_UNIT} \times$ mean squared error"
+#: The style of the study and nothing of the user's; it must hold while drawing and saving.
+study_style = partial(
+    matplotlib.style.context, str(Path(__file__).with_name("study.mplstyle")), after_reset=True
+)
 
 
-def by_protocol_and_task(study: Study, network: str) -> Iterator[tuple[str, str, Run | None]]:
-    """The runs of a network in the order of the panels: a row a protocol, a column a task."""
-    return ((p, t, study.run(p, f"{network}-{t}")) for p in PROTOCOLS for t in TASKS)
+def leave_empty(axes: Axes, reason: str) -> None:
+    """Say in the middle of an empty panel why it is empty."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color="0.4")
+
+
+def empty_figure(reason: str) -> Figure:
+    """A figure that says why it is empty."""
+    figure = Figure(figsize=(FULL_WIDTH, 0.6))
+    leave_empty(figure.subplots(), reason)
+    return figure
+
+
+def name_of(protocol: str, experiment: str, sep: str = " ") -> str:
+    """Such as `Residual autoencoder, denoising, text`."""
+    network, _, task = experiment.partition("-")
+    return f"{NAMES[network]},{sep}{task}, {WORDS[protocol]}"
+
+
+def panels(
+    grid: Any, study: Study, networks: Sequence[str], sep: str = " "
+) -> Iterator[tuple[Axes, Run]]:
+    """Title all panels, a row a protocol, a column a network and task; those with results.
+
+    In the others stands why they are empty.
+    """
+    cases = product(PROTOCOLS, networks, TASKS)
+    for axes, (protocol, network, task) in zip(grid.flat, cases, strict=True):
+        experiment = f"{network}-{task}"
+        run = study.run(protocol, experiment)
+        seeds = "" if run is None else f"{sep}({seeds_in_words(run)})"
+        axes.set_title(name_of(protocol, experiment, sep) + seeds, fontsize=8 if sep == " " else 7)
+        reason = why_empty(run)
+        if run is None or reason is not None:
+            leave_empty(axes, reason or "")
+        else:
+            yield axes, run
 
 
 def seeds_in_words(run: Run) -> str:
@@ -28,69 +76,58 @@ def seeds_in_words(run: Run) -> str:
     return f"{words} + {run.diverged} diverged" if run.diverged else words
 
 
-def title(protocol: str, task: str, run: Run | None) -> str:
-    """Task, protocol and the number of seeds shown."""
-    words = f"{task.capitalize()}, {quoted(protocol)}"
-    return words if run is None else f"{words} ({seeds_in_words(run)})"
-
-
 def rows_axis(axes: Axes, most: float = PIXELS) -> None:
     """An axis for numbers of rows, with ticks at the quarters of all that there are."""
     axes.set(ylim=(0, 1.04 * most), yticks=np.linspace(0, most, 5, dtype=int))
     axes.grid(True, axis="y")
 
 
-def draw_widths(axes: Axes, run: Run | None, protocol: str) -> None:
-    """Box plots of the layer widths over the converged seeds, and each seed as a point.
+def error_axis(axes: Axes, name: str) -> None:
+    """A logarithmic axis, `x` or `y`, for errors in the unit of Table 1."""
+    axes.set(**{f"{name}scale": "log", f"{name}label": ERROR})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
-    The points of one seed stand at the same place beside each box. The input layer, 784, is
-    added by hand; it is grey.
+
+def largest_colour(values: Iterable[Array], percentile: int) -> float:
+    """Where a colour scale ends: a percentile of the sizes that are not zero, 1 without any."""
+    sizes = np.abs(np.concatenate([np.zeros(0), *map(np.ravel, values)]))
+    sizes = sizes[sizes > 0]  # without NaN
+    return float(np.percentile(sizes, percentile)) if sizes.size else 1.0
+
+
+def add_skip_scale(figure: Figure, axes: Any, values: Iterable[Array], what: str) -> ScalarMappable:
+    """One diverging scale, centred at 0, for the skips of all panels, and its bar under them.
+
+    A few large values would leave the others without colour on a linear scale: it is the inverse
+    hyperbolic sine, linear up to about the median of all sizes, and beyond it logarithmic.
     """
-    reason = why_empty(run)
-    if run is None or reason is not None:
-        leave_empty(axes, reason or "")
-        return
-    found = run.rows()
-    layers = np.arange(1, run.depth + 1)
-    seaborn.boxplot(
-        pd.DataFrame(found, columns=layers).melt(var_name="layer", value_name="width"),
-        x="layer",
-        y="width",
-        ax=axes,
-        native_scale=True,
-        width=0.62,
-        showfliers=False,
-        color=COLOURS[protocol],
-        linecolor=COLOURS[protocol],
-        linewidth=0.9,
-        boxprops={"facecolor": f"{COLOURS[protocol]}30"},
-        medianprops={"linewidth": 1.6},
-    )
-    # Not random: the same bytes each time, and a seed can be followed from box to box.
-    places = np.linspace(-0.22, 0.22, len(found)) if len(found) > 1 else [0.0]
-    for place, widths in zip(places, found, strict=True):
-        axes.plot(layers + place, widths, ".", color="black", markersize=3, mew=0, zorder=4)
-    axes.plot([-0.31, 0.31], [PIXELS, PIXELS], color="0.55", linewidth=1.6)
-    rows_axis(axes)
-    names = ["0 (input)", *map(str, layers[:-1]), f"{run.depth} (output)"]
-    axes.set_xticks([0, *layers], names)
-    axes.set(xlim=(-0.5, run.depth + 0.5), xlabel="layer", ylabel="width (active rows)")
+    arrays = list(values)
+    limit, middle = largest_colour(arrays, 100), largest_colour(arrays, 50)
+    norm = AsinhNorm(middle, -limit, limit)
+    scale = ScalarMappable(norm, "RdBu")  # negative red, positive blue
+    ticks = [float(f"{tick:.1g}") for tick in norm.inverse(np.linspace(0.1, 0.9, 9))]
+    look: dict[str, Any] = {"location": "bottom", "aspect": 60, "shrink": 0.7, "pad": 0.02}
+    label = f"{what} (inverse hyperbolic sine scale)"
+    figure.colorbar(scale, ax=axes, label=label, ticks=ticks, format="{x:g}", **look)
+    return scale
 
 
-def draw_rows(axes: Axes, run: Run, colour: str, layer: int | None = None) -> None:
-    """Active and living rows at the end of each epoch, of one layer or, by default, of all.
+def draw_matrix(
+    axes: Axes, values: Array, words: Sequence[Sequence[str]], scale: ScalarMappable, **names: Any
+) -> None:
+    """Values [rows, columns] in the colours of a scale, with words in each; NaN is left blank."""
+    look: dict[str, Any] = {"cbar": False, "linewidths": 1, "cmap": scale.cmap, "norm": scale.norm}
+    text = {"fontsize": 6.5, "linespacing": 1}
+    seaborn.heatmap(values, annot=words, fmt="", annot_kws=text, ax=axes, **look, **names)
+    colours = scale.to_rgba(values[np.isfinite(values)])[:, :3]
+    for label, bright in zip(axes.texts, colours @ (0.299, 0.587, 0.114), strict=True):
+        label.set_color("black" if bright > 0.5 else "white")
+    axes.tick_params(length=0, rotation=0)
 
-    Lines are medians over the seeds, bands reach from the lowest to the highest seed.
-    """
-    frame = run.frames.layers
-    chosen = frame["seed"].isin(run.converged) & frame["kind"].isin([*KINDS])
-    if layer is not None:
-        chosen &= frame["layer"] == layer
-    sums = frame[chosen].groupby(["kind", "epoch", "seed"])["rows"].sum()
-    spread = sums.groupby(["kind", "epoch"]).agg(["median", "min", "max"])
-    for kind, (_, style) in KINDS.items():
-        of = spread.loc[kind]
-        axes.fill_between(of.index, of["min"], of["max"], color=colour, alpha=0.2, linewidth=0)
-        axes.plot(of.index, of["median"], color=colour, linestyle=style)
-    axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10], integer=True))
-    rows_axis(axes, PIXELS * (run.depth if layer is None else 1))
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number for a matrix cell: exact zeros as a bare 0, a true minus sign, and none at 0.00."""
+    return "0" if value == 0 else with_minus(f"{value:z.{digits}f}")

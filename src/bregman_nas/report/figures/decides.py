@@ -1,0 +1,107 @@
+"""What decides the architecture: the variance of the widths, and the inked pixels."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+
+from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, Study
+from bregman_nas.report.figures.panels import FULL_WIDTH, leave_empty, panels
+from bregman_nas.report.output_map import outputs
+from bregman_nas.report.text import NOT_RUN, counted
+from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
+
+COLUMNS = 2
+ROW_HEIGHT = 2  # inches
+# Of Okabe and Ito. Those of one panel can be told apart in grey, one of them by lines.
+LOOKS = {
+    "network": {"facecolor": "#000000"},
+    "setting": {"facecolor": "#0072B2"},
+    "task": {"facecolor": "#E69F00"},
+    "threshold": {"facecolor": "#CC79A7"},
+    "scale": {"facecolor": "#009E73"},
+    TOGETHER: {"facecolor": "#56B4E9", "hatch": "//////"},
+    SEED: {"facecolor": "0.87"},
+}
+
+
+def variance(study: Study) -> Figure:
+    """Figure 11: a panel for each design, a bar for each measure: the shares of its variance.
+
+    The black line is the 95% interval of the share of the seed, which ends at the right.
+    """
+    apart, found = taken_apart(study), designs(study)
+    lines = -(-len(found) // COLUMNS)
+    figure = Figure(figsize=(FULL_WIDTH, ROW_HEIGHT * lines + 0.3))
+    grid = figure.subplots(lines, COLUMNS, squeeze=False)
+    for axes, design in zip(grid.flat, found, strict=True):
+        rows = apart[apart["design"] == design.name].dropna(subset="share")
+        seeds = f"\n({counted(len(design.seeds), 'seed')} in each cell)" if design.seeds else ""
+        axes.set_title(f"{design.name.capitalize()}{seeds}")
+        if rows.empty:
+            leave_empty(axes, "too few seeds" if design.seeds else NOT_RUN)
+        else:
+            _draw_shares(axes, rows, design.components)
+    for left, right in grid:
+        right.tick_params(labelleft=not left.has_data())
+    seen = {component for axes in grid.flat for component in axes.get_legend_handles_labels()[1]}
+    handles = [Patch(label=name, **_look(name)) for name in LOOKS if name in seen]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _look(component: str) -> dict[str, Any]:
+    return {"edgecolor": "white", "linewidth": 0.5, **LOOKS[component]}
+
+
+def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
+    table = rows.pivot(index="measure", columns="component")
+    table = table.loc[[name for name in MEASURES if name in table.index]]
+    places, left = np.arange(len(table)), np.zeros(len(table))
+    for component in components:
+        width = table["share", component].to_numpy(float)
+        axes.barh(places, width, left=left, height=0.72, label=component, **_look(component))
+        left += width
+    axes.hlines(places, 1 - table["high", SEED], 1 - table["low", SEED], color="black", lw=0.9)
+    axes.set(xlim=(0, 1), xticks=np.linspace(0, 1, 5), ylim=(len(table) - 0.5, -0.5))
+    axes.set_yticks(places, table.index)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def output_rows(study: Study) -> Figure:
+    """Figure 12: left how often each pixel is inked, and which ever is; right its output row.
+
+    Each picture on the right is of a run: the share of the seeds in which the row is active, and
+    the area under the ROC curve of the frequency as its predictor, mean over the seeds.
+    """
+    figure = Figure(figsize=(FULL_WIDTH, 3.7))
+    grid = figure.subplots(len(PROTOCOLS), 1 + len(NETWORKS) * len(TASKS))
+    often = study.frequencies
+    areas = {run.name: found["area"].mean for run, found in outputs(study)}
+    grid[0, 0].set_title("how often\na pixel is inked", fontsize=7)
+    grid[1, 0].set_title("which pixels\nare ever inked", fontsize=7)
+    shown = {} if often is None else {grid[0, 0]: often, grid[1, 0]: often > 0}
+    for axes, run in panels(grid[:, 1:], study, NETWORKS, "\n"):
+        shown[axes] = run.output.mean(0)
+        if run.name in areas:
+            axes.set_xlabel(f"AUC {areas[run.name]:.3f}")
+    for axes, values in shown.items():
+        square = np.asarray(values, float).reshape(DIGIT_ROWS, -1)
+        picture = axes.imshow(square, cmap="gray_r", vmin=0, vmax=1)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+    if often is None:
+        for axes in grid[:, 0]:
+            leave_empty(axes, "not counted")
+    if shown:
+        label = "share of the training images, or of the seeds"
+        look: dict[str, Any] = {"location": "bottom", "aspect": 60, "shrink": 0.5, "label": label}
+        figure.colorbar(picture, ax=grid, **look)
+    return figure

@@ -1,0 +1,157 @@
+"""The DenseNets: their kernels, and how many grow in their first steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bregman_nas.report.claims.densenet import collapsed, living
+from bregman_nas.report.data import DENSENET, PROTOCOLS, Array, Run, Study, why_empty
+from bregman_nas.report.figures import panels
+from bregman_nas.report.findings import WORDS
+from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
+from bregman_nas.report.text import NOT_RUN, counted, span
+
+STRIP = 8  # times that the only input, or the only output, is drawn as wide as a channel
+CLIPPED = 99  # percentile of the norms that are not zero
+ROW_HEIGHT = 0.17  # inches
+
+
+def kernels(study: Study) -> Figure:
+    """Figure 4: left the mean over the seeds of the norm of each kernel, right their block sums.
+
+    Rows: the first convolution (from the image to k channels), the layers of the dense block
+    (to k channels each), the last convolution (to one channel), which is no layer of the block.
+    Columns: the image, then the channels that the first convolution and the layers put out. Only
+    protocols that have been run have panels, and of these only the networks that did not collapse;
+    the others are counted.
+    """
+    found = [run for p in PROTOCOLS if (run := study.run(p, DENSENET)) is not None]
+    shown = [run for run in found if living(run).converged]
+    if not shown:
+        reasons = [why_empty(run) or _lost(run) for run in found] or [NOT_RUN]
+        return panels.empty_figure(f"DenseNet: {'; '.join(reasons)}")
+    norms = [[of_seeds.mean(0) for of_seeds in living(run).norms] for run in shown]
+    sums = [block_sums(of_run) for of_run in norms]
+    figure = Figure(figsize=(panels.FULL_WIDTH, 0.5 + 3.1 * len(shown)))
+    grid = figure.subplots(len(shown), 2, squeeze=False)
+    single, summed = _scale([conv for of_run in norms for conv in of_run], CLIPPED), _scale(sums)
+    for (left, right), run, convolutions, matrix in zip(grid, shown, norms, sums, strict=True):
+        left.set(title=_title(run), ylabel="output channels of")
+        _draw_channels(left, convolutions, single)
+        left.set_xlabel("input channels, by what puts them out")
+        right.set(title="Sums over blocks of channels", xlabel="from", ylabel="into")
+        names = ["first conv.", *(f"layer {l}" for l in range(1, len(matrix) - 1)), "last conv."]
+        words = [[panels.signed(value) for value in row] for row in matrix]
+        panels.draw_matrix(right, matrix, words, summed)
+        for axes in (left, right):
+            axes.set_yticks(axes.get_yticks(), names)
+            below = ["image", *(name.replace(" ", "\n") for name in names[:-1])]
+            axes.set_xticks(axes.get_xticks(), below)
+            axes.tick_params(length=0)
+    label = "mean norm of a kernel (white: zero in all seeds;\n"
+    label += f"colours end at the {CLIPPED}th percentile)"
+    look: dict[str, Any] = {"location": "bottom", "aspect": 40, "pad": 0.02}
+    figure.colorbar(single, ax=grid[:, 0], label=label, extend="max", **look)
+    label = r"sum of the norms, $\tau^{(l,r)}$ (white: zero)"
+    figure.colorbar(summed, ax=grid[:, 1], label=label, **look)
+    return figure
+
+
+def _title(run: Run) -> str:
+    others = living(run)
+    accuracy = span(100 * others.score("accuracy"), "{:.1f}")
+    seeds = panels.seeds_in_words(others)
+    words = f"DenseNet, {WORDS[run.protocol]}: {seeds}, test accuracy {accuracy}%"
+    return f"{words}\n({_lost(run)})" if collapsed(run).any() else words
+
+
+def _lost(run: Run) -> str:
+    lost = collapsed(run)
+    accuracy = span(100 * run.scores()["accuracy"].to_numpy(float)[lost], "{:.1f}")
+    return f"not shown: {counted(int(lost.sum()), 'seed')} that collapsed to {accuracy}%"
+
+
+def block_sums(convolutions: Sequence[Array]) -> Array:
+    """tau(l, r) of all convolutions, [convolutions, sources], NaN where nothing leads.
+
+    It is the sum over the outputs of a convolution and its inputs rk to (r + 1)k - 1.
+
+    Args:
+        convolutions: norms [out, in] of the kernels: first convolution (one input, k outputs),
+            layers of the dense block (k outputs each), last convolution.
+
+    Returns:
+        A row for each convolution. Column 0 is the image, column 1 + r the block r of channels:
+        r = 0 from the first convolution, then from layer r.
+    """
+    first, *others = convolutions
+    matrix = np.full((len(convolutions), len(convolutions)), np.nan)
+    matrix[0, 0] = first.sum()
+    for row, norms in enumerate(others, start=1):
+        matrix[row, 1 : row + 1] = norms.reshape(len(norms), row, len(first)).sum((0, 2))
+    return matrix
+
+
+def _scale(values: Sequence[Array], percentile: int = 100) -> ScalarMappable:
+    # Zero lies just below the scale, and is white, also in grey; not closer, for in single
+    # precision, in which pictures are scaled, it would be on it.
+    colours: Colormap = ListedColormap(matplotlib.colormaps["YlGnBu"](np.linspace(0.2, 1, 256)))
+    colours = colours.with_extremes(under="white")
+    limit = panels.largest_colour(values, percentile)
+    return ScalarMappable(Normalize(1e-6 * limit, limit), colours)
+
+
+def _draw_channels(axes: Axes, convolutions: Sequence[Array], scale: ScalarMappable) -> None:
+    """All norms in one picture, and an outline around each block; ticks at their middles."""
+    growth, count = len(convolutions[0]), len(convolutions)
+    top, left = growth * np.arange(count + 1), growth * np.arange(-1, count) + STRIP
+    top[-1], left[0] = top[-2] + STRIP, 0
+    picture = np.full((top[-1], left[-1]), np.nan)
+    for row, norms in enumerate(convolutions):
+        first = 1 if row else 0  # the image leads to the first convolution alone
+        start, end = left[first], left[row + 1]
+        picture[top[row] : top[row + 1], start:end] = norms
+        for column in range(first, row + 1):
+            size = (left[column + 1] - left[column], top[row + 1] - top[row])
+            look: dict[str, Any] = {"fill": False, "edgecolor": "0.4", "clip_on": False}
+            corner = (left[column] - 0.5, top[row] - 0.5)
+            axes.add_patch(Rectangle(corner, *size, linewidth=0.5, **look))
+    look = {"cmap": scale.cmap, "norm": scale.norm}
+    axes.imshow(picture, aspect="auto", **look)
+    axes.set_xticks((left[1:] + left[:-1] - 1) / 2)
+    axes.set_yticks((top[1:] + top[:-1] - 1) / 2)
+    axes.spines[:].set_visible(False)
+
+
+def first_steps(study: Study) -> Figure:
+    """Figure 8: above the share of networks that grow, by setting; below by how they began."""
+    frame = study.first_steps
+    if frame is None:
+        return panels.empty_figure("first steps of the DenseNet: not made")
+    own = by_beginning(frame[frame["start"] == OWN])
+    shown = {"by setting": by_settings(frame), "in the study's setting, by their beginning": own}
+    heights = [1 + len(shares) for shares in shown.values()]
+    figure = Figure(figsize=(panels.FULL_WIDTH, 0.6 + ROW_HEIGHT * sum(heights)))
+    grid, colour = figure.subplots(2, sharex=True, height_ratios=heights), panels.COLOURS["paper"]
+    for axes, (how, shares) in zip(grid, shown.items(), strict=True):
+        for row, share in enumerate(shares):
+            axes.plot([share.low, share.high], [row, row], color=colour)
+            point = share.grow / share.seeds
+            axes.plot(point, row, "o", color=colour, markersize=4, clip_on=False)
+            words = f"{share.grow} of {share.seeds}"
+            words += f", {share.undecided} undecided" if share.undecided else ""
+            axes.text(1.02, row, words, va="center", transform=axes.get_yaxis_transform())
+        axes.set_title(f"DenseNets that grow within {frame['steps'].iloc[0]} steps, {how}")
+        axes.set_yticks(range(len(shares)), [share.name for share in shares])
+        axes.set(xlim=(0, 1), ylim=(len(shares) - 0.5, -0.5))
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.grid(axis="x")
+    grid[-1].set_xlabel("share that grows, and its exact 95% interval")
+    return figure

@@ -1,0 +1,241 @@
+"""Losses: of single digits, beside the article's and trivial answers, and against parameters."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, Array, Study, why_empty
+from bregman_nas.report.figures.panels import (
+    COLOURS,
+    FULL_WIDTH,
+    NAMES,
+    empty_figure,
+    error_axis,
+    leave_empty,
+    name_of,
+)
+from bregman_nas.report.findings import WORDS
+from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_UNIT
+from bregman_nas.report.table2 import METHODS, Group, groups
+from bregman_nas.report.text import NOT_RUN
+
+DIGITS = 4
+ROWS = ["clean", "input", "error", "autoencoder", "error", "residual\nautoencoder", "error"]
+BLACK = 0.5  # errors of this size or larger are black
+INPUT = "input_unchanged"
+#: Answers that need no network.
+TRIVIAL = (
+    *("zero", "mean_image", INPUT, "rectified_input", "threshold", "lookup_table"),
+    *("principal_components_100", "wiener_relu", "least_squares_relu"),
+)
+THEIRS, NO_NETWORK = "article", "No network"
+#: Of Figure 9: heading, name, task, colour, and the frame with `mse` and `dead` of each seed.
+Line = tuple[str, str, str, str, pd.DataFrame]
+LINE_HEIGHT = 0.155  # inches
+GREY_LINES = {"input unchanged": "--", "best without a network": ":"}
+COMPETITORS = ("proximal-adam", "pruned")
+#: The colours of Okabe and Ito, and markers for who sees no colours.
+PALETTE = ["#0072B2", "#009E73", "#D55E00", "#E69F00", "#000000", "#CC79A7", "#56B4E9"]
+LOOKS = dict(zip(METHODS, zip(PALETTE, "os^vDP*", strict=True), strict=True))
+#: Answers that need no network, as lines.
+ANSWER_STYLES = {
+    INPUT: ":",
+    "lookup_table": "--",
+    "least_squares_relu": "-.",
+    "wiener_relu": (0, (1, 1)),
+}
+
+
+def digits(study: Study) -> Figure:
+    """Figure 1: for each protocol and task the same digits, restored by both networks.
+
+    Below the input, and below what each network makes of it, stands the size of the error in each
+    pixel, from white, 0, to black, `BLACK` or more; then the mean squared error of each digit in
+    the unit of Table 1. Both are of the picture: 256 greys, nothing below 0 or above 1.
+
+    Shown is the lowest seed that both networks have (of the one network, if only one has run):
+    with the seed the noise is the same.
+    """
+    figure = Figure(figsize=(FULL_WIDTH, 3.6))
+    grid = figure.subplots(len(ROWS), len(PROTOCOLS) * len(TASKS), gridspec_kw={"hspace": 0})
+    for panels, (protocol, task) in zip(grid.T, product(PROTOCOLS, TASKS), strict=True):
+        runs = [study.run(protocol, f"{network}-{task}") for network in NETWORKS]
+        seeds = [set(run.converged) for run in runs if run is not None and run.converged]
+        seed = min(set.intersection(*seeds) or seeds[0]) if seeds else -1
+        pictures = [None if run is None else run.picture(seed) for run in runs]
+        first = next((picture for picture in pictures if picture is not None), None)
+        title = f"{task.capitalize()}, {WORDS[protocol]}"
+        panels[0].set_title(title if first is None else f"{title}\n(seed {seed})")
+        clean, given = (None, None) if first is None else first[:2]
+        greys = [given, *(None if picture is None else picture[2] for picture in pictures)]
+        _show(panels[0], clean)
+        for above, below, grey, run in zip(
+            panels[1::2], panels[2::2], greys, [None, *runs], strict=True
+        ):
+            _show(above, grey)
+            _show(below, grey, clean)
+            if grey is None and above is not panels[1]:
+                leave_empty(above, why_empty(run) or "no picture")
+    labelled = next((panels for panels in grid.T if panels[0].images), grid.T[0])
+    for axes, name in zip(labelled, ROWS, strict=True):
+        axes.set_yticks([DIGIT_ROWS / 2], [name])
+    return figure
+
+
+def _show(axes: Axes, grey: Array | None, clean: Array | None = None) -> None:
+    """A row of digits, or its errors, if the clean digits are given."""
+    axes.set(xticks=[], yticks=[])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if grey is None:
+        return
+    shown = grey[:, : DIGITS * DIGIT_ROWS] / 255
+    if clean is not None:
+        errors = shown - clean[:, : DIGITS * DIGIT_ROWS] / 255
+        shown = 1 - np.minimum(np.abs(errors) / BLACK, 1)
+        squares = (errors**2).reshape(DIGIT_ROWS, DIGITS, DIGIT_ROWS).mean((0, 2))
+        places = DIGIT_ROWS * (np.arange(DIGITS) + 0.5)
+        axes.set_xticks(places, [f"{error:.3f}" for error in ARTICLE_UNIT * squares], fontsize=6.5)
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
+
+
+def beside(study: Study) -> Figure:
+    """Figure 9: a panel for each task, in it a line for each kind of network or answer.
+
+    A point is a seed, a bar the geometric mean, a cross a network whose outputs are all 0. Of the
+    article, the mean and its standard deviation. Grey lines: the input unchanged (dashed), and the
+    best answer that needs no network (dotted).
+    """
+    lines = [*_networks(study), *_answers(study)]
+    if not lines:
+        return empty_figure(f"losses: {NOT_RUN}")
+    places: dict[tuple[str, str], int] = {}
+    for heading, name, *_ in lines:
+        for line in ("", *([] if heading == NO_NETWORK else [THEIRS]), name):
+            places.setdefault((heading, line), len(places))
+    figure = Figure(figsize=(FULL_WIDTH, 0.9 + LINE_HEIGHT * len(places)))
+    grid = figure.subplots(1, len(TASKS), sharey=True)
+    for axes, task in zip(grid, TASKS, strict=True):
+        error_axis(axes, "x")
+        axes.set(title=task.capitalize(), xlabel=f"{axes.get_xlabel()} of the test images")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        trivial = {}
+        for heading, name, of, colour, networks in lines:
+            if of == task:
+                _draw_line(axes, places[heading, name], networks, colour)
+                if heading == NO_NETWORK:
+                    trivial[name] = ARTICLE_UNIT * networks["mse"].mean()
+        for network, heading in NAMES.items():
+            if (heading, THEIRS) in places:
+                number, place = ARTICLE[network, task], places[heading, THEIRS]
+                axes.errorbar(number.mean, place, xerr=number.std, fmt="kD", markersize=3.5)
+        if trivial:
+            errors = (trivial[ANSWERS[INPUT]], min(trivial.values()))
+            for error, style in zip(errors, GREY_LINES.values(), strict=True):
+                axes.axvline(error, color="0.5", linewidth=0.8, linestyle=style, zorder=0)
+    grid[0].set(ylim=(len(places) - 0.5, -0.5))
+    grid[0].set_yticks([*places.values()], [name or heading for heading, name in places])
+    for label, (_, name) in zip(grid[0].get_yticklabels(), places, strict=True):
+        label.set_fontweight("normal" if name else "bold")
+    handles = [
+        Line2D([], [], color="black", marker="D", markersize=3.5, label="article (std)"),
+        Line2D([], [], color="0.35", ls="", marker="o", markersize=2.5, label="seed"),
+        Line2D([], [], color="0.35", ls="", marker="|", ms=9, mew=1.8, label="geometric mean"),
+        *(Line2D([], [], color="0.5", lw=0.8, ls=s, label=name) for name, s in GREY_LINES.items()),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _networks(study: Study) -> Iterator[Line]:
+    arms = {group.of: group.lines[1:] for group in groups(study)}
+    for network, protocol, task in product(NAMES, PROTOCOLS, TASKS):
+        run = study.run(protocol, f"{network}-{task}")
+        if run is None:
+            continue
+        plain = [arm for arm in arms.get(run.name, []) if not arm.change and len(arm.networks)]
+        made = {"search": run.frames.networks, **{arm.method: arm.networks for arm in plain}}
+        for method, networks in made.items():
+            name = f"{WORDS[protocol]}, {METHODS[method]}"
+            yield NAMES[network], name, task, COLOURS[protocol], networks
+
+
+def _answers(study: Study) -> Iterator[Line]:
+    """Both protocols and networks are given the same images: those of the first run."""
+    for run in {run.task: run for run in reversed(study.restoration)}.values():
+        for answer in TRIVIAL:
+            errors = run.scores("test", answer)[["mse"]]
+            if len(errors):
+                yield NO_NETWORK, ANSWERS[answer], run.task, "0.35", errors.assign(dead=False)
+
+
+def _draw_line(axes: Axes, place: int, networks: pd.DataFrame, colour: str) -> None:
+    errors, dead = ARTICLE_UNIT * networks["mse"], networks["dead"].astype(bool)
+    for chosen, marker in ((errors[~dead], "o"), (errors[dead], "x")):
+        axes.plot(chosen, [place] * len(chosen), marker, color=colour, markersize=2.5)
+    mean = np.exp(np.log(errors[np.isfinite(errors)]).mean())
+    axes.plot(mean, place, "|", color=colour, markersize=9, markeredgewidth=1.8)
+
+
+def against_parameters(study: Study) -> Figure:
+    """Figure 10: a panel for each run with competitors: a point is a seed.
+
+    A line joins the mu of a method; it goes through the geometric means, which are larger. A cross
+    is a network whose outputs are all 0. Grey lines are answers that need no network.
+    """
+    found = [group for group in groups(study) if _has_competitors(group)]
+    if not found:
+        return empty_figure("no other way to a small network has been tried yet")
+    figure = Figure(figsize=(FULL_WIDTH, 3.2))
+    for axes, group in zip(figure.subplots(1, len(found), squeeze=False).flat, found, strict=True):
+        axes.set(xscale="log", xlabel="parameters")
+        error_axis(axes, "y")
+        for method in METHODS:
+            _draw_method(axes, group, method)
+        row, run = study.settings.runs[group.of], study.runs.get(group.of)
+        axes.set_title(name_of(row.protocol, row.experiment, "\n"))
+        highest = 2 * axes.dataLim.ymax
+        for answer, style in ANSWER_STYLES.items():
+            error = np.nan if run is None else run.scores("test", answer)["mse"].mean()
+            if ARTICLE_UNIT * error < highest:  # not far above the networks
+                look: dict[str, Any] = {"color": "0.5", "linewidth": 0.9, "linestyle": style}
+                axes.axhline(ARTICLE_UNIT * error, label=ANSWERS[answer], zorder=0, **look)
+    handles = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _has_competitors(group: Group) -> bool:
+    return any(
+        (line.change or line.method in COMPETITORS) and len(line.networks) for line in group.lines
+    )
+
+
+def _draw_method(axes: Axes, group: Group, method: str) -> None:
+    means, (colour, marker) = [], LOOKS[method]
+    for line in group.lines:
+        if line.method != method:
+            continue
+        networks = line.networks[["parameters", "mse", "dead"]].astype(float)
+        networks = networks[(networks["parameters"] > 0) & np.isfinite(networks["mse"])]
+        for dead, of_kind in ((0, marker), (1, "x")):
+            x, y, _ = networks[networks["dead"] == dead].to_numpy().T
+            axes.plot(x, ARTICLE_UNIT * y, of_kind, color=colour, markersize=3, alpha=0.6)
+        if len(networks):
+            means.append(np.exp(np.log(networks[["parameters", "mse"]]).mean()).tolist())
+    if means:
+        x, y = np.array(sorted(means)).T
+        name = "AdaBreg, searched" if method == "search" else METHODS[method]
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6}
+        axes.plot(x, ARTICLE_UNIT * y, label=name, **look)
