@@ -216,7 +216,7 @@ def released_code(
     project: Project = HERE,
 ) -> None:
     """Run the authors' released code beside this study's."""
-    from bregman_nas.released_code.beside import run_beside
+    from bregman_nas.released_code import run_beside
 
     print(f"wrote {run_beside(clone, _settings(project), project)}")
 

@@ -1,30 +1,32 @@
 """The released code beside ours: the comparison by hand, and both codes where there is a clone."""
 
+import copy
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from bregman_nas.cli import main
 from bregman_nas.data.files import load
+from bregman_nas.errors import UserError
 from bregman_nas.networks import ResidualMLP
-from bregman_nas.released_code.beside import (
+from bregman_nas.released_code import (
+    NOTEBOOKS,
     PUBLISHED,
-    Differences,
+    ReleasedCode,
     active,
     compare,
+    differences,
     first_epoch,
     own_start,
 )
-from bregman_nas.released_code.clone import NOTEBOOKS, ReleasedCode
+from bregman_nas.report.tables import render
 from bregman_nas.search.records import run_folder
 from bregman_nas.settings import Run, load_settings
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 VARIABLE = "BREGMAN_RELEASED_CODE"
 needs_clone = pytest.mark.skipif(
     VARIABLE not in os.environ, reason=f"${VARIABLE} names no clone of the released code"
@@ -34,39 +36,26 @@ needs_clone = pytest.mark.skipif(
 class Block(torch.nn.Module):
     """A layer of the released network, as far as it is looked at."""
 
-    def __init__(self, layer: torch.nn.Linear, skips: list[float]) -> None:
+    def __init__(self, layer: torch.nn.Linear, skips: int) -> None:
         super().__init__()
-        self.layer = layer
-        self.skips = torch.nn.Parameter(torch.tensor(skips))
-
-
-def pair(skips: bool) -> tuple[ResidualMLP, list[Block], torch.nn.Module]:
-    """Ours, all ones, with skips that are off or without; theirs, by block and as a whole."""
-    ours = ResidualMLP(3, 2, skips=skips)
-    for layer in ours.layers:
-        torch.nn.init.ones_(layer.weight)
-        torch.nn.init.ones_(layer.bias)
-    blocks = [Block(torch.nn.Linear(3, 3), [0.0] * (l + 1)) for l in range(2)]
-    for block, layer in zip(blocks, ours.layers, strict=True):
-        block.layer.load_state_dict(layer.state_dict())
-    return ours, blocks, torch.nn.Sequential(*blocks)
+        self.layer = copy.deepcopy(layer)
+        self.skips = torch.nn.Parameter(torch.zeros(skips))
 
 
 @pytest.mark.parametrize("skips", [True, False])
 def test_differences_by_hand(skips: bool) -> None:
-    ours, blocks, theirs = pair(skips)
-    differences = Differences()
-    differences.update(ours, theirs)
-    assert differences == Differences(weight=0, bias=0, skip=0, groups=0)
+    ours = ResidualMLP(3, 2, skips=skips)
+    for layer in ours.layers:
+        torch.nn.init.ones_(layer.weight)
+        torch.nn.init.ones_(layer.bias)
+    blocks = [Block(layer, l + 1) for l, layer in enumerate(ours.layers)]
+    theirs = torch.nn.Sequential(*blocks)
+    assert differences(ours, theirs) == {"weight": 0, "bias": 0, "skip": 0, "groups": 0}
     with torch.no_grad():
         blocks[0].layer.weight[1] = 0  # a row
         blocks[1].layer.bias[2] = -1
         blocks[1].skips[1] = 0.5
-    differences.update(ours, theirs)
-    assert differences == Differences(weight=1, bias=2, skip=0.5, groups=2)
-    ours, _, theirs = pair(skips)
-    differences.update(ours, theirs)
-    assert differences == Differences(weight=1, bias=2, skip=0.5, groups=2), "at any step"
+    assert differences(ours, theirs) == {"weight": 1, "bias": 2, "skip": 0.5, "groups": 2}
 
 
 def test_the_groups_of_a_convolution_are_its_kernels() -> None:
@@ -94,18 +83,15 @@ def test_the_first_epoch_by_hand(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_that_is_no_clone_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "sample").symlink_to(PROJECT / "data" / "sample")
-    params = (tmp_path / "params.yaml").read_text("utf-8").replace("source: full", "source: sample")
-    (tmp_path / "params.yaml").write_text(params, "utf-8")
-    assert main(["--project", str(tmp_path), "released-code", str(tmp_path / "none")]) == 1
-    error = capsys.readouterr().err
-    assert f"{tmp_path / 'none'} is no clone of the released code" in error
-    assert "git clone https://github.com/TimRoith/BregmanLearning" in error
+def test_the_committed_table_is_of_the_committed_numbers() -> None:
+    path = PROJECT / "results" / "released-code.json"
+    content = json.loads(path.read_text("utf-8"))
+    assert path.with_suffix(".md").read_text("utf-8") == render("released-code.md.j2", **content)
+
+
+def test_a_folder_that_is_no_clone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"{tmp_path} is no clone[\s\S]*git clone https://github"):
+        ReleasedCode(tmp_path)
 
 
 def run_of(name: str, first_moment: str) -> Run:

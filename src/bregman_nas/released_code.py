@@ -1,0 +1,331 @@
+"""The released code of the article run beside ours: from the same start, on the same batches.
+
+None of it is in this repository: it is read at fixed commits from a clone of its own. Run unchanged
+are the classes, functions and settings that its notebooks define, its optimizer, its regularizers
+and its training step. Left out is what the notebooks do with files and GPUs.
+"""
+
+import ast
+import datetime
+import json
+import subprocess
+from pathlib import Path
+from types import CodeType, ModuleType, SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset, random_split
+
+from bregman_nas.atomic import write_atomically
+from bregman_nas.data.files import ImageSet, load
+from bregman_nas.errors import UserError
+from bregman_nas.randomness import generator
+from bregman_nas.report.tables import render
+from bregman_nas.search.core import densenet, mlp
+from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
+from bregman_nas.search.first_steps import IMAGES, look, outcome
+from bregman_nas.search.records import run_folder
+from bregman_nas.settings import Run, Settings
+
+CODE = "7bb52c8ce66cbd23c79aab7e4e2bb8b6c77ddde3"  # its newest commit
+#: Where its optimizer is taken from. That of 2021 did not correct the first moment.
+OPTIMIZERS = {"corrected": CODE, "uncorrected": "d1cadda48e70af07ce54cd98beef68861ace37a4"}
+CASE_0, DENSENET = "authors-autoencoder-denoising", "authors-densenet-fashion"
+#: The runs that are compared, and the notebook and test case that each corresponds to. At threshold
+#: 28 mu no skip can switch on within the steps that are compared, at mu some do.
+NOTEBOOKS = {
+    "authors-residual-denoising": ("Skip-Encoder", 2),
+    "authors-skip-threshold-1": ("Skip-Encoder", 2),
+    CASE_0: ("Skip-Encoder", 0),
+    DENSENET: ("DenseNet", None),
+}
+STEPS = 200
+SEED = 12  # of the steps that are compared: with it the DenseNet grows early
+BATCH_SIZE = 8  # of the steps that are compared: convolutions in double precision are slow
+OWN_SEEDS = range(2, 16)  # of its own starts; 2 is its notebook's
+#: What the authors' own run printed after its first epoch.
+PUBLISHED = Path("data/authors-first-epoch.json")
+
+
+def run_beside(clone: Path, settings: Settings, project: Path) -> Path:
+    """Run everything; returns the path of `results/released-code.json`, beside which a table lies.
+
+    Raises:
+        UserError: if `clone` is no clone of the released code, or the images cannot be had.
+    """
+    torch.set_num_threads(1)
+    runs = {name: settings.run(name) for name in NOTEBOOKS}
+    images = {name: load(run.experiment.dataset, run.source, project) for name, run in runs.items()}
+    released, compared, own_starts = {}, [], []
+    for moment, commit in OPTIMIZERS.items():
+        code = ReleasedCode(clone, moment)
+        date = code.git("show", "--no-patch", "--format=%cs", commit).strip()
+        released[moment] = {"optimizer": commit, "date": date}
+        for name, run in runs.items():
+            protocol = run.protocol.model_copy(update={"first_moment": moment})
+            changed = run.model_copy(update={"protocol": protocol})
+            compared += compare(code, changed, images[name])
+            print(*compared[-2:], sep="\n", flush=True)
+    code = ReleasedCode(clone)
+    for seed in OWN_SEEDS:
+        own_starts.append(own_start(code, runs[DENSENET], images[DENSENET], seed))
+        print(own_starts[-1], flush=True)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    result = {
+        "code": CODE,
+        "released": released,
+        "made": {"commit": _git(project, "rev-parse", "HEAD").strip(), "date": today},
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "compared": compared,
+        "own_starts": own_starts,
+        "first_epoch": first_epoch(project),
+    }
+    path = project / "results" / "released-code.json"
+    write_atomically(path, f"{json.dumps(result, indent=2)}\n".encode())
+    write_atomically(path.with_suffix(".md"), render("released-code.md.j2", **result).encode())
+    return path
+
+
+class ReleasedCode:
+    """The released code, as a clone has it.
+
+    Args:
+        clone: of its repository, with all its history.
+        first_moment: `corrected`, or `uncorrected` for the optimizer of 2021.
+
+    Raises:
+        UserError: if the clone does not have the commits.
+    """
+
+    def __init__(self, clone: Path, first_moment: str = "corrected") -> None:
+        self.clone = clone
+        regularizers, aux_funs = map(self._module, ("regularizers.py", "models/aux_funs.py"))
+        models: Any = SimpleNamespace(aux_funs=aux_funs)
+        imported = {"regularizers": regularizers, "models": models, "models.aux_funs": aux_funs}
+        optimizers = self._module("optimizers.py", OPTIMIZERS[first_moment], imported)
+        self.train_step = self._module("train.py", imported=imported).train_step
+        self._known = {"torch": torch, "nn": nn, "F": functional}
+        self._known |= {"maf": aux_funs, "op": optimizers, "reg": regularizers}
+
+    def notebook(self, run: Run) -> SimpleNamespace:
+        """The names that the notebook of a run defines.
+
+        Args:
+            run: one of `NOTEBOOKS`; the scaling of the images is taken from it, and the threshold
+                of the skips where it is the article's, mu.
+
+        Returns:
+            Its classes and functions; `conf`, its settings; `model`, its network; `draw`, code that
+            draws a start of the network, which `init_weights` then draws again.
+        """
+        name, case = NOTEBOOKS[run.name]
+        cells = json.loads(self.text(f"notebooks/{name}.ipynb"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        nodes = ast.parse(code).body
+        names: dict[str, Any] = {**self._known, "test_case": case, "random_seed": None}
+        exec(_compiled([node for node in nodes if _is_definition(node)]), names)
+        general = {"device": torch.device("cpu"), "loss": functional.cross_entropy}
+        conf = names["conf"] = SimpleNamespace(**general | names["conf_args"])
+        if case == 2 and run.protocol.skip_threshold == 1:
+            conf.lamda_1 = conf.lamda_0
+        experiment: Any = run.experiment
+        scaling = {"mean": experiment.input_mean, "std": experiment.input_std}
+        if experiment.network == "densenet":
+            sizes = (experiment.depth, experiment.growth, 10)
+            names["model"] = names["DenseNet"](*sizes, im_channels=1, im_size=28, **scaling)
+        else:
+            names["model"] = names["fully_skip_connected"](conf.model_size, conf.act_fun, **scaling)
+        draw = _compiled([node for node in nodes if ast.unparse(node).startswith("maf.")])
+        return SimpleNamespace(**names, draw=lambda: exec(draw, names))
+
+    def text(self, path: str, commit: str = CODE) -> str:
+        """A file of its repository."""
+        return self.git("show", f"{commit}:{path}")
+
+    def git(self, *command: str) -> str:
+        """What a command of git prints in the clone."""
+        try:
+            return _git(self.clone, *command)
+        except (subprocess.CalledProcessError, OSError) as error:
+            raise UserError(
+                f"{self.clone} is no clone of the released code with all its history; "
+                "`git clone https://github.com/TimRoith/BregmanLearning` makes one"
+            ) from error
+
+    def _module(
+        self, path: str, commit: str = CODE, imported: dict[str, ModuleType] | None = None
+    ) -> ModuleType:
+        module = ModuleType(Path(path).stem)
+        with patch.dict("sys.modules", imported or {}):
+            exec(compile(self.text(path, commit), path, "exec"), vars(module))
+        return module
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    """Classes, functions, `conf_args`, and what depends on `test_case`."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test).startswith("test_case")
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0]) == "conf_args"
+    return isinstance(node, ast.ClassDef | ast.FunctionDef)
+
+
+def _compiled(nodes: list[ast.stmt]) -> CodeType:
+    return compile(ast.Module(nodes, []), "notebook", "exec")
+
+
+def _git(folder: Path, *command: str) -> str:
+    done = subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def compare(
+    code: ReleasedCode, run: Run, images: ImageSet, steps: int = STEPS
+) -> list[dict[str, Any]]:
+    """Train the released network beside ours, by the textbook and the compact trainer.
+
+    Args:
+        code: with the run's first moment.
+        run: one of `NOTEBOOKS`.
+        images: of its data set.
+        steps: how many, of the first epoch at most.
+
+    Returns:
+        For each of our trainers the greatest `differences` at any step, and how many rows or
+        kernels were active in the released network at the start and at the end.
+    """
+    space: Any = densenet if run.experiment.network == "densenet" else mlp
+    train = space.problem(run, images, *((SEED,) if space is mlp else ())).train
+    loss = functional.cross_entropy if space is densenet else functional.mse_loss
+    nets = {name: space.network(run, SEED).double() for name in ("textbook", "compact")}
+    groups = space.parameter_groups(run, nets["textbook"])
+    textbook = TextbookTrainer(nets["textbook"], adabreg(run, groups), loss)
+    compact = space.compact_trainer(run, nets["compact"])
+    notebook = code.notebook(run)
+    model = notebook.model.double()
+    with torch.no_grad():
+        for one, other in zip(layers(nets["textbook"]), layers(model), strict=True):
+            other.weight.copy_(one.weight)
+            if one.bias is not None:
+                other.bias.copy_(one.bias)
+    optimizer, _ = notebook.init_opt(notebook.conf, model)
+    at_the_start = sum(int(active(layer).sum()) for layer in layers(model))
+    greatest: dict[str, dict[str, Any]] = {name: {} for name in nets}
+    order = torch.randperm(len(train), generator=generator(SEED, "order", 0))
+    batches = order.split(BATCH_SIZE)[:steps]
+    for batch in batches:
+        inputs, targets = train.inputs[batch].double(), train.targets[batch]
+        targets = targets.double() if space is mlp else targets
+        code.train_step(notebook.conf, model, optimizer, [(inputs, targets)], verbosity=0)
+        for trainer in (textbook, compact):
+            whole = [torch.arange(len(batch))]
+            trainer.train_batches(inputs, targets, whole, run.optimizer.learning_rate)
+        compact.write_to(nets["compact"])
+        for name, net in nets.items():
+            for kind, value in differences(net, model).items():
+                known = greatest[name].get(kind)
+                greatest[name][kind] = value if known is None else max(value, known)
+    return [
+        {
+            "run": run.name,
+            "first_moment": run.protocol.first_moment,
+            "trainer": name,
+            "steps": len(batches),
+            "active_at_the_start": at_the_start,
+            "active_at_the_end": sum(int(active(layer).sum()) for layer in layers(model)),
+            **of_trainer,
+        }
+        for name, of_trainer in greatest.items()
+    ]
+
+
+@torch.no_grad()
+def differences(ours: Any, theirs: nn.Module) -> dict[str, Any]:
+    """The greatest absolute differences of two networks.
+
+    Returns:
+        `weight` and `bias` of linear layers and convolutions; `skip`, of tau, None for networks
+        without (if ours alone is without, its are zero); `groups`, how many rows, kernels and skips
+        are zero in one network alone.
+    """
+    pairs = list(zip(layers(ours), layers(theirs), strict=True))
+    biases = [(one.bias, other.bias) for one, other in pairs if one.bias is not None]
+    taus: list[Any] = [module.skips for module in theirs.modules() if hasattr(module, "skips")]
+    own = getattr(ours, "skips", None)
+    skips = [(0 * tau if own is None else own[l, : l + 1], tau) for l, tau in enumerate(taus)]
+    groups = [(active(one), active(other)) for one, other in pairs]
+    groups += [(one != 0, other != 0) for one, other in skips]
+    return {
+        "weight": max(_distance(one.weight, other.weight) for one, other in pairs),
+        "bias": max((_distance(*pair) for pair in biases), default=0.0),
+        "skip": max((_distance(*pair) for pair in skips), default=None),
+        "groups": sum(int((one != other).sum()) for one, other in groups),
+    }
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def layers(net: nn.Module) -> list[Any]:
+    """Linear layers and convolutions, from input to output."""
+    return [layer for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+
+def active(layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """Boolean, which rows [out] or kernels [out, in] are not zero."""
+    nonzero = layer.weight != 0
+    return nonzero.any(1) if isinstance(layer, nn.Linear) else nonzero.flatten(2).any(2)
+
+
+def own_start(
+    code: ReleasedCode, run: Run, images: ImageSet, seed: int, steps: int = STEPS
+) -> dict[str, Any]:
+    """The first steps of the released DenseNet, with all random numbers drawn as it draws them."""
+    whole = TensorDataset((images.train_images / 255)[:, None], images.train_labels)
+    torch.manual_seed(seed)
+    notebook = code.notebook(run)
+    conf, model = notebook.conf, notebook.model
+    parts = (conf.train_split, 1 - conf.train_split)
+    train, _ = random_split(whole, parts, torch.Generator().manual_seed(42))
+    notebook.draw()
+    notebook.init_weights(conf, model)
+    optimizer, _ = notebook.init_opt(conf, model)
+    looked_at = whole[:IMAGES][0]
+    before = look(model, model.fc.linear, looked_at)
+    loader = DataLoader(train, run.batch_size, shuffle=True)
+    batches = (batch for _, batch in zip(range(steps), loader, strict=False))
+    code.train_step(conf, model, optimizer, batches, verbosity=0)
+    after = look(model, model.fc.linear, looked_at)
+    return {"seed": seed, "outcome": outcome(before, after), **after}
+
+
+def first_epoch(project: Path) -> dict[str, Any]:
+    """The authors' own run after its first epoch, and our seeds after theirs.
+
+    Returns:
+        `published`, the file `PUBLISHED`; `seeds`, for each of ours, and `theirs`: the `loss`,
+        summed over the batches, and the active `rows` of each layer.
+    """
+    published = json.loads((project / PUBLISHED).read_text("utf-8"))
+    shares, batches = published["active_share"], published["batches"]
+    rows = [round(share * published["width"]) for share in shares]
+    history = pd.read_csv(run_folder(project, CASE_0) / "history.csv").query("epoch == 1")
+    widths = [f"width_{l}" for l in range(1, len(shares) + 1)]
+    return {
+        "published": published,
+        "theirs": {"loss": published["summed_train_loss"], "rows": rows},
+        "seeds": [
+            {
+                "seed": int(row["seed"]),
+                "loss": row["train_loss"] * batches,
+                "rows": row[widths].astype(int).tolist(),
+            }
+            for _, row in history.sort_values("seed").iterrows()
+        ],
+    }
