@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 def test_steps_are_interpolated_between_moments_and_constant_after_the_last() -> None:
     # In the middles of epochs 1 to 4: 2.5, 1.5, 1, 1.
-    assert whole_search({0: [3.0], 2: [1.0]}, 0, 4) == pytest.approx(6.0)
+    assert whole_search({0: [3.0], 2: [1.0]}, 4) == pytest.approx([6.0])
 
 
 @pytest.mark.parametrize("run", ["paper-autoencoder", "authors-densenet"])

@@ -1,20 +1,19 @@
 """How fast the engines are.
 
-Compact against textbook: a whole textbook search takes hours, so both are timed at a few moments of
-a search. There they make some steps in turn, A B A B ..., on the same images, so that the ratio of
-the medians holds even if the machine's speed drifts. The early moments are reached by training; the
-last one is the finished network of the study, if this machine has it. The time of a whole search is
-the sum over its epochs of the time of a step, interpolated linearly between the moments, times the
-number of steps. Rows die early and fast, later slowly, so this overestimates the time.
+A whole textbook search takes hours, so both trainers are timed at a few moments of a search. There
+they make some steps in turn, A B A B ..., on the same images, so that the ratio of the medians
+holds even if the machine's speed drifts. The early moments are reached by training; the last one is
+the finished network of the study, if this machine has it. Between them the time of a step is
+interpolated. Rows die early and fast, later slowly, so this overestimates the time.
 
-Lockstep against textbook: a step takes the same time in every epoch.
+In lockstep a step takes the same time in every epoch.
 """
 
 import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +44,7 @@ Minutes of a whole search, one thread each, interpolated between the measured mo
 
 
 def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, Any]:
-    """Time both trainers at some moments of one search.
-
-    Args:
-        run: what is searched.
-        project: the repository.
-        last_trained: moments after this epoch are not trained up to.
-        seed: of the search.
+    """Time both trainers at some moments of one search, of those trained for up to `last_trained`.
 
     Returns:
         The run, the seed, and for each engine the `seconds` of a whole search.
@@ -92,14 +85,14 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
         compact.trainer = trainers.compact_trainer(run, compact.network)
         compact.end_epoch(rate.value)
         steps[epochs] = time_steps()
-    whole = (len(batches) * whole_search(steps, n, epochs) for n in range(len(ENGINES)))
+    whole = [len(batches) * seconds for seconds in whole_search(steps, epochs)]
     return {"run": run.name, "seed": seed, "seconds": dict(zip(ENGINES, whole, strict=True))}
 
 
-def whole_search(steps: dict[int, list[float]], engine: int, epochs: int) -> float:
-    """The seconds of a step summed over all epochs; constant after the last moment."""
-    taken = [seconds[engine] for seconds in steps.values()]
-    return float(np.interp(np.arange(epochs) + 0.5, list(steps), taken).sum())
+def whole_search(steps: Mapping[int, Sequence[float]], epochs: int) -> list[float]:
+    """The seconds of a step of each engine summed over all epochs; constant after the last."""
+    middles, engines = np.arange(epochs) + 0.5, zip(*steps.values(), strict=True)
+    return [float(np.interp(middles, list(steps), taken).sum()) for taken in engines]
 
 
 def measure_runs(runs: Sequence[Run], project: Path, last_trained: int, seed: int) -> Path:
@@ -109,9 +102,8 @@ def measure_runs(runs: Sequence[Run], project: Path, last_trained: int, seed: in
     """
     path, machine = project / "results" / "bench.json", host("cpu")
     content = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    searches = {}
-    if content.get("host") == machine:
-        searches = {(one["run"], one["seed"]): one for one in content["runs"]}
+    kept = content["runs"] if content.get("host") == machine else []
+    searches = {(one["run"], one["seed"]): one for one in kept}
     for run in runs:
         searches[run.name, seed] = measure(run, project, last_trained, seed)
         content = {"host": machine, "runs": [searches[key] for key in sorted(searches)]}

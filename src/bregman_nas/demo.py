@@ -13,16 +13,8 @@ from bregman_nas.errors import UserError
 from bregman_nas.settings import load_settings
 
 _COPIED = (
-    "data/sample",
-    "docs/choices.md",
-    "paper",
-    "results/released-code.json",
-    "src",
-    ".dvc/config",
-    ".dvc/plots",
-    ".dvcignore",
-    "dvc.yaml",
-    "params.yaml",
+    *("data/sample", "docs/choices.md", "paper", "results/released-code.json", "src"),
+    *(".dvc/config", ".dvc/plots", ".dvcignore", "dvc.yaml", "params.yaml"),
 )
 _EPOCHS = {"mlp": 20, "densenet": 1}
 _SEEDS = {"mlp": 2, "densenet": 1}
@@ -57,19 +49,15 @@ def demonstrate(project: Path) -> None:
     # The copy is no repository of its own, and must not be taken for a part of this one.
     (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
     _shrink(copy / "params.yaml")
-    scripts = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}"}
-    status = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=copy, env=environment, check=False
-    )
-    if status.returncode:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = [sys.executable, "-m", "dvc", "repro"]
+    if subprocess.run(command, cwd=copy, env={**os.environ, "PATH": path}).returncode:
         raise UserError(f"the pipeline failed in {copy}; see above")
     for name in ("table1.md", "table2.md"):
         print((copy / "results" / name).read_text("utf-8").split("\n## ")[0])
     print("These numbers come from a few small searches on 2,000 images: they demonstrate the")
     print("pipeline and are no results. The figures:")
-    for figure in sorted((copy / "figures").glob("*.png")):
-        print(f"  {figure}")
+    print(*(f"  {figure}" for figure in sorted((copy / "figures").glob("*.png"))), sep="\n")
 
 
 def _shrink(params: Path) -> None:
@@ -91,9 +79,9 @@ def _shrink(params: Path) -> None:
         else:
             del runs[name]
     arms: dict[str, Any] = content["arms"]
-    possible = [name for name, arm in arms.items() if arm["of"] in runs]
+    kept = [name for name, arm in arms.items() if arm["of"] in runs][:_FEW]
     for name in list(arms):
-        if name in possible[:_FEW]:
+        if name in kept:
             arms[name]["seeds"] = 1
         else:
             del arms[name]
