@@ -26,36 +26,23 @@ EPOCHS = 4  # of the studies that conftest.py makes
 
 def residual(number: int, mse: float = 0.001) -> dict[str, Any]:
     """Layer l has 10 l + epoch active rows, and tau(1, 0) grows with the epoch."""
-    active = [10 * l + EPOCHS for l in range(1, 7)]
-    history = {
-        epoch: {
-            "active_rows": [10 * l + epoch for l in range(1, 7)],
-            "skips": [
-                [0.1 * epoch if (l, i) == (1, 0) else 0.0 for i in range(l + 1)] for l in range(6)
-            ],
-        }
-        for epoch in range(1, EPOCHS)
-    }
-    return {
-        "seed": number,
-        "mse": mse,
-        "active": active,
-        "tau": {(1, 0): 0.000456},
-        "history": history,
-    }
+    history = {}
+    for epoch in range(1, EPOCHS):
+        skips = [[0.0] * (l + 1) for l in range(6)]
+        skips[1][0] = 0.1 * epoch
+        history[epoch] = {"active_rows": [10 * l + epoch for l in range(1, 7)], "skips": skips}
+    last = {"active": [10 * l + EPOCHS for l in range(1, 7)], "tau": {(1, 0): 0.000456}}
+    return {"seed": number, "mse": mse, "history": history, **last}
 
 
 @pytest.fixture(scope="module")
 def study(make_project: Callable[..., Path]) -> Study:
-    return read_study(
-        make_project(
-            {
-                "paper-residual-denoising": [residual(0), residual(1, math.nan)],
-                "authors-autoencoder-denoising": [{"mse": 0.02, "living": [700] * 6}],
-                "authors-densenet-fashion": [{"norms": [[[1.0]], [[0.0], [2.0]]], "accuracy": 0.9}],
-            }
-        )
-    )
+    runs = {
+        "paper-residual-denoising": [residual(0), residual(1, math.nan)],
+        "authors-autoencoder-denoising": [{"mse": 0.02, "living": [700] * 6}],
+        "authors-densenet-fashion": [{"norms": [[[1.0]], [[0.0], [2.0]]], "accuracy": 0.9}],
+    }
+    return read_study(make_project(runs))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +73,7 @@ def test_what_is_kept_of_a_seed(study: Study) -> None:
     assert first["tau"][:2] == [[0, 0, 0, 0], [0.1, 0.2, 0.3, 0.00046]]
     assert dict(zip(lost["answer"], lost["error"], strict=True))["this network"] is None
     # Of the record's answers on the images held out, 0.02, 0.04 and 0.06.
-    assert (first["best"], first["best_name"]) == (0.02, "Input unchanged, held out")
+    assert (first["best"], first["best_name"]) == (0.02, "dotted: Input unchanged, held out")
     # Both seeds have the same picture, of which two rows are the same as well: kept once.
     assert first["digits"] == lost["digits"]
     assert len(found["pictures"]) == len({*first["digits"]})
@@ -116,7 +103,7 @@ def test_charts_follow_the_seed_and_the_epoch(study: Study) -> None:
     last = drawn(study, "skips", *residual, epoch=4)
     assert "0.00" in last
     assert last.count("0") >= 20  # those that are off, and an axis
-    assert "Input unchanged, held out" in drawn(study, "losses", *residual, epoch=1)
+    assert "dotted: Input unchanged, held out" in drawn(study, "losses", *residual, epoch=1)
     answers = drawn(study, "answers", *residual, epoch=1)
     assert {"this network", "0.001", "Input unchanged", "0.01", "Zero", "0.03"} <= {*answers}
     # Of a seed that diverged, only the answers that need no network.
@@ -153,14 +140,14 @@ def test_in_a_browser(made: str, tmp_path: Path) -> None:
 
     residual = seen("#paper-residual-denoising/0/2")
     assert "12 active, 14 living" in residual
-    assert "paper-residual-denoising, seed 0: mean squared error" in residual
+    assert "residual-denoising, text, changed: nothing, seed 0: mean squared error" in residual
     assert "2 of 4" in residual
     assert residual.count("data:image/png") == 3
     options = {
         name: re.findall(r"<option[^>]*>([^<]*)", chosen)
         for name, chosen in re.findall(r'<select id="(\w+)">(.*?)</select>', residual)
     }
-    assert {*options["protocol"]} == {"paper", "authors"}
+    assert {*options["protocol"]} == {"text", "code"}
     assert options["experiment"] == ["residual-denoising"]
     assert options["seed"] == ["0", "1"]
     assert "seed 1: diverged" in seen("#paper-residual-denoising/1/4")

@@ -18,6 +18,7 @@ from PIL import Image
 from bregman_nas.atomic import write_atomically
 from bregman_nas.report.changes import in_words
 from bregman_nas.report.data import Array, Run, Study
+from bregman_nas.report.findings import WORDS
 from bregman_nas.report.frames import skip_names
 from bregman_nas.report.table1 import ANSWERS
 from bregman_nas.report.tables import render
@@ -28,6 +29,19 @@ NAMES = ANSWERS | {"network": "this network"}
 COLOURS = ["#0072B2", "#D55E00"]
 SMALL: dict[str, Any] = {"width": 128, "height": 110}
 LARGE: dict[str, Any] = {"width": 330, "height": 260}
+#: Of a perceptron, and of a DenseNet: the titles of the counts, the errors and the curves.
+TITLES = (
+    {
+        "groups": "Active and living rows of each layer",
+        "measure": "Mean squared error per pixel of the test images",
+        "loss": "Mean squared error per pixel",
+    },
+    {
+        "groups": "Active kernels and living channels of each convolution",
+        "measure": "Share of the test images misclassified",
+        "loss": "Cross-entropy",
+    },
+)
 
 
 def build(study: Study) -> str:
@@ -40,8 +54,7 @@ def build(study: Study) -> str:
 def page(study: Study) -> str:
     """The page, with all that it needs."""
     specs = {name: chart.to_dict() for name, chart in charts().items()}
-    shown = {"charts": _json(specs), "results": _json(results(study))}
-    return render("page.html.j2", vega=vega(), **shown)
+    return render("page.html.j2", vega=vega(), charts=_json(specs), results=_json(results(study)))
 
 
 def vega() -> str:
@@ -58,36 +71,42 @@ def charts() -> dict[str, alt.TopLevelMixin]:
     search, epoch = alt.Chart(alt.NamedData("search")), alt.param("epoch", value=1)
     at_epoch, over_epochs = "datum.epoch == epoch", alt.X("epoch:Q", title="epoch")
 
-    def now(chart: alt.Chart) -> Any:
-        return chart.transform_filter(at_epoch).mark_rule(color="#999").encode(x=over_epochs)
-
-    def lines(chart: alt.Chart, values: list[str], y: alt.Y) -> Any:
+    def curves(chart: alt.Chart, kinds: list[str], y: alt.Y) -> tuple[Any, Any]:
+        """A line at the epoch, and a curve of each kind."""
         look: dict[str, Any] = {"title": None, "legend": alt.Legend(orient="top", symbolSize=300)}
-        return (
-            chart.transform_fold([*values], as_=["kind", "value"])
-            .mark_line()
-            .encode(
-                x=over_epochs,
-                y=y,
-                color=alt.Color("kind:N", **look).scale(domain=values, range=COLOURS),
-                strokeDash=alt.StrokeDash("kind:N", **look).scale(domain=values),
-                tooltip=["epoch:Q", "kind:N", "value:Q"],
-            )
+        now = chart.transform_filter(at_epoch).mark_rule(color="#999").encode(x=over_epochs)
+        lines = chart.transform_fold([*kinds], as_=["kind", "value"]).mark_line()
+        return now, lines.encode(
+            x=over_epochs,
+            y=y,
+            color=alt.Color("kind:N", **look).scale(domain=kinds, range=COLOURS),
+            strokeDash=alt.StrokeDash("kind:N", **look).scale(domain=kinds),
+            tooltip=["epoch:Q", "kind:N", "value:Q"],
         )
 
-    layer = alt.Chart()
+    layer, number = alt.Chart(), alt.Y("value:Q", title=None)
+    told = "datum.active + ' active, ' + datum.living + ' living'"
     counts = (
         layer.transform_filter(at_epoch)
-        .transform_calculate(told="datum.active + ' active, ' + datum.living + ' living'")
+        .transform_calculate(told=told)
         .mark_text(y=-6, color="#333")
         .encode(x=alt.value(SMALL["width"] / 2), text="told:N")
     )
-    number = alt.Y("value:Q", title=None)
-    rows = alt.layer(now(layer), lines(layer, ["active", "living"], number), counts)
-    each_layer = alt.FlattenTransform(["place", "layer", "active", "living"])
-    each_epoch = alt.FlattenTransform(["epoch", "active", "living"])
-    by_place = alt.EncodingSortField("place", op="min")
+    rows = alt.FacetChart(
+        alt.NamedData("search"),
+        alt.layer(*curves(layer, ["active", "living"], number), counts).properties(**SMALL),
+        {
+            "column": alt.Column(
+                "layer:N", sort=alt.EncodingSortField("place", op="min"), title=None
+            ).to_dict()
+        },
+        transform=[
+            alt.FlattenTransform(["place", "layer", "active", "living"]),
+            alt.FlattenTransform(["epoch", "active", "living"]),
+        ],
+    )
 
+    size = alt.Scale(type="symlog", constant=0.05, domain=[-1, 1], scheme="redblue", clamp=True)
     matrix = (
         search.transform_flatten(["from", "into", "tau"])
         .transform_flatten(["epoch", "tau"])
@@ -97,7 +116,6 @@ def charts() -> dict[str, alt.TopLevelMixin]:
             y=alt.Y("into:O", title="into layer"),
         )
     )
-    size = alt.Scale(type="symlog", constant=0.05, domain=[-1, 1], scheme="redblue", clamp=True)
     skips = alt.layer(
         matrix.mark_rect(stroke="#bbb").encode(color=alt.Color("tau:Q", scale=size, title="skip")),
         matrix.mark_text().encode(
@@ -107,14 +125,15 @@ def charts() -> dict[str, alt.TopLevelMixin]:
         ),
     )
 
-    curves = search.transform_flatten(["epoch", "images trained on", "images held out"])
+    kinds = ["images trained on", "images held out"]
     log = alt.Y("value:Q", title=None).scale(type="log", nice=False).axis(format="~g")
     best = search.transform_filter("isValid(datum.best)").encode(y="best:Q")
     losses = alt.layer(
         best.mark_rule(strokeDash=[2, 2]),
-        best.mark_text(align="right", dy=-6).encode(x=alt.value("width"), text="best_name:N"),
-        now(curves),
-        lines(curves, ["images trained on", "images held out"], log),
+        best.mark_text(align="right").encode(
+            x=alt.value("width"), y=alt.value(10), text="best_name:N"
+        ),
+        *curves(search.transform_flatten(["epoch", *kinds]), kinds, log),
     )
 
     is_network, order = "datum.answer == 'this network'", alt.EncodingSortField("error")
@@ -122,7 +141,9 @@ def charts() -> dict[str, alt.TopLevelMixin]:
         search.transform_flatten(["answer", "error"])
         .transform_filter("isValid(datum.error)")
         .encode(
-            x=alt.X("error:Q", title=None).scale(type="log", padding=30).axis(format="~g"),
+            x=alt.X("error:Q", title=None, axis=alt.Axis(format="~g", labelSeparation=8)).scale(
+                type="log", padding=30
+            ),
             y=alt.Y("answer:N", sort=order, title=None, axis=alt.Axis(labelLimit=350)),
             color=alt.condition(is_network, alt.value(COLOURS[0]), alt.value("#777")),
         )
@@ -132,12 +153,7 @@ def charts() -> dict[str, alt.TopLevelMixin]:
         dots.mark_text(align="left", dx=8).encode(text=alt.Text("error:Q", format=".3~g")),
     )
     return {
-        "rows": alt.FacetChart(
-            alt.NamedData("search"),
-            rows.properties(**SMALL),
-            {"column": alt.Column("layer:N", sort=by_place, title=None).to_dict()},
-            transform=[each_layer, each_epoch],
-        ).add_params(epoch),
+        "rows": rows.add_params(epoch),
         "skips": skips.properties(**LARGE).add_params(epoch),
         "losses": losses.properties(**LARGE).add_params(epoch),
         "answers": answers.properties(**{**LARGE, "width": 270}),
@@ -145,7 +161,7 @@ def charts() -> dict[str, alt.TopLevelMixin]:
 
 
 def results(study: Study) -> dict[str, Any]:
-    """What is shown: seeds by run, and the pictures, of which each seed has the numbers.
+    """The seeds by run, and the pictures, of which each seed has the numbers.
 
     What all seeds of a run share stands at the run, and a picture that several seeds share is kept
     once: a row of digits as PNG in base64. Of a seed they are clean, degraded, restored.
@@ -157,35 +173,22 @@ def results(study: Study) -> dict[str, Any]:
 
 def _run(run: Run, pictures: dict[str, int]) -> dict[str, Any]:
     dense = not run.frames.kernels.empty
-    if dense:
-        blocks = [f"layer {l}" for l in range(1, run.depth - 1)]
-        layers = ["first convolution", *blocks, "last convolution"]
-        titles = (
-            "Active kernels and living channels of each convolution",
-            "Share of the test images misclassified",
-            "Cross-entropy",
-        )
-    else:
-        layers = [f"layer {l}" for l in range(1, run.depth)] + [f"layer {run.depth} (output)"]
-        titles = (
-            "Active and living rows of each layer",
-            "Mean squared error per pixel of the test images",
-            "Mean squared error per pixel",
-        )
+    layers = [f"layer {l}" for l in range(1, run.depth)]
+    names = ["first convolution", *layers[:-1], "last convolution"]
     pairs = [] if run.frames.skips.empty else skip_names(run.depth)
     epochs = [epoch for epoch in range(1, run.last + 1) if is_shown(epoch, run.last)]
     return {
         "name": run.name,
-        "protocol": run.protocol,
+        "protocol": WORDS[run.protocol],
         "experiment": run.row.experiment,
         "change": in_words(run.row.change) or "nothing",
-        **dict(zip(("groups", "measure", "loss"), titles, strict=True)),
+        **TITLES[dense],
         "epoch": epochs,
-        "layer": layers,
+        "layer": names if dense else [*layers, f"layer {run.depth} (output)"],
         "place": list(range(run.depth)),
         "from": [i for _, i in pairs],
         "into": [l + 1 for l, _ in pairs],
-        "seeds": [_seed(run, seed, epochs, pictures) for seed in run.seeds],
+        "seeds": [_seed(run.only([seed]), seed, epochs, pictures) for seed in run.seeds],
     }
 
 
@@ -195,40 +198,28 @@ def is_shown(epoch: int, last: int) -> bool:
 
 
 def _seed(run: Run, seed: int, epochs: list[int], pictures: dict[str, int]) -> dict[str, Any]:
-    layers, skips, losses, curves = (
-        frame if frame.empty else frame[frame["seed"] == seed]
-        for frame in (run.frames.layers, run.frames.skips, run.frames.losses, run.frames.epochs)
-    )
-    curves = curves.set_index("epoch").loc[epochs]
-    counts = layers.pivot(index=["kind", "layer"], columns="epoch", values="rows")[epochs]
+    """The numbers of a run that has this seed alone."""
+    curves = run.frames.epochs.set_index("epoch").loc[epochs]
+    counts = run.frames.layers.pivot(index=["kind", "layer"], columns="epoch", values="rows")
+    skips = run.frames.skips.pivot(index=["l", "i"], columns="epoch", values="tau")
+    losses = run.frames.losses[run.frames.losses["answer"].isin(NAMES)]
+    errors = losses.set_index("answer")["mse"].fillna(1 - losses.set_index("answer")["accuracy"])
+    of = losses["images"].to_numpy()
     found: dict[str, Any] = {
         "seed": seed,
         "images trained on": _rounded(curves["train_loss"], 3),
         "images held out": _rounded(curves["held_out_loss"], 3),
-        **{kind: counts.loc[kind].astype(int).to_numpy().tolist() for kind in ("active", "living")},
-        "tau": [],
+        **{k: counts.loc[k, epochs].astype(int).to_numpy().tolist() for k in ("active", "living")},
+        "tau": [_rounded(skip, 2) for skip in skips.reindex(columns=epochs).to_numpy()],
+        "answer": [NAMES[str(answer)] for answer in errors[of == "test"].index],
+        "error": _rounded(errors[of == "test"], 4),
     }
-    if not skips.empty:
-        tau = skips.pivot(index=["l", "i"], columns="epoch", values="tau")[epochs]
-        found["tau"] = [_rounded(of_pair, 2) for of_pair in tau.to_numpy()]
-    losses = losses[losses["answer"].isin(NAMES)]
-    errors = losses.assign(error=losses["mse"].fillna(1 - losses["accuracy"]))
-    test, held_out = (
-        errors[errors["images"] == images].set_index("answer")["error"]
-        for images in ("test", "held_out")
-    )
-    found["answer"] = [NAMES[str(answer)] for answer in test.index]
-    found["error"] = _rounded(test, 4)
-    best = held_out.drop("network")
+    best = errors[of == "held_out"].drop("network")
     if len(best) and run.frames.kernels.empty:  # a classifier's curves are of another measure
-        found["best"] = best.min()
-        found["best_name"] = f"{NAMES[str(best.idxmin())]}, held out"
+        found |= {"best": best.min(), "best_name": f"dotted: {NAMES[str(best.idxmin())]}, held out"}
     picture = run.picture(seed)
-    found["digits"] = [
-        pictures.setdefault(_png(row), len(pictures))
-        for row in ([] if picture is None else picture)
-    ]
-    return found
+    rows = [] if picture is None else map(_png, picture)
+    return found | {"digits": [pictures.setdefault(row, len(pictures)) for row in rows]}
 
 
 def _rounded(values: Iterable[float], digits: int) -> list[float | None]:
