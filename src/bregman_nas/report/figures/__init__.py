@@ -29,14 +29,9 @@ FIGURES: dict[int, Callable[[Study], Figure]] = {
 
 
 def draw(study: Study, numbers: Collection[int] = ()) -> str:
-    """Write figures/figure<n>, each as PNG (200 dpi) and PDF; returns a line that says so.
+    """Write figures/figure<n>, by default all, as PNG and PDF; returns a line that says so.
 
-    The same results give the same bytes. A run that has not been made leaves its panel empty but
-    for these words.
-
-    Args:
-        study: all results.
-        numbers: of the figures; by default all.
+    The same results give the same bytes.
     """
     folder = study.project / "figures"
     folder.mkdir(parents=True, exist_ok=True)

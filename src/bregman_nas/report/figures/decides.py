@@ -78,8 +78,7 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
 def output_rows(study: Study) -> Figure:
     """Figure 12: left how often each pixel is inked, and which ever is; right its output row.
 
-    Each picture on the right is of a run: the share of the seeds in which the row is active, and
-    the area under the ROC curve of the frequency as its predictor, mean over the seeds.
+    There: in which share of the seeds it is active, and how well the frequency predicts that.
     """
     figure = Figure(figsize=(FULL_WIDTH, 3.7))
     grid = figure.subplots(len(PROTOCOLS), 1 + len(NETWORKS) * len(TASKS))

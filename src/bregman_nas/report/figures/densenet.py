@@ -26,11 +26,9 @@ ROW_HEIGHT = 0.17  # inches
 def kernels(study: Study) -> Figure:
     """Figure 4: left the mean over the seeds of the norm of each kernel, right their block sums.
 
-    Rows: the first convolution (from the image to k channels), the layers of the dense block
-    (to k channels each), the last convolution (to one channel), which is no layer of the block.
-    Columns: the image, then the channels that the first convolution and the layers put out. Only
-    protocols that have been run have panels, and of these only the networks that did not collapse;
-    the others are counted.
+    Rows are convolutions: the first, from the image to k channels; the layers of the dense block,
+    to k each; the last, to one. Columns are what puts the channels out. Networks that collapsed
+    are only counted.
     """
     found = [run for p in PROTOCOLS if (run := study.run(p, DENSENET)) is not None]
     shown = [run for run in found if living(run).converged]
@@ -81,15 +79,9 @@ def _lost(run: Run) -> str:
 def block_sums(convolutions: Sequence[Array]) -> Array:
     """tau(l, r) of all convolutions, [convolutions, sources], NaN where nothing leads.
 
-    It is the sum over the outputs of a convolution and its inputs rk to (r + 1)k - 1.
-
-    Args:
-        convolutions: norms [out, in] of the kernels: first convolution (one input, k outputs),
-            layers of the dense block (k outputs each), last convolution.
-
-    Returns:
-        A row for each convolution. Column 0 is the image, column 1 + r the block r of channels:
-        r = 0 from the first convolution, then from layer r.
+    Each sums the norms [out, in] of a convolution over its outputs and its inputs rk to
+    (r + 1)k - 1. Column 0 is the image, column 1 + r block r: of the first convolution, then of
+    layer r.
     """
     first, *others = convolutions
     matrix = np.full((len(convolutions), len(convolutions)), np.nan)

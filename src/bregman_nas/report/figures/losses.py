@@ -55,12 +55,9 @@ ANSWER_STYLES = {
 def digits(study: Study) -> Figure:
     """Figure 1: for each protocol and task the same digits, restored by both networks.
 
-    Below the input, and below what each network makes of it, stands the size of the error in each
-    pixel, from white, 0, to black, `BLACK` or more; then the mean squared error of each digit in
-    the unit of Table 1. Both are of the picture: 256 greys, nothing below 0 or above 1.
-
-    Shown is the lowest seed that both networks have (of the one network, if only one has run):
-    with the seed the noise is the same.
+    Below each row stand its errors, and the mean squared error of each digit in the unit of Table
+    1. Both are of the picture: 256 greys, nothing below 0 or above 1. Shown is the lowest seed that
+    both networks have, or the only network: with the seed the noise is the same.
     """
     figure = Figure(figsize=(FULL_WIDTH, 3.6))
     grid = figure.subplots(len(ROWS), len(PROTOCOLS) * len(TASKS), gridspec_kw={"hspace": 0})
@@ -108,9 +105,7 @@ def _show(axes: Axes, grey: Array | None, clean: Array | None = None) -> None:
 def beside(study: Study) -> Figure:
     """Figure 9: a panel for each task, in it a line for each kind of network or answer.
 
-    A point is a seed, a bar the geometric mean, a cross a network whose outputs are all 0. Of the
-    article, the mean and its standard deviation. Grey lines: the input unchanged (dashed), and the
-    best answer that needs no network (dotted).
+    A point is a seed, a bar the geometric mean, a cross a network whose outputs are all 0.
     """
     lines = [*_networks(study), *_answers(study)]
     if not lines:
@@ -185,10 +180,9 @@ def _draw_line(axes: Axes, place: int, networks: pd.DataFrame, colour: str) -> N
 
 
 def against_parameters(study: Study) -> Figure:
-    """Figure 10: a panel for each run with competitors: a point is a seed.
+    """Figure 10: a panel for each run with competitors: points as in Figure 9.
 
-    A line joins the mu of a method; it goes through the geometric means, which are larger. A cross
-    is a network whose outputs are all 0. Grey lines are answers that need no network.
+    A line joins the mu of a method; it goes through the geometric means, which are larger.
     """
     found = [group for group in groups(study) if _has_competitors(group)]
     if not found:
