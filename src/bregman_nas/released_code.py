@@ -92,11 +92,7 @@ def run_beside(clone: Path, settings: Settings, project: Path) -> Path:
 
 
 class ReleasedCode:
-    """The released code, as a clone has it.
-
-    Args:
-        clone: of its repository, with all its history.
-        first_moment: `corrected`, or `uncorrected` for the optimizer of 2021.
+    """The released code, as a clone has it; `first_moment` is a key of `OPTIMIZERS`.
 
     Raises:
         UserError: if the clone does not have the commits.
@@ -113,15 +109,11 @@ class ReleasedCode:
         self._known |= {"maf": aux_funs, "op": optimizers, "reg": regularizers}
 
     def notebook(self, run: Run) -> SimpleNamespace:
-        """The names that the notebook of a run defines.
+        """The names that the notebook of a run defines: classes, functions, and a few others.
 
-        Args:
-            run: one of `NOTEBOOKS`; the scaling of the images is taken from it, and the threshold
-                of the skips where it is the article's, mu.
-
-        Returns:
-            Its classes and functions; `conf`, its settings; `model`, its network; `draw`, code that
-            draws a start of the network, which `init_weights` then draws again.
+        These are `conf`, its settings; `model`, its network; `draw`, which draws a start of the
+        network, which `init_weights` then draws again. From the run come the scaling of the images,
+        and the threshold of the skips where it is the article's, mu.
         """
         name, case = NOTEBOOKS[run.name]
         cells = json.loads(self.text(f"notebooks/{name}.ipynb"))["cells"]
@@ -187,17 +179,11 @@ def _git(folder: Path, *command: str) -> str:
 def compare(
     code: ReleasedCode, run: Run, images: ImageSet, steps: int = STEPS
 ) -> list[dict[str, Any]]:
-    """Train the released network beside ours, by the textbook and the compact trainer.
-
-    Args:
-        code: with the run's first moment.
-        run: one of `NOTEBOOKS`.
-        images: of its data set.
-        steps: how many, of the first epoch at most.
+    """Train the released network, with the run's first moment, beside ours, by both trainers.
 
     Returns:
-        For each of our trainers the greatest `differences` at any step, and how many rows or
-        kernels were active in the released network at the start and at the end.
+        For the textbook and the compact trainer the greatest `differences` at any step, and how
+        many rows or kernels were active in the released network at the start and at the end.
     """
     space: Any = densenet if run.experiment.network == "densenet" else mlp
     train = space.problem(run, images, *((SEED,) if space is mlp else ())).train
@@ -306,11 +292,9 @@ def own_start(
 
 
 def first_epoch(project: Path) -> dict[str, Any]:
-    """The authors' own run after its first epoch, and our seeds after theirs.
+    """The loss and active rows of the authors' run, and of our seeds, after the first epoch.
 
-    Returns:
-        `published`, the file `PUBLISHED`; `seeds`, for each of ours, and `theirs`: the `loss`,
-        summed over the batches, and the active `rows` of each layer.
+    Besides, the file `PUBLISHED`. The `loss` is summed over the batches; `rows` are of each layer.
     """
     published = json.loads((project / PUBLISHED).read_text("utf-8"))
     shares, batches = published["active_share"], published["batches"]
