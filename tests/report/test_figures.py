@@ -24,25 +24,22 @@ MakeProject = Callable[..., Path]
 MakeStudy = Callable[..., Study]
 
 
-def restored(number: int, mse: float, residual: bool) -> dict[str, Any]:
+def restoration(name: str, losses: Sequence[float]) -> list[dict[str, Any]]:
     """Layer l has 10 l + seed + epoch active rows; tau(l, i) is on from epoch l + 1 on."""
-    history = {}
-    for epoch in range(1, EPOCHS + 1):
+
+    def at(number: int, epoch: int) -> dict[str, Any]:
         active = [10 * l + number + epoch for l in range(1, LAYERS + 1)]
         sizes = [0.1 * (number + 1) if epoch > l else 0.0 for l in range(LAYERS)]
         skips = [[(-1) ** i * size for i in range(l + 1)] for l, size in enumerate(sizes)]
-        history[epoch] = {"active_rows": active} | ({"skips": skips} if residual else {})
-    last: dict[str, Any] = history.pop(EPOCHS)
-    found = {"mse": mse, "active": last["active_rows"], "history": history}
-    if residual:
-        found["tau"] = {
-            (l, i): tau for l, row in enumerate(last["skips"]) for i, tau in enumerate(row)
-        }
+        return {"active_rows": active} | ({"skips": skips} if "residual" in name else {})
+
+    found = []
+    for number, mse in enumerate(losses):
+        last, history = at(number, EPOCHS), {e: at(number, e) for e in range(1, EPOCHS)}
+        tau = {(l, i): x for l, row in enumerate(last.get("skips", [])) for i, x in enumerate(row)}
+        one = {"mse": mse, "active": last["active_rows"], "history": history}
+        found.append(one | ({"tau": tau} if tau else {}))
     return found
-
-
-def restoration(name: str, losses: Sequence[float]) -> list[dict[str, Any]]:
-    return [restored(number, mse, "residual" in name) for number, mse in enumerate(losses)]
 
 
 def norms(number: int) -> list[np.ndarray]:
@@ -106,15 +103,15 @@ def test_same_results_same_bytes_and_no_torch(complete: Study) -> None:
     files = sorted((complete.project / "figures").iterdir())
     assert len(files) == 2 * len(FIGURES)
     first = [path.read_bytes() for path in files]
-    program = (
-        "import sys, pathlib, matplotlib\n"
-        "matplotlib.rcParams['font.size'] = 20\n"
-        "from bregman_nas.report import data, figures, tables\n"
-        "study = data.read_study(pathlib.Path(sys.argv[1]))\n"
-        "tables.aggregate(study)\n"
-        "figures.draw(study, [2, 5])\n"
-        "assert 'torch' not in sys.modules\n"
-    )
+    program = """
+import sys, pathlib, matplotlib
+matplotlib.rcParams["font.size"] = 20
+from bregman_nas.report import data, figures, tables
+study = data.read_study(pathlib.Path(sys.argv[1]))
+tables.aggregate(study)
+figures.draw(study, [2, 5])
+assert "torch" not in sys.modules
+"""
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     command = [sys.executable, "-c", program, str(complete.project)]
     subprocess.run(command, check=True, env=environment)
