@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -64,16 +63,16 @@ def test_help_is_quick_and_needs_no_torch() -> None:
         "slow = ('torch', 'numpy', 'pandas', 'pydantic', 'rich')\n"
         "print([m for m in slow if m in sys.modules])"
     )
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert ended.returncode == 0, ended.stderr
-        assert "Usage: bregman-nas" in ended.stdout
-        assert ended.stdout.endswith("\n[]\n")
-    assert min(seconds) < 0.25
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Usage: bregman-nas" in said
+    assert said.endswith("\n[]\n")
+
+
+def test_it_can_be_run_as_a_module_and_says_its_version() -> None:
+    command = [sys.executable, "-m", "bregman_nas", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == f"{version('bregman-nas')}\n"
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,12 +85,6 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         assert len(sentence.split()) > 4
 
 
-def test_it_can_be_run_as_a_module_and_says_its_version() -> None:
-    command = [sys.executable, "-m", "bregman_nas", "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said == f"{version('bregman-nas')}\n"
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -99,6 +92,7 @@ def test_it_can_be_run_as_a_module_and_says_its_version() -> None:
         ["search"],
         ["search", "paper-autoencoder", "--seeds", "one"],
         ["search", "paper-autoencoder", "--seeds", "3-1"],
+        ["search", "paper-autoencoder", "--seeds", "0-99999999"],
         ["search", "paper-autoencoder", "--seeds", ""],
         ["search", "paper-autoencoder", "--workers", "0"],
         ["prepare", "--project", "/nowhere"],
@@ -127,13 +121,17 @@ def test_seeds_are_numbers_and_ranges() -> None:
     assert cli._seed_numbers("0,2,5-9") == [0, 2, 5, 6, 7, 8, 9]
 
 
-def test_the_project_may_be_named_after_the_command(
-    project: Path, capsys: pytest.CaptureFixture[str]
+def test_prepare_looks_at_the_data_of_runs_alone_wherever_the_project_is_named(
+    new_project: NewProject, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    row = {"protocol": "paper", "experiment": "autoencoder", "seeds": 1}
+    project = new_project(changes={"runs": {"only": row}, "first_steps.starts": {}})
     assert cli.main(["prepare", "--project", str(project)]) == 0
     assert cli.main(["--project", "/", "prepare", "--project", str(project)]) == 0
-    written = f"wrote {project / 'data' / 'manifest.json'} {project / 'data' / 'pixels.csv'}\n"
-    assert capsys.readouterr().out == 2 * written
+    data = project / "data"
+    assert capsys.readouterr().out == 2 * f"wrote {data / 'manifest.json'} {data / 'pixels.csv'}\n"
+    noted = json.loads((data / "manifest.json").read_text("utf-8"))
+    assert list(noted["datasets"]) == ["mnist"]
 
 
 @pytest.mark.parametrize(
@@ -195,16 +193,23 @@ def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
     monkeypatch: pytest.MonkeyPatch,
     error: BaseException,
 ) -> None:
+    """Not in DVC's copy for an experiment: nothing of the clone is removed there."""
+
+    def complaint_in(folder: Path) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(folder)
+        status = run_command(project, "search", "paper-autoencoder")
+        assert status == (130 if isinstance(error, KeyboardInterrupt) else 1)
+        return complaint(capfd)
+
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr("bregman_nas.search.executor.search_seeds", fail)
-    for under_dvc in (False, True):
-        if under_dvc:
-            monkeypatch.setenv("DVC_STAGE", "search@paper-autoencoder")
-        status = run_command(project, "search", "paper-autoencoder")
-        assert status == (130 if isinstance(error, KeyboardInterrupt) else 1)
-        assert ("`git restore` brings" in complaint(capfd)) == under_dvc
+    assert "git restore" not in complaint_in(project)
+    monkeypatch.setenv("DVC_STAGE", "search@paper-autoencoder")
+    assert "`git restore` brings" in complaint_in(project)
+    assert "git restore" not in complaint_in(project / ".dvc" / "tmp" / "exps" / "x")
 
 
 def test_an_empty_variable_is_as_none(
@@ -244,14 +249,6 @@ def test_damaged_data_in_a_worker_are_a_clear_error(
     assert "`git restore data/sample` brings the sample back" in complaint(capfd)
 
 
-def test_prepare_looks_at_no_data_that_no_run_needs(new_project: NewProject) -> None:
-    row = {"protocol": "paper", "experiment": "autoencoder", "seeds": 1}
-    project = new_project(changes={"runs": {"only": row}, "first_steps.starts": {}})
-    assert run_command(project, "prepare") == 0
-    noted = json.loads((project / "data" / "manifest.json").read_text("utf-8"))
-    assert list(noted["datasets"]) == ["mnist"]
-
-
 @pytest.mark.usefixtures("in_this_process")
 def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewProject) -> None:
     project = new_project(changes={"experiments.autoencoder.epochs": 1})
@@ -259,12 +256,11 @@ def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewPro
     assert run_command(project, "search", "paper-autoencoder", "--seeds", "1") == 0
     assert [path.name for path in folder.iterdir()] == ["records"]
     assert run_command(project, "search", "paper-autoencoder") == 0
-    files = {path.name for path in folder.iterdir()}
-    assert files == {"records", "metrics.json", "seeds.csv", "history.csv"}
-    assert json.loads((folder / "metrics.json").read_text("utf-8"))["seeds"] == 2
+    declared = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert declared.keys() == {"metrics.json", "seeds.csv", "history.csv"}
+    assert json.loads(declared["metrics.json"])["seeds"] == 2
     small = project / "results" / "networks" / "paper-autoencoder"
     assert {path.name for path in small.iterdir()} == {"seed-00.json", "seed-00.safetensors"}
-    declared = {name: (folder / name).read_bytes() for name in files - {"records"}}
     for path in (project / "results").rglob("seed-*"):
         path.unlink()
     assert run_command(project, "search", "paper-autoencoder") == 0
