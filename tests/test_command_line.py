@@ -158,14 +158,6 @@ def test_an_impossible_option_is_a_clear_error(
     assert not (project / "results").exists()
 
 
-def test_a_mistake_in_params_yaml_is_named(
-    new_project: NewProject, capfd: pytest.CaptureFixture[str]
-) -> None:
-    project = new_project(changes={"experiments.residual.mu": -1})
-    assert run_command(project, "search", "paper-autoencoder") == 1
-    assert "experiments.residual.mu = -1: " in complaint(capfd)
-
-
 @pytest.mark.parametrize(
     "command", ["prepare", "aggregate", "figures", "page", "paper", "readme", "demo", "bench"]
 )
@@ -241,9 +233,7 @@ def test_missing_data_are_a_clear_error(
     assert not (project / "data" / "manifest.json").exists()
 
 
-def test_damaged_data_in_a_worker_are_a_clear_error(
-    project: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_data_are_a_clear_error(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "data" / "sample").unlink()
     assert run_command(project, "search", "paper-autoencoder", "--workers", "2") == 1
     assert "`git restore data/sample` brings the sample back" in complaint(capfd)
