@@ -14,6 +14,8 @@ import pytest
 
 from bregman_nas import cli
 from bregman_nas.errors import UserError
+from bregman_nas.report.paper import render
+from bregman_nas.report.records import Manifest, read
 from bregman_nas.search import seed as seed_module
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import record_path, run_folder
@@ -167,6 +169,14 @@ def test_outside_of_the_repository_nothing_is_written(
     assert run_command(tmp_path, command) == 1
     assert not list(tmp_path.iterdir())
     assert f"{tmp_path / 'params.yaml'} cannot be read" in capsys.readouterr().err
+
+
+def test_a_report_without_its_source_and_a_pipe_for_a_file_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="its source is in paper/"):
+        render(tmp_path)
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(UserError, match="pipe"):
+        read(tmp_path / "manifest.json", Manifest)
 
 
 def test_without_seeds_there_is_nothing_to_measure(

@@ -145,7 +145,7 @@ class Mirrors:
 
     def __call__(self, url: str, output_file: str, *_: object, **__: object) -> None:
         self.asked.append(url)
-        mirror, _, name = url.rpartition("/")
+        mirror, name = url.rsplit("/", 1)
         answer = self.served.get(mirror, self.served[name])
         with open(output_file, "wb") as file:
             if isinstance(answer, BaseException):
