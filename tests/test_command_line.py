@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # Dask has it
 import pytest
 
 from bregman_nas import cli
@@ -339,45 +341,32 @@ def test_a_fault_of_the_program_keeps_its_traceback(
         run_command(project, "search", "paper-autoencoder")
 
 
-def alive(group: int) -> list[int]:
-    """The processes of a process group that have not ended."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, its_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue  # ended meanwhile
-        if int(its_group) == group and state != "Z":
-            found.append(int(folder.name))
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_ctrl_c_stops_the_workers_and_leaves_a_state_to_continue_from(
     new_project: NewProject, job_in: JobIn, wait_until: WaitUntil
 ) -> None:
     project = new_project(changes={"experiments.autoencoder.epochs": 1000})
     jobs = [job_in(project, seed=seed) for seed in (0, 1)]
+    arguments = ["--project", str(project), "search", "paper-autoencoder", "--workers", "2"]
     command = subprocess.Popen(
-        [
-            *(sys.executable, "-c", COMMAND, "--project", str(project)),
-            *("search", "paper-autoencoder", "--workers", "2"),
-        ],
+        [sys.executable, "-c", COMMAND, *arguments],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    workers = []
     try:
         for job in jobs:
             wait_until((job.workspace / "before.ckpt").exists, "both seeds were at work", 180)
-        assert len(alive(command.pid)) >= 3
+        workers = psutil.Process(command.pid).children(recursive=True)
+        assert len(workers) >= 2
         os.killpg(command.pid, signal.SIGINT)
         _, said = command.communicate(timeout=20)
-        wait_until(lambda: not alive(command.pid), "all workers had ended", 5)
+        assert psutil.wait_procs(workers, timeout=5)[1] == []
     finally:
-        if alive(command.pid):
-            os.killpg(command.pid, signal.SIGKILL)
-        command.wait()
+        command.kill()
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
     assert command.returncode == 130
     assert "interrupted; the same command continues from the checkpoints" in said
     assert "Traceback" not in said
