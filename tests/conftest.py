@@ -1,5 +1,7 @@
 """Settings and helpers of all tests."""
 
+import copy
+import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -95,25 +97,37 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def new_project(tmp_path: Path) -> Callable[..., Path]:
-    """Makes folders with a tiny study on the sample; values at dotted paths can be changed."""
+@pytest.fixture(scope="session")
+def changed() -> Callable[..., dict[str, Any]]:
+    """Copies a dictionary with other values at some dotted paths; with `...` a key is left out."""
 
-    def make(name: str = "project", changes: dict[str, Any] | None = None) -> Path:
-        project = tmp_path / name
-        (project / "data").mkdir(parents=True, exist_ok=True)
-        if not (project / "data" / "sample").exists():
-            (project / "data" / "sample").symlink_to(SAMPLE)
-        yaml = YAML(typ="safe", pure=True)
-        content = yaml.load(PARAMS)
+    def copied(content: dict[str, Any], changes: dict[str, Any] | None) -> dict[str, Any]:
+        content = copy.deepcopy(content)
         for path, value in (changes or {}).items():
             *parents, key = path.split(".")
             node = content
             for parent in parents:
                 node = node[parent]
             node[key] = value
-        with (project / "params.yaml").open("w", encoding="utf-8") as file:
-            yaml.dump(content, file)
+            if value is ...:
+                del node[key]
+        return content
+
+    return copied
+
+
+@pytest.fixture
+def new_project(tmp_path: Path, changed: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
+    """Makes folders with a tiny study on the sample; values at dotted paths can be changed."""
+    study = YAML(typ="safe", pure=True).load(PARAMS)
+
+    def make(name: str = "project", changes: dict[str, Any] | None = None) -> Path:
+        project = tmp_path / name
+        (project / "data").mkdir(parents=True, exist_ok=True)
+        if not (project / "data" / "sample").exists():
+            (project / "data" / "sample").symlink_to(SAMPLE)
+        content = json.dumps(changed(study, changes))  # JSON is YAML
+        (project / "params.yaml").write_text(content, "utf-8")
         return project
 
     return make

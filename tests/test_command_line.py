@@ -2,19 +2,22 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # Dask has it
 import pytest
 
 from bregman_nas import cli
 from bregman_nas.errors import UserError
+from bregman_nas.report.paper import render
+from bregman_nas.report.records import Manifest, read
 from bregman_nas.search import seed as seed_module
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import record_path, run_folder
@@ -64,16 +67,16 @@ def test_help_is_quick_and_needs_no_torch() -> None:
         "slow = ('torch', 'numpy', 'pandas', 'pydantic', 'rich')\n"
         "print([m for m in slow if m in sys.modules])"
     )
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert ended.returncode == 0, ended.stderr
-        assert "Usage: bregman-nas" in ended.stdout
-        assert ended.stdout.endswith("\n[]\n")
-    assert min(seconds) < 0.25
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Usage: bregman-nas" in said
+    assert said.endswith("\n[]\n")
+
+
+def test_it_can_be_run_as_a_module_and_says_its_version() -> None:
+    command = [sys.executable, "-m", "bregman_nas", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == f"{version('bregman-nas')}\n"
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,12 +89,6 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         assert len(sentence.split()) > 4
 
 
-def test_it_can_be_run_as_a_module_and_says_its_version() -> None:
-    command = [sys.executable, "-m", "bregman_nas", "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said == f"{version('bregman-nas')}\n"
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -99,6 +96,7 @@ def test_it_can_be_run_as_a_module_and_says_its_version() -> None:
         ["search"],
         ["search", "paper-autoencoder", "--seeds", "one"],
         ["search", "paper-autoencoder", "--seeds", "3-1"],
+        ["search", "paper-autoencoder", "--seeds", "0-99999999"],
         ["search", "paper-autoencoder", "--seeds", ""],
         ["search", "paper-autoencoder", "--workers", "0"],
         ["prepare", "--project", "/nowhere"],
@@ -127,13 +125,17 @@ def test_seeds_are_numbers_and_ranges() -> None:
     assert cli._seed_numbers("0,2,5-9") == [0, 2, 5, 6, 7, 8, 9]
 
 
-def test_the_project_may_be_named_after_the_command(
-    project: Path, capsys: pytest.CaptureFixture[str]
+def test_prepare_looks_at_the_data_of_runs_alone_wherever_the_project_is_named(
+    new_project: NewProject, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    row = {"protocol": "paper", "experiment": "autoencoder", "seeds": 1}
+    project = new_project(changes={"runs": {"only": row}, "first_steps.starts": {}})
     assert cli.main(["prepare", "--project", str(project)]) == 0
     assert cli.main(["--project", "/", "prepare", "--project", str(project)]) == 0
-    written = f"wrote {project / 'data' / 'manifest.json'} {project / 'data' / 'pixels.csv'}\n"
-    assert capsys.readouterr().out == 2 * written
+    data = project / "data"
+    assert capsys.readouterr().out == 2 * f"wrote {data / 'manifest.json'} {data / 'pixels.csv'}\n"
+    noted = json.loads((data / "manifest.json").read_text("utf-8"))
+    assert list(noted["datasets"]) == ["mnist"]
 
 
 @pytest.mark.parametrize(
@@ -160,14 +162,6 @@ def test_an_impossible_option_is_a_clear_error(
     assert not (project / "results").exists()
 
 
-def test_a_mistake_in_params_yaml_is_named(
-    new_project: NewProject, capfd: pytest.CaptureFixture[str]
-) -> None:
-    project = new_project(changes={"experiments.residual.mu": -1})
-    assert run_command(project, "search", "paper-autoencoder") == 1
-    assert "experiments.residual.mu = -1: " in complaint(capfd)
-
-
 @pytest.mark.parametrize(
     "command", ["prepare", "aggregate", "figures", "page", "paper", "readme", "demo", "bench"]
 )
@@ -177,6 +171,14 @@ def test_outside_of_the_repository_nothing_is_written(
     assert run_command(tmp_path, command) == 1
     assert not list(tmp_path.iterdir())
     assert f"{tmp_path / 'params.yaml'} cannot be read" in capsys.readouterr().err
+
+
+def test_a_report_without_its_source_and_a_pipe_for_a_file_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="its source is in paper/"):
+        render(tmp_path)
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(UserError, match="pipe"):
+        read(tmp_path / "manifest.json", Manifest)
 
 
 def test_without_seeds_there_is_nothing_to_measure(
@@ -195,16 +197,23 @@ def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
     monkeypatch: pytest.MonkeyPatch,
     error: BaseException,
 ) -> None:
+    """Not in DVC's copy for an experiment: nothing of the clone is removed there."""
+
+    def complaint_in(folder: Path) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(folder)
+        status = run_command(project, "search", "paper-autoencoder")
+        assert status == (130 if isinstance(error, KeyboardInterrupt) else 1)
+        return complaint(capfd)
+
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr("bregman_nas.search.executor.search_seeds", fail)
-    for under_dvc in (False, True):
-        if under_dvc:
-            monkeypatch.setenv("DVC_STAGE", "search@paper-autoencoder")
-        status = run_command(project, "search", "paper-autoencoder")
-        assert status == (130 if isinstance(error, KeyboardInterrupt) else 1)
-        assert ("`git restore` brings" in complaint(capfd)) == under_dvc
+    assert "git restore" not in complaint_in(project)
+    monkeypatch.setenv("DVC_STAGE", "search@paper-autoencoder")
+    assert "`git restore` brings" in complaint_in(project)
+    assert "git restore" not in complaint_in(project / ".dvc" / "tmp" / "exps" / "x")
 
 
 def test_an_empty_variable_is_as_none(
@@ -236,20 +245,10 @@ def test_missing_data_are_a_clear_error(
     assert not (project / "data" / "manifest.json").exists()
 
 
-def test_damaged_data_in_a_worker_are_a_clear_error(
-    project: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_data_are_a_clear_error(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "data" / "sample").unlink()
     assert run_command(project, "search", "paper-autoencoder", "--workers", "2") == 1
     assert "`git restore data/sample` brings the sample back" in complaint(capfd)
-
-
-def test_prepare_looks_at_no_data_that_no_run_needs(new_project: NewProject) -> None:
-    row = {"protocol": "paper", "experiment": "autoencoder", "seeds": 1}
-    project = new_project(changes={"runs": {"only": row}, "first_steps.starts": {}})
-    assert run_command(project, "prepare") == 0
-    noted = json.loads((project / "data" / "manifest.json").read_text("utf-8"))
-    assert list(noted["datasets"]) == ["mnist"]
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -259,12 +258,11 @@ def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewPro
     assert run_command(project, "search", "paper-autoencoder", "--seeds", "1") == 0
     assert [path.name for path in folder.iterdir()] == ["records"]
     assert run_command(project, "search", "paper-autoencoder") == 0
-    files = {path.name for path in folder.iterdir()}
-    assert files == {"records", "metrics.json", "seeds.csv", "history.csv"}
-    assert json.loads((folder / "metrics.json").read_text("utf-8"))["seeds"] == 2
+    declared = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert declared.keys() == {"metrics.json", "seeds.csv", "history.csv"}
+    assert json.loads(declared["metrics.json"])["seeds"] == 2
     small = project / "results" / "networks" / "paper-autoencoder"
     assert {path.name for path in small.iterdir()} == {"seed-00.json", "seed-00.safetensors"}
-    declared = {name: (folder / name).read_bytes() for name in files - {"records"}}
     for path in (project / "results").rglob("seed-*"):
         path.unlink()
     assert run_command(project, "search", "paper-autoencoder") == 0
@@ -343,45 +341,32 @@ def test_a_fault_of_the_program_keeps_its_traceback(
         run_command(project, "search", "paper-autoencoder")
 
 
-def alive(group: int) -> list[int]:
-    """The processes of a process group that have not ended."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, its_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue  # ended meanwhile
-        if int(its_group) == group and state != "Z":
-            found.append(int(folder.name))
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_ctrl_c_stops_the_workers_and_leaves_a_state_to_continue_from(
     new_project: NewProject, job_in: JobIn, wait_until: WaitUntil
 ) -> None:
     project = new_project(changes={"experiments.autoencoder.epochs": 1000})
     jobs = [job_in(project, seed=seed) for seed in (0, 1)]
+    arguments = ["--project", str(project), "search", "paper-autoencoder", "--workers", "2"]
     command = subprocess.Popen(
-        [
-            *(sys.executable, "-c", COMMAND, "--project", str(project)),
-            *("search", "paper-autoencoder", "--workers", "2"),
-        ],
+        [sys.executable, "-c", COMMAND, *arguments],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    workers = []
     try:
         for job in jobs:
             wait_until((job.workspace / "before.ckpt").exists, "both seeds were at work", 180)
-        assert len(alive(command.pid)) >= 3
+        workers = psutil.Process(command.pid).children(recursive=True)
+        assert len(workers) >= 2
         os.killpg(command.pid, signal.SIGINT)
         _, said = command.communicate(timeout=20)
-        wait_until(lambda: not alive(command.pid), "all workers had ended", 5)
+        assert psutil.wait_procs(workers, timeout=5)[1] == []
     finally:
-        if alive(command.pid):
-            os.killpg(command.pid, signal.SIGKILL)
-        command.wait()
+        command.kill()
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
     assert command.returncode == 130
     assert "interrupted; the same command continues from the checkpoints" in said
     assert "Traceback" not in said

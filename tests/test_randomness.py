@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 import torch
 
 from bregman_nas.randomness import generator
@@ -20,29 +19,17 @@ STREAMS: list[tuple[int, tuple[str | int, ...]]] = [
 ]
 
 
-def numbers(seed: int, *purpose: str | int) -> list[float]:
-    values: list[float] = torch.rand(4, generator=generator(seed, *purpose)).tolist()
-    return values
+def test_numbers_depend_on_seed_and_purpose_and_on_nothing_else() -> None:
+    def drawn() -> list[torch.Tensor]:
+        return [torch.rand(4, generator=generator(seed, *purpose)) for seed, purpose in STREAMS]
 
-
-@pytest.mark.parametrize(("seed", "purpose"), STREAMS)
-def test_the_same_purpose_gives_the_same_numbers(seed: int, purpose: tuple[str | int, ...]) -> None:
-    first = numbers(seed, *purpose)
-    torch.manual_seed(5)
-    assert numbers(seed, *purpose) == first
-
-
-def test_another_purpose_or_seed_gives_other_numbers() -> None:
-    for (seed, purpose), (other_seed, other_purpose) in itertools.combinations(STREAMS, 2):
-        assert numbers(seed, *purpose) != numbers(other_seed, *other_purpose)
-
-
-def test_the_global_stream_is_not_touched() -> None:
     torch.manual_seed(0)
-    expected = torch.rand(3)
+    first, here = drawn(), torch.rand(3)
     torch.manual_seed(0)
-    numbers(3, "start")
-    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.rand(3), here), "the global stream is not touched"
+    assert all(map(torch.equal, drawn(), first))
+    for one, other in itertools.combinations(first, 2):
+        assert not torch.equal(one, other)
 
 
 def test_the_streams_have_not_changed_since_the_results_were_made() -> None:

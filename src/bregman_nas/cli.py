@@ -4,7 +4,6 @@ The modules that do the work are imported by the commands: torch and pandas take
 """
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -38,7 +37,8 @@ class _Commands(TyperGroup):
 
 def _complain(message: str) -> None:
     print(message, file=sys.stderr)
-    if "DVC_STAGE" in os.environ:  # DVC runs this command
+    # DVC runs this command, and not in a copy that it deletes.
+    if "DVC_STAGE" in os.environ and ".dvc" not in Path.cwd().parts:
         print(
             "DVC had removed the outputs of this stage: `git status` shows them, `git restore` "
             "brings committed ones back",
@@ -66,6 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _seed_numbers(text: str) -> list[int]:
+    from bregman_nas.settings import seed_numbers
+
+    ranges = (part if "-" in part else f"{part}-{part}" for part in text.split(","))
+    try:
+        return [seed for numbers in ranges for seed in seed_numbers(numbers)]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a list such as 0,2,5-9") from error
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -74,24 +84,38 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _seed_numbers(text: str) -> list[int]:
-    matches = [re.fullmatch(r"(\d+)(?:-(\d+))?", part) for part in text.split(",")]
-    ranges = [range(int(m[1]), int(m[2] or m[1]) + 1) for m in matches if m]
-    if len(ranges) < len(matches) or not all(ranges):
-        raise typer.BadParameter(f"{text!r} is not a list such as 0,2,5-9")
-    return [seed for numbers in ranges for seed in numbers]
-
-
-Project = Annotated[
-    Path, typer.Option(exists=True, file_okay=False, resolve_path=True, help="The repository.")
-]
-HERE = Path()
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run or arm of params.yaml.")]
-
-
-def _option(help: str, variable: str, **more: Any) -> Any:
+def _option(help: str, variable: str = "", flag: str | None = None, **more: Any) -> Any:
     """An option that the environment variable $BREGMAN_NAS_<variable> can set too."""
-    return typer.Option(help=help, envvar=f"BREGMAN_NAS_{variable}", **more)
+    envvar = f"BREGMAN_NAS_{variable}" if variable else None
+    return typer.Option(*([flag] if flag else []), help=help, envvar=envvar, **more)
+
+
+HERE = Path()
+Project = Annotated[
+    Path, _option("The repository.", exists=True, file_okay=False, resolve_path=True)
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run or arm of params.yaml.")]
+Seed = Annotated[int, typer.Option(min=0)]
+
+SEEDS = _option(
+    "Only these: their records are written, the results of the run are not.",
+    parser=_seed_numbers,
+    metavar="0,2,5-9",
+)
+WORKERS = _option("Seeds at a time; by default one for each core.", "WORKERS", min=1)
+SCHEDULER = _option("Of Dask, to send the seeds to: tcp://HOST:8786.", "SCHEDULER")
+DEVICE = _option("A torch device.", "DEVICE")
+ENGINE = _option(
+    "compact is fast on a CPU; lockstep does all seeds, or --workers of them, as one batch on a "
+    "GPU; textbook is the readable reference of the same computation.",
+    "ENGINE",
+)
+TF32 = _option(
+    "Let an NVIDIA GPU round the factors of products to TF32: faster, with relative errors of "
+    "2^-11 instead of 2^-24; the records are those of another device.",
+    flag="--tf32",
+)
+VERSION = _option("Print it.", flag="--version", is_eager=True, callback=_print_version)
 
 
 def _settings(project: Path) -> "Settings":
@@ -108,11 +132,7 @@ def _study(project: Path) -> "Study":
 
 @app.callback()
 def _before_the_command(
-    ctx: typer.Context,
-    project: Project = HERE,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version)
-    ] = False,
+    ctx: typer.Context, project: Project = HERE, version: Annotated[bool, VERSION] = False
 ) -> None:
     # So that `--project` may stand on either side of the command.
     commands = [str(command.name) for command in app.registered_commands]
@@ -136,37 +156,12 @@ def prepare(project: Project = HERE) -> None:
 @app.command("search")
 def search(
     run: RunName,
-    seeds: Annotated[
-        Any,
-        typer.Option(
-            parser=_seed_numbers,
-            metavar="0,2,5-9",
-            help="Only these: their records are written, the results of the run are not.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, _option("Seeds at a time; by default one for each core.", "WORKERS", min=1)
-    ] = None,
-    scheduler: Annotated[
-        str | None, _option("Of Dask, to send the seeds to: tcp://HOST:8786.", "SCHEDULER")
-    ] = None,
-    device: Annotated[str, _option("A torch device.", "DEVICE")] = "cpu",
-    engine: Annotated[
-        Literal["compact", "textbook", "lockstep"],
-        _option(
-            "compact is fast on a CPU; lockstep does all seeds, or --workers of them, as one batch "
-            "on a GPU; textbook is the readable reference of the same computation.",
-            "ENGINE",
-        ),
-    ] = "compact",
-    tf32: Annotated[
-        bool,
-        typer.Option(
-            "--tf32",
-            help="Let an NVIDIA GPU round the factors of products to TF32: faster, with relative "
-            "errors of 2^-11 instead of 2^-24; the records are those of another device.",
-        ),
-    ] = False,
+    seeds: Annotated[Any, SEEDS] = None,
+    workers: Annotated[int | None, WORKERS] = None,
+    scheduler: Annotated[str | None, SCHEDULER] = None,
+    device: Annotated[str, DEVICE] = "cpu",
+    engine: Annotated[Literal["compact", "textbook", "lockstep"], ENGINE] = "compact",
+    tf32: Annotated[bool, TF32] = False,
     project: Project = HERE,
 ) -> None:
     """Search all seeds of a run, such as paper-residual-denoising.
@@ -225,7 +220,7 @@ def released_code(
 def export(
     run: RunName,
     out: Annotated[Path, typer.Option(help="The folder; it is made if needed.")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     project: Project = HERE,
 ) -> None:
     """Write the small network that a search found, as safetensors and ONNX."""
@@ -269,7 +264,7 @@ for _command in (
 def bench(
     runs: Annotated[list[str] | None, typer.Argument(help="By default all with seeds.")] = None,
     train: Annotated[int, typer.Option(min=0, help="Epochs to train on the way.")] = 30,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     lockstep: Annotated[bool, typer.Option("--lockstep", help="Ten seeds as one batch.")] = False,
     project: Project = HERE,
 ) -> None:

@@ -1,16 +1,19 @@
 """The schema of params.yaml, and the one place that reads it."""
 
 import difflib
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from bregman_nas.atomic import read_text
 from bregman_nas.errors import UserError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -19,8 +22,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]  # a larger one is a slip of t
 Density = Annotated[float, Field(gt=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
-#: Of protocols, experiments and runs: small letters, digits and single hyphens. Folders have these
-#: names, and a shell sees them.
+#: Of protocols, experiments and runs. Folders have these names, and a shell sees them.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 #: How a search is computed: `compact` is fast, `textbook` its readable reference, `lockstep` does
@@ -33,19 +35,24 @@ ArmMethod = Literal["found", "uniform", "random", "dense", "proximal-adam", "pru
 Method = Literal["search"] | ArmMethod
 
 MOST_SEEDS = 1000
-MOST_VALUES = 100_000
+MOST_PARTS = 300_000  # of params.yaml as JSON
+
+#: In the paths of pydantic's errors, but not of the file: members of unions.
+_MEMBERS = re.compile(r"mlp|densenet|constant|plateau|constrained-float|literal\[.*\]")
+
+Row = TypeVar("Row")
 
 
-def _seed_numbers(value: object) -> object:
+def seed_numbers(value: object) -> tuple[int, ...]:
+    """Seeds as params.yaml has them: 10 stands for 0 to 9, "10-19" for these; or a ValueError."""
     match = re.fullmatch(r"(\d{1,9})-(\d{1,9})", str(value))
     first, end = (int(match[1]), int(match[2]) + 1) if match else (0, value)
-    if type(end) is not int or not 0 <= end - first <= MOST_SEEDS:
+    if type(end) is not int or not bool(match) <= end - first <= MOST_SEEDS:
         raise ValueError(f"must be a number of seeds up to {MOST_SEEDS} or a range such as 10-19")
     return tuple(range(first, end))
 
 
-#: Seeds as they are written in params.yaml: 10 stands for 0 to 9, "10-19" for these.
-Seeds = Annotated[tuple[int, ...], pydantic.BeforeValidator(_seed_numbers)]
+Seeds = Annotated[tuple[int, ...], pydantic.BeforeValidator(seed_numbers)]
 
 
 class _Block(pydantic.BaseModel):
@@ -74,10 +81,9 @@ class Constant(_Block):
 
 
 class Plateau(_Block):
-    """Multiply the learning rate by `factor` when the training loss stops falling.
+    """Multiply the learning rate by `factor`, as `ReduceLROnPlateau` does.
 
-    As torch's `ReduceLROnPlateau`: after `patience` + 1 epochs in a row without a loss below
-    (1 - threshold) times the lowest one so far.
+    After `patience` + 1 epochs in a row without a loss below (1 - threshold) times the lowest.
     """
 
     kind: Literal["plateau"]
@@ -115,20 +121,16 @@ class _Experiment(_Block):
 
 
 class MLPExperiment(_Experiment):
-    """Restoring digits with the multi-layer perceptron (2.5).
-
-    Attributes:
-        relu_slope: of the nonlinearity for negative values; 0 is ReLU.
-        inactive_biases: `frozen` keeps the bias of a row as it is while the row is not active, so
-            that a row with a positive bias cannot die before it switches on.
-    """
+    """Restoring digits with the multi-layer perceptron (2.5)."""
 
     network: Literal["mlp"]
     dataset: Literal["mnist", "fashion-mnist"]
     skips: bool
     noise_std: NotNegative
     blur: Blur | None
-    relu_slope: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    relu_slope: Annotated[float, Field(ge=0, lt=1)] = 0.0  # for negative values; 0 is ReLU
+    #: `frozen` keeps the bias of a row as it is while the row is not active, so that a row with a
+    #: positive bias cannot die before it switches on.
     inactive_biases: Literal["learned", "frozen"] = "learned"
 
 
@@ -144,24 +146,18 @@ Experiment = Annotated[MLPExperiment | DenseNetExperiment, Field(discriminator="
 
 
 class RunRow(_Block):
-    """An experiment under a protocol.
-
-    Attributes:
-        change: other values for keys of the protocol, the experiment or the optimizer.
-        epochs: another number of epochs than the experiment's.
-        planned: how many seeds there are to be, if `seeds` are not all.
-    """
+    """An experiment under a protocol."""
 
     protocol: str
     experiment: str
-    change: dict[str, Any] = {}
-    epochs: Count | None = None
+    change: dict[str, Any] = {}  # other values for keys of protocol, experiment or optimizer
+    epochs: Count | None = None  # if not as many as the experiment's
     seeds: Seeds
-    planned: Count | None = None
+    planned: Count | None = None  # how many seeds there are to be, if `seeds` are not all
 
 
 class StartRow(_Block):
-    """The first steps of the run `of`; `change` and `seeds` are as in `RunRow`."""
+    """The first steps of the run `of`, with its seeds of these numbers."""
 
     of: str
     change: dict[str, Any] = {}
@@ -215,13 +211,9 @@ class Run(_Block):
         content = self.model_dump(
             mode="json",
             exclude={"name": True, "seeds": True, "of": True, "protocol": foreign},
+            exclude_defaults=True,
         )
-        if self.method == "search":
-            del content["method"]
-        for name in ("optimizer", "protocol", "experiment"):
-            for key, field in type(getattr(self, name)).model_fields.items():
-                if not field.is_required() and getattr(getattr(self, name), key) == field.default:
-                    del content[name][key]
+        content["protocol"]["schedule"] = self.protocol.schedule.model_dump()
         return content
 
 
@@ -238,39 +230,31 @@ class Settings(_Block):
     first_steps: FirstSteps
 
     @pydantic.model_validator(mode="after")
-    def _runs_can_be_made(self) -> "Settings":
-        for name, row in self.runs.items():
-            _check_key(f"runs.{name}.protocol", row.protocol, self.protocols)
-            _check_key(f"runs.{name}.experiment", row.experiment, self.experiments)
-            self._check_change(f"runs.{name}", row, row.change)
-        for block, rows, network in (
-            ("first_steps.starts", self.first_steps.starts, "densenet"),
-            ("arms", self.arms, "mlp"),
-        ):
-            for name, start in rows.items():
-                where = f"{block}.{name}"
-                _check_key(f"{where}.of", start.of, self.runs)
-                if self.run(start.of).experiment.network != network:
-                    raise ValueError(f"{where}.of = {start.of!r}: its network must be {network!r}")
-                self._check_change(where, self.runs[start.of], start.change)
-        for name in self.arms:
-            if name in self.runs:
-                raise ValueError(f"arms.{name}: there is a run of that name; choose another")
-            made = self.run(name).experiment.model_dump()
-            if made["relu_slope"] or made["inactive_biases"] == "frozen":
-                options = "relu_slope and inactive_biases are options of searches"
-                raise ValueError(f"arms.{name}: {options}; an arm must not have them, nor its run")
+    def _rows_can_be_made(self) -> "Settings":
+        rows: dict[str, RunRow | StartRow] = {
+            **{f"runs.{name}": row for name, row in self.runs.items()},
+            **{f"first_steps.starts.{name}": row for name, row in self.first_steps.starts.items()},
+            **{f"arms.{name}": row for name, row in self.arms.items()},
+        }
+        for where, row in rows.items():
+            try:
+                self._check(self._made("", row), row)
+            except pydantic.ValidationError as error:
+                raise ValueError(f"{where}: {_explained(error)}") from error
+            except UserError as error:
+                raise ValueError(f"{where}: {error}") from error
+        for name in self.arms.keys() & self.runs:
+            raise ValueError(f"arms.{name}: there is a run of that name; choose another")
         return self
 
-    def _check_change(self, where: str, row: RunRow, change: dict[str, Any]) -> None:
-        keys = [key for block in self._blocks(row) for key in block]
-        for key in change:
-            if key not in keys:
-                raise ValueError(f"{where}.change.{key}: no such key; there are {', '.join(keys)}")
-        try:
-            self._made("", row, change)
-        except pydantic.ValidationError as error:
-            raise ValueError("\n  ".join(_lines(error, change, f"{where}.change."))) from error
+    def _check(self, run: Run, row: RunRow | StartRow) -> None:
+        if isinstance(row, StartRow):
+            network = "mlp" if isinstance(row, ArmRow) else "densenet"
+            if run.experiment.network != network:
+                raise UserError(f"the network of {row.of} must be {network!r}")
+        options = run.experiment.model_dump(exclude_defaults=True)
+        if run.of and {"relu_slope", "inactive_biases"} & options.keys():
+            raise UserError("an arm, and its run, must not have relu_slope or inactive_biases")
 
     @property
     def names(self) -> list[str]:
@@ -278,56 +262,38 @@ class Settings(_Block):
         return [*self.runs, *self.arms]
 
     def run(self, name: str) -> Run:
-        """The run or arm of that name, with all its settings.
-
-        Raises:
-            UserError: if there is none.
-        """
-        if name in self.runs:
-            return self._made(name, self.runs[name], {})
-        if name not in self.arms:
-            near = difflib.get_close_matches(name, self.names, n=1)
-            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.names)}"
-            raise UserError(f"there is no run {name!r} in params.yaml; {known}")
-        arm = self.arms[name]
-        own = {"method": arm.method, "of": arm.of, "seeds": arm.seeds}
-        return self._made(name, self.runs[arm.of], arm.change).model_copy(update=own)
+        """The run or arm of that name, with all its settings; a `UserError` if there is none."""
+        rows: dict[str, RunRow | StartRow] = {**self.runs, **self.arms}
+        return self._made(name, _find("run", name, rows))
 
     @property
     def starts(self) -> list[Run]:
         """The searches of which only the first steps are made."""
-        return [
-            self._made(name, self.runs[row.of], row.change).model_copy(update={"seeds": row.seeds})
-            for name, row in self.first_steps.starts.items()
-        ]
+        return [self._made(name, row) for name, row in self.first_steps.starts.items()]
 
-    def _made(self, name: str, row: RunRow, change: dict[str, Any]) -> Run:
-        """The run of a row with more changes."""
-        optimizer, protocol, experiment = (
-            {key: {**row.change, **change}.get(key, value) for key, value in block.items()}
-            for block in self._blocks(row)
-        )
-        if row.epochs is not None:
-            experiment["epochs"] = row.epochs
-        return Run(
-            name=name,
-            source=self.data.source,
-            optimizer=Optimizer.model_validate(optimizer),
-            batch_size=self.batch_size,
-            protocol=Protocol.model_validate(protocol),
-            experiment=type(self.experiments[row.experiment]).model_validate(experiment),
-            seeds=row.seeds,
-        )
-
-    def _blocks(self, row: RunRow) -> list[dict[str, Any]]:
-        """The blocks that `change` can change; no key is in two of them."""
-        blocks = (self.optimizer, self.protocols[row.protocol], self.experiments[row.experiment])
-        return [block.model_dump() for block in blocks]
+    def _made(self, name: str, row: RunRow | StartRow) -> Run:
+        base = row if isinstance(row, RunRow) else _find("run", row.of, self.runs)
+        blocks = {
+            "optimizer": self.optimizer.model_dump(),
+            "protocol": _find("protocol", base.protocol, self.protocols).model_dump(),
+            "experiment": _find("experiment", base.experiment, self.experiments).model_dump(),
+        }
+        epochs = {} if base.epochs is None else {"epochs": base.epochs}
+        for key, value in {**base.change, **epochs, **row.change}.items():
+            # Of a key that is nowhere, the experiment complains.
+            kind = next((kind for kind, block in blocks.items() if key in block), "experiment")
+            blocks[kind][key] = value
+        arm = {"method": row.method, "of": row.of} if isinstance(row, ArmRow) else {}
+        rest = {"name": name, "source": self.data.source, "batch_size": self.batch_size}
+        return Run.model_validate({**rest, **blocks, **arm, "seeds": row.seeds})
 
 
-def _check_key(where: str, key: str, known: Iterable[str]) -> None:
-    if key not in known:
-        raise ValueError(f"{where} = {key!r}: must be one of {', '.join(known)}")
+def _find(what: str, name: str, known: Mapping[str, Row]) -> Row:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise UserError(f"there is no {what} {name!r} in params.yaml; {hint}")
+    return known[name]
 
 
 def load_settings(path: Path) -> Settings:
@@ -338,57 +304,31 @@ def load_settings(path: Path) -> Settings:
             message names every such key, its value, and what is allowed.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path)
+        content = YAML(typ="safe", pure=True).load(read_text(path))
+        # By aliases a few lines can stand for billions of values, or one contain itself.
+        parts = json.JSONEncoder(skipkeys=True, default=str).iterencode(content)
+        if next(islice(parts, MOST_PARTS, None), None) is not None:
+            raise ValueError("too many values")
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}; is {path.parent} the top of the repository?"
         ) from error
-    except (YAMLError, RecursionError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         reason = str(error).partition("\n\n")[0]  # what follows is about ruamel
         raise UserError(f"{path} is not valid YAML: {reason}") from error
-    if _is_too_large(content):
-        raise UserError(f"{path} has more than {MOST_VALUES} values, or one that contains itself")
     try:
         return Settings.model_validate(content)
     except pydantic.ValidationError as error:
-        problems = "\n  ".join(_lines(error, content))
-        raise UserError(f"{path} has values that cannot be used:\n  {problems}") from error
+        raise UserError(f"{path} has values that cannot be used:\n  {_explained(error)}") from error
 
 
-def _is_too_large(content: object) -> bool:
-    """By aliases few lines of YAML can stand for billions of values, or a value contain itself."""
-    to_do, seen = [content], 0
-    while to_do and seen <= MOST_VALUES:
-        seen += 1
-        value = to_do.pop()
-        if isinstance(value, dict):
-            to_do += value.values()
-        elif isinstance(value, list):
-            to_do += value
-    return seen > MOST_VALUES
-
-
-def _lines(error: pydantic.ValidationError, content: object, before: str = "") -> list[str]:
+def _explained(error: pydantic.ValidationError) -> str:
     """What pydantic says, a line for each error: the key as it is in the file, value and reason."""
     lines = []
     for one in error.errors(include_url=False):
-        where = before + ".".join(_keys(one["loc"], content))
-        if one["type"] not in ("missing", "extra_forbidden") and one["loc"]:
+        where = ".".join(part for part in map(str, one["loc"]) if not _MEMBERS.fullmatch(part))
+        if one["type"] not in ("missing", "extra_forbidden") and where:
             where += f" = {one['input']!r}"
         reason = one["msg"].removeprefix("Value error, ")
         lines.append(f"{where}: {reason}" if where else reason)
-    return lines
-
-
-def _keys(location: tuple[str | int, ...], content: object) -> list[str]:
-    """The path of keys in the file; pydantic's own also names the members of unions."""
-    keys = []
-    for part in location:
-        if isinstance(content, dict) and (part in content or part == location[-1]):
-            content = content.get(part)
-        elif isinstance(content, list) and isinstance(part, int):
-            content = None  # lists are of numbers alone
-        else:
-            continue
-        keys.append(str(part))
-    return keys
+    return "\n  ".join(lines)

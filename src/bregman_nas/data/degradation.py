@@ -19,15 +19,10 @@ PART = 5_000
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs and targets, one row an image, in the same order.
+    """Inputs and targets, one row an image, in the same order."""
 
-    Attributes:
-        inputs: float32, [n, pixels] for restoration, [n, 1, height, width] for classification.
-        targets: float32 [n, pixels] in [0, 1], or the classes, int64 [n].
-    """
-
-    inputs: Tensor
-    targets: Tensor
+    inputs: Tensor  # float32, [n, pixels] to restore, [n, 1, height, width] to classify
+    targets: Tensor  # float32 [n, pixels] in [0, 1], or the classes, int64 [n]
 
     def __len__(self) -> int:
         """The number of images."""
@@ -40,13 +35,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class Problem:
-    """The images trained on, those held out of the training file, and the official test images.
-
-    The article's test set are those held out.
-    """
+    """The images trained on, those held out of the training file, and the official test images."""
 
     train: Examples
-    held_out: Examples
+    held_out: Examples  # the article's test set
     test: Examples
 
     def to(self, device: torch.device) -> "Problem":
@@ -73,14 +65,9 @@ def degrade(
 ) -> Tensor:
     """Blur, then add Gaussian noise; nothing is clipped.
 
-    Args:
-        images: uint8 [n, height, width].
-        noise_std: standard deviation of the noise, on the scale of [0, 1].
-        blurring: size and standard deviation of the filter in pixels, or None.
-        noise: source of the noise.
-
-    Returns:
-        float32 [n, height, width], on the scale of [0, 1].
+    Maps uint8 [n, height, width] to float32 on the scale of [0, 1], on which `noise_std` is the
+    standard deviation of the noise. `blurring` is size and standard deviation of the filter in
+    pixels, or None.
     """
     degraded = torch.randn(images.shape, generator=noise).mul_(noise_std)
     # In parts: all images at once, and the convolution's workspace, would be gigabytes.
@@ -112,13 +99,7 @@ def restoration_inputs(
 ) -> Tensor:
     """The degraded images of one file, float32 [n, height * width]; see `degrade`.
 
-    Args:
-        images: uint8 [n, height, width].
-        part: "train" or "test"; each has noise of its own.
-        noise_std: see `degrade`.
-        blurring: see `degrade`.
-        seed: of the search.
-        epoch: gives this epoch noise of its own; None is the noise drawn once per seed.
+    The noise depends on `seed` and `part`, "train" or "test", and on the epoch if there is one.
     """
     purpose: tuple[str | int, ...] = ("noise", part) if epoch is None else ("noise", part, epoch)
     return degrade(images, noise_std, blurring, generator(seed, *purpose)).flatten(1)

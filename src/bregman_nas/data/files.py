@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,10 +22,8 @@ from bregman_nas.errors import UserError
 #: Environment variable: folders that hold the full files, separated as in ``PATH``.
 DATA_VARIABLE = "BREGMAN_NAS_DATA"
 
-TRAIN_IMAGES = "train-images-idx3-ubyte"
-TRAIN_LABELS = "train-labels-idx1-ubyte"
-TEST_IMAGES = "t10k-images-idx3-ubyte"
-TEST_LABELS = "t10k-labels-idx1-ubyte"
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 Source = Literal["full", "sample"]
@@ -53,21 +51,13 @@ _TIMEOUT = 5.0  # seconds without an answer
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A data set as published: no scaling, no split, no shuffling.
+    """A data set as published: no scaling, no split, no shuffling."""
 
-    Attributes:
-        train_images: uint8 [n, 28, 28], 0 (background) to 255.
-        train_labels: int64 [n], the classes 0 to 9.
-        test_images: uint8 [m, 28, 28].
-        test_labels: int64 [m].
-        sha256: for each of `FILES` that of the uncompressed content.
-    """
-
-    train_images: torch.Tensor
-    train_labels: torch.Tensor
+    train_images: torch.Tensor  # uint8 [n, 28, 28], 0 (background) to 255
+    train_labels: torch.Tensor  # int64 [n], the classes 0 to 9
     test_images: torch.Tensor
     test_labels: torch.Tensor
-    sha256: dict[str, str]
+    sha256: dict[str, str]  # for each of `FILES`, of the uncompressed content
 
 
 def load(dataset: str, source: Source, project: Path) -> ImageSet:
@@ -75,13 +65,8 @@ def load(dataset: str, source: Source, project: Path) -> ImageSet:
 
     The full files are looked for in the repository's ``data/raw``, then in the folders that
     `DATA_VARIABLE` names (relative ones start from the repository), as ``<dataset>/<file>`` or
-    ``<file>``, plain or gzipped; else they are downloaded to ``data/raw/<dataset>``. The sample is
-    in ``data/sample/<dataset>``.
-
-    Args:
-        dataset: a key of `SHA256`.
-        source: "full" for the published files, "sample" for the small committed part of them.
-        project: the repository, or the copy of it in which DVC runs an experiment.
+    ``<file>``, plain or gzipped; else they are downloaded to ``data/raw/<dataset>``. If DVC has
+    copied the repository to this folder, as for ``dvc exp run --temp``, the original is meant.
 
     Raises:
         UserError: if a file is not there and cannot be downloaded, or the sample is damaged.
@@ -101,34 +86,26 @@ def sha256(dataset: str, source: Source, project: Path) -> dict[str, str]:
     return {file: _digest(_sample_file(dataset, file, project)) for file in FILES}
 
 
-def clone_of(project: Path) -> Path:
-    """The repository that DVC copied to this folder, as for ``dvc exp run --temp``, or itself."""
-    return next((folder.parent for folder in project.parents if folder.name == ".dvc"), project)
-
-
 def _full_file(dataset: str, file: str, project: Path) -> bytes:
-    looked_at: list[str] = []
-    for path in _candidates(dataset, file, project):
-        if not os.path.isfile(path):  # unlike Path.is_file, False in a forbidden folder
-            looked_at.append(f"{path}: no such file")
-        elif (content := _verified(path, dataset, file, looked_at)) is not None:
-            return content
-    return _download(dataset, file, clone_of(project) / "data" / "raw" / dataset, looked_at)
-
-
-def _candidates(dataset: str, file: str, project: Path) -> Iterator[Path]:
-    repositories = dict.fromkeys((project, clone_of(project)))
-    names = [name for name in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if name]
-    folders = [repository / "data" / "raw" for repository in repositories]
+    clone = next((parent.parent for parent in project.parents if parent.name == ".dvc"), project)
+    raw = clone / "data" / "raw"
+    names = filter(None, os.environ.get(DATA_VARIABLE, "").split(os.pathsep))
     # An absolute path replaces what it is joined to.
-    folders += dict.fromkeys(r / Path(name).expanduser() for name in names for r in repositories)
+    folders = [raw, *(clone / Path(name).expanduser() for name in names)]
+    looked_at: list[str] = []
     for folder in folders:
-        for parent in (folder / dataset, folder):
-            yield from (parent / file, parent / f"{file}.gz")
+        for path in (folder / dataset / file, folder / file):
+            for candidate in (path, path.with_name(f"{file}.gz")):
+                if (content := _verified(candidate, SHA256[dataset][file], looked_at)) is not None:
+                    return content
+    return _download(dataset, file, raw / dataset, looked_at)
 
 
-def _verified(path: Path, dataset: str, file: str, looked_at: list[str]) -> bytes | None:
-    """The content of a full file; None, with the reason in `looked_at`, if it is another one."""
+def _verified(path: Path, expected: str, looked_at: list[str]) -> bytes | None:
+    """The content of a file; None, with the reason in `looked_at`, if it is not what it should."""
+    if not os.path.isfile(path):  # unlike Path.is_file, False in a forbidden folder
+        looked_at.append(f"{path}: no such file")
+        return None
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -136,7 +113,7 @@ def _verified(path: Path, dataset: str, file: str, looked_at: list[str]) -> byte
     except (OSError, EOFError, zlib.error) as error:
         looked_at.append(f"{path}: cannot be read: {error}")
         return None
-    if _digest(content) == SHA256[dataset][file]:
+    if _digest(content) == expected:
         return content
     looked_at.append(f"{path}: not the published file: {_describe(content)}")
     return None
@@ -147,7 +124,7 @@ def _download(dataset: str, file: str, folder: Path, looked_at: list[str]) -> by
     import pooch  # like torchvision, it takes seconds to import, and is rarely needed
 
     published = getattr(import_module("torchvision.datasets"), _PUBLISHED[dataset])
-    archive = f"{file}.gz"
+    archive, expected = f"{file}.gz", SHA256[dataset][file]
     known_hash = f"md5:{dict(published.resources)[archive]}"
     pooch.get_logger().setLevel("WARNING")  # failures are told at the end, in one message
     for mirror in published.mirrors:
@@ -157,11 +134,11 @@ def _download(dataset: str, file: str, folder: Path, looked_at: list[str]) -> by
         except (OSError, ValueError) as error:
             looked_at.append(f"{mirror}{archive}: {error}")
             continue
-        if (content := _verified(Path(path), dataset, file, looked_at)) is not None:
+        if (content := _verified(Path(path), expected, looked_at)) is not None:
             return content
     raise UserError(
         f"{dataset}, {file}: there is no such file, and it could not be downloaded\n"
-        f"expected: sha256 {SHA256[dataset][file]} (uncompressed)\n"
+        f"expected: sha256 {expected} (uncompressed)\n"
         f"looked at:\n  " + "\n  ".join(looked_at) + "\n"
         f"put the four files of {dataset}, plain or gzipped, into {folder}, or set {DATA_VARIABLE} "
         f"to the folder that holds them (several: separated by {os.pathsep!r}), or run again with "
@@ -170,19 +147,17 @@ def _download(dataset: str, file: str, folder: Path, looked_at: list[str]) -> by
 
 
 def _sample_file(dataset: str, file: str, project: Path) -> bytes:
-    folder = project / "data" / "sample"
-    path = folder / dataset / f"{file}.gz"
+    folder, name = project / "data" / "sample", f"{dataset}/{file}.gz"
     try:
-        lines = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
-        # "<digest> <space or *><path>", as sha256sum writes it
-        expected = {name.lstrip(" *"): digest for digest, name in (x.split(" ", 1) for x in lines)}
-        compressed = path.read_bytes()
-        if _digest(compressed) != expected.get(f"{dataset}/{file}.gz"):
+        compressed = (folder / name).read_bytes()
+        sums = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
+        if f"{_digest(compressed)}  {name}" not in sums:
             raise ValueError(f"not the file of SHA256SUMS: {_describe(compressed)}")
         return gzip.decompress(compressed)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be used: {error}; `git restore data/sample` brings the sample back"
+            f"{folder / name} cannot be used: {error}; `git restore data/sample` brings the sample "
+            "back"
         ) from error
 
 

@@ -10,10 +10,7 @@ def parse(content: bytes, dimensions: int) -> torch.Tensor:
     """The uint8 array that an IDX file holds.
 
     The format: the bytes 0, 0, 8 (unsigned bytes) and the number of dimensions; each dimension's
-    size, 4 bytes, most significant first; the items.
-
-    Raises:
-        ValueError: if the content is not an array of that many dimensions, or is empty.
+    size, 4 bytes, most significant first; the items. A `ValueError` if it is something else.
     """
     start = 4 + 4 * dimensions
     magic = bytes((0, 0, 8, dimensions))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bregman_nas.atomic import write_atomically
@@ -17,9 +18,6 @@ def write(project: Path, source: Source, datasets: Iterable[str]) -> tuple[Path,
     The same images give the same bytes on every machine. The manifest has for each file its
     SHA-256, the number of items and, of images, their shape; and `count_pixels`. pixels.csv has
     for each pixel the share of training images in which it is not zero.
-
-    Raises:
-        UserError: if the images cannot be had.
     """
     described: dict[str, dict[str, Any]] = {}
     lines = ["dataset,row,column,share"]
@@ -33,16 +31,13 @@ def write(project: Path, source: Source, datasets: Iterable[str]) -> tuple[Path,
         }
         shares = frequencies(images.train_images)
         described[dataset]["pixels"] = count_pixels(shares)
-        lines += [
-            f"{dataset},{row},{column},{share:.7g}"
-            for row, of_row in enumerate(shares.tolist())
-            for column, share in enumerate(of_row)
-        ]
-    manifest, pixels = project / "data" / "manifest.json", project / "data" / "pixels.csv"
+        pixels = np.ndenumerate(shares.numpy())
+        lines += [f"{dataset},{row},{column},{share:.7g}" for (row, column), share in pixels]
     content = json.dumps({"source": source, "datasets": described}, indent=2)
-    write_atomically(manifest, f"{content}\n".encode())
-    write_atomically(pixels, "\n".join([*lines, ""]).encode())
-    return manifest, pixels
+    paths = project / "data" / "manifest.json", project / "data" / "pixels.csv"
+    for path, text in zip(paths, (content, "\n".join(lines)), strict=True):
+        write_atomically(path, f"{text}\n".encode())
+    return paths
 
 
 def frequencies(images: torch.Tensor) -> torch.Tensor:
@@ -53,12 +48,8 @@ def frequencies(images: torch.Tensor) -> torch.Tensor:
 def count_pixels(shares: torch.Tensor) -> dict[str, float]:
     """How many pixels are not zero, in the senses that the article's "65%" may have.
 
-    Args:
-        shares: as `frequencies` returns them.
-
-    Returns:
-        "nonzero_share": of all pixel values of all images; then the number of pixels that are not
-        zero in at least one, 0.1% and 1% of the images.
+    Of `frequencies`: the share of all values of all images, then the number of pixels that are not
+    zero in at least one, 0.1% and 1% of the images.
     """
     return {
         "nonzero_share": round(float(shares.mean()), 6),

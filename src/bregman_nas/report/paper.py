@@ -50,8 +50,9 @@ def render(project: Path, **options: Any) -> bytes:
             if "internal error" not in error.diagnostic:
                 raise
             return bytes(typst.compile(source, pdf_tags=False, **options))
-    except typst.TypstError as error:
+    except RuntimeError as error:  # a missing source has no diagnostic
         raise UserError(
             "the report cannot be built; its numbers and figures are made by `bregman-nas "
-            f"aggregate` and `bregman-nas figures`. Typst says:\n{error.diagnostic.strip()}"
+            "aggregate` and `bregman-nas figures`, its source is in paper/. Typst says:\n"
+            f"{getattr(error, 'diagnostic', str(error)).strip()}"
         ) from error

@@ -46,6 +46,8 @@ class SmallNetwork(pydantic.BaseModel):
 def readable(path: Path, mend: str = MEND) -> Iterator[None]:
     """Report any fault of a file as a `UserError` that names the file and says what to do."""
     try:
+        if path.is_fifo():
+            raise ValueError("it is a pipe, which may never end")
         yield
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
