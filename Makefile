@@ -30,7 +30,7 @@ paper: install  ## Build the report, paper/study.pdf, from the tables and figure
 	bregman-nas paper
 
 test: install lint  ## Check the style and the types, and run all tests (a few minutes)
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest -n auto --dist worksteal
 
 bench: install  ## Measure the compact trainers against the textbook loop, on an idle machine
 	bregman-nas bench
