@@ -119,6 +119,16 @@ def test_the_functional_of_heads_is_that_of_their_rows() -> None:
     assert Regularizer.from_dict(heads.to_dict()) == heads
 
 
+@pytest.mark.parametrize("heads", [0, -1, 1.5])
+def test_an_impossible_number_of_heads_is_refused(heads: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"heads must be a whole number of at least 1, got {heads}"
+    ):
+        HeadLasso(0.1, heads)
+    with pytest.raises(ValueError, match=r"weight: 3 heads do not share the rows .* \(12, 4\)"):
+        parameter_groups(nn.Linear(4, 12), lambda name, *_: HeadLasso(0.1, 3))
+
+
 @pytest.mark.parametrize(
     ("dtype", "value"),
     [
