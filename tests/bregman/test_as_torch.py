@@ -276,9 +276,6 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
         "AdaBreg has no option 'regularizr'; did you mean 'regularizer'",
     ),
     (lambda: AdaBreg([parameter(1.0)], delta=1e39), "delta must be finite in torch.f"),
-    (lambda: GroupLasso(0.1, (0.5,)), "each dimension once"),  # type: ignore[arg-type]
-    (lambda: GroupLasso(0.1, (True,)), "each dimension once"),
-    (lambda: NonNegativeL1(0.1).subgradient(torch.tensor([float("nan")])), "not a nu"),
     (lambda: AdaBreg([parameter(1.0)], regularizer=GroupLasso(0.1, (0, 1))).step(), "a dimension"),
     (first_step_fails, "NonNegativeL1 has no subgradient"),
     (other_shape, r"the state has shape \(2,\), its parameter \(3,\)"),

@@ -230,7 +230,7 @@ REFUSED: list[tuple[Any, str]] = [
     ),
     *(
         (lambda dims=dims: GroupLasso(0.1, dims), "each dimension once, counted from 0; got")
-        for dims in ((0, 0), (-1,), (1, 0, 1))
+        for dims in ((0, 0), (-1,), (1, 0, 1), (0.5,), (True,))
     ),
     *(
         (
