@@ -115,7 +115,7 @@ def test_fused_and_plain_agree(
             torch.testing.assert_close(*v, rtol=1e-4, atol=1e-5)
         patterns.add(tuple(bool(x) for p in plain for x in (p != 0).flatten()))
 
-    train_beside(*optimizers, dtype, check)
+    train_beside(optimizers[0], optimizers[1], dtype, check)
     assert regularizer == ZeroIndicator() or len(patterns) > 1, "groups did switch on and off"
 
 

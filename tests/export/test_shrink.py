@@ -1,7 +1,5 @@
 """The small networks: constants and borders by hand, and random sparse networks."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
@@ -177,14 +175,14 @@ def random_densenet(seed: int, density: float) -> tuple[DenseNet, Tensor]:
 @pytest.mark.parametrize("density", [0.0, 0.02, 0.1, 0.3, 0.7])
 @pytest.mark.parametrize("kind", ["perceptron", "residual", "densenet"])
 def test_every_sparse_network_keeps_its_outputs(kind: str, density: float) -> None:
-    shrink: Callable[..., tuple[object, torch.nn.Module]]
     for seed in range(10):
         torch.manual_seed(seed)
+        full: ResidualMLP | DenseNet
         if kind == "densenet":
-            (full, images), shrink = random_densenet(seed, density), small_densenet
+            full, images = random_densenet(seed, density)
+            _, small = small_densenet(full)
         else:
-            full, images = random_mlp(seed, density, skips=kind == "residual")  # type: ignore[assignment]
-            shrink = small_mlp
-        _, small = shrink(full)
+            full, images = random_mlp(seed, density, skips=kind == "residual")
+            _, small = small_mlp(full)
         with torch.no_grad():
             torch.testing.assert_close(small(images), full(images), rtol=0, atol=1e-12)
