@@ -86,7 +86,7 @@ def restore(net: nn.Sequential, optimizer: Any) -> None:
 
 def edit(net: nn.Sequential, _: Any) -> None:
     with torch.no_grad():
-        net[0].weight[0] = 0.5
+        net[0].get_parameter("weight")[0] = 0.5
 
 
 def with_grad_scaler(make: Make) -> nn.Module:
