@@ -1,6 +1,6 @@
 """Channels of a small convolutional network with batch norm: AdaBreg at three mu, dense Adam.
 
-python examples/convolutions.py     # about a minute on two cores; docs/own-network.md
+python examples/convolutions.py     # half a minute; docs/own-network.md
 """
 
 from functools import partial

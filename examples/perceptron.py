@@ -1,6 +1,6 @@
 """Neurons of a multi-layer perceptron: AdaBreg at three mu, LinBreg with momentum, dense Adam.
 
-python examples/perceptron.py     # under a minute on two cores; docs/own-network.md
+python examples/perceptron.py     # ten seconds; docs/own-network.md
 """
 
 from functools import partial

@@ -1,6 +1,6 @@
 """Heads and hidden neurons of a small transformer encoder: AdaBreg at three mu, dense Adam.
 
-python examples/transformer.py     # about a minute on two cores; docs/own-network.md
+python examples/transformer.py     # half a minute; docs/own-network.md
 """
 
 import copy

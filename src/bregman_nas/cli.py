@@ -224,7 +224,7 @@ def export(
     project: Project = HERE,
 ) -> None:
     """Write the small network that a search found, as safetensors and ONNX."""
-    from bregman_nas.export.folder import export
+    from bregman_nas.export.finished import export
     from bregman_nas.search.job import Job
 
     print(export(Job(_settings(project).run(run), seed, project), out))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bregman_nas import cut
-from bregman_nas.bregman.cut import AppendOnes, Take
+from bregman_nas.bregman.cut import Take
 
 
 def test_constants_and_unread_rows_by_hand() -> None:
@@ -49,7 +49,7 @@ def test_a_constant_map_counts_less_at_the_border() -> None:
     image = torch.zeros(1, 1, 3, 3)
     image[0, 0, 1, 1] = 100
     small = cut(network)
-    assert [type(module) for module in small] == [nn.Conv2d, nn.ReLU, AppendOnes, nn.Conv2d]
+    assert [type(module) for module in small] == [nn.Conv2d, nn.ReLU, nn.ConstantPad3d, nn.Conv2d]
     assert small.get_parameter("0.weight").shape[0] == 1
     assert small(image)[0, 0].tolist() == [[8, 12, 8], [12, 118, 12], [8, 12, 8]]
 
@@ -153,13 +153,15 @@ def test_every_sparse_network_keeps_its_outputs(
         assert density > 0.1 or sizes[0] < sizes[1]
 
 
-class Residual(nn.Module):
-    def __init__(self) -> None:
+class Nested(nn.Module):
+    """A module of the user's own, with another in it."""
+
+    def __init__(self, inner: nn.Module, *, skip: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 1, 1)
+        self.inner, self.skip = inner, skip
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.conv(x) + x
+        found: Tensor = self.inner(x) + x if self.skip else self.inner(x)
         return found
 
 
@@ -168,10 +170,20 @@ class Branches(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+class Doubles(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
 @pytest.mark.parametrize(
     ("between", "message"),
     [
-        (Residual(), r"1\.conv, after 0, cannot be passed: what it reads is no chain"),
+        (Nested(nn.ReLU(), skip=True), r"^1 \(Nested\) cannot be passed: its forward is no chain"),
+        (Nested(Nested(nn.ReLU()), skip=True), r"^1 \(Nested\) cannot be passed"),
+        (Nested(Nested(nn.ReLU(), skip=True)), r"^1\.inner \(Nested\) cannot be passed"),
+        (Nested(nn.LayerNorm(4)), r"^1\.inner \(LayerNorm\) cannot be passed: it is neither"),
+        (Nested(Doubles()), r"^1\.inner \(Doubles\) cannot be passed: it calls mul; use a module"),
+        (Nested(Branches()), r"^1\.inner \(Branches\) cannot be passed: its forward is no chain: "),
         (nn.LayerNorm(4), r"1 \(LayerNorm\) cannot be passed: it is neither"),
         (
             nn.Conv2d(2, 2, 1, groups=2),
@@ -183,7 +195,7 @@ class Branches(nn.Module):
         (nn.Linear(2, 2), r"1 \(Linear\) cannot be passed: it reads maps: flatten them first"),
         (nn.Flatten(2), r"1 \(Flatten\) cannot be passed: only maps are flattened, from dim"),
         (nn.Conv2d(3, 2, 1), r"1 \(Conv2d\) cannot be passed: it reads 3 of 2"),
-        (Branches(), r"Sequential\.forward is no chain"),
+        (Branches(), r"^1 \(Branches\) cannot be passed"),
     ],
 )
 def test_what_cannot_be_passed_is_named(between: nn.Module, message: str) -> None:
@@ -192,6 +204,8 @@ def test_what_cannot_be_passed_is_named(between: nn.Module, message: str) -> Non
 
 
 def test_there_has_to_be_something_to_cut() -> None:
+    with pytest.raises(ValueError, match=r"^Branches cannot be passed"):
+        cut(Branches())
     with pytest.raises(ValueError, match="no linear layer and no convolution"):
         cut(nn.ReLU())
     assert cut(nn.Linear(2, 3))(torch.ones(1, 2)).shape == (1, 3)

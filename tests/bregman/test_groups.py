@@ -10,9 +10,7 @@ from bregman_nas import (
     L1,
     ByKind,
     GroupLasso,
-    HeadLasso,
     NonNegativeL1,
-    Regularizer,
     Zero,
     architecture,
     parameter_groups,
@@ -102,45 +100,6 @@ def test_a_weight_has_groups_of_one_kind() -> None:
     module = nn.ConvTranspose2d(4, 6, 3, groups=2)
     with pytest.raises(ValueError, match=r"weight: the output channels .* in groups"):
         parameter_groups(module, ByKind(channels=1.0))
-
-
-def test_the_functional_of_heads_is_that_of_their_rows() -> None:
-    # Two heads, width 4: head 0 has rows 0, 1, 4, 5, 8, 9, with 24 entries.
-    rows = torch.randn(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    first, second = rows[[0, 1, 4, 5, 8, 9]], rows[[2, 3, 6, 7, 10, 11]]
-    heads, one = HeadLasso(0.2, 2), GroupLasso(0.2, ())
-    assert float(heads.value(rows)) == pytest.approx(float(one.value(first) + one.value(second)))
-    for of_heads, of_one in (
-        (heads.prox(rows), one.prox),
-        (heads.subgradient(rows), one.subgradient),
-    ):
-        torch.testing.assert_close(of_heads[[0, 1, 4, 5, 8, 9]], of_one(first))
-        torch.testing.assert_close(of_heads[[2, 3, 6, 7, 10, 11]], of_one(second))
-    assert Regularizer.from_dict(heads.to_dict()) == heads
-
-
-@pytest.mark.parametrize(
-    ("dtype", "value"),
-    [
-        (torch.float32, 1e-15),
-        (torch.float32, 3e-23),
-        (torch.float32, 1e-30),
-        (torch.float32, 1e-42),
-        (torch.float32, 1e30),
-        (torch.bfloat16, 1e-30),
-        (torch.float64, 1e-170),
-        (torch.float64, 1e200),
-    ],
-)
-def test_groups_whose_squares_leave_the_numbers_have_a_subgradient(
-    dtype: torch.dtype, value: float
-) -> None:
-    weight = torch.full((2, 784), value, dtype=dtype)
-    weight[1] = 0
-    found = GroupLasso(0.07, (0,)).subgradient(weight)
-    # mu sqrt(n) times the direction, whose entries are 1 / sqrt(n).
-    torch.testing.assert_close(found[0], torch.full((784,), 0.07, dtype=dtype))
-    assert not found[1].any()
 
 
 def test_a_start_without_subgradient_is_refused() -> None:

@@ -19,40 +19,60 @@ def start(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32, **how:
     return tensor
 
 
-@pytest.mark.parametrize("mask", ["bernoulli", "exact"])
+each_mask = pytest.mark.parametrize("mask", ["bernoulli", "exact"])
+
+
+@each_mask
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 5.0])
 @pytest.mark.parametrize(
-    ("shape", "group_dims"),
-    [((50, 8), (0,)), ((8, 50), (1,)), ((6, 7, 3, 3), (0, 1)), ((9, 4, 3, 3), (0,))],
+    ("shape", "group_dims", "fan_in"),
+    [
+        ((400, 200), (0,), 200),
+        ((200, 400), (1,), 400),
+        ((40, 50, 3, 3), (0, 1), 450),
+        ((90, 20, 3, 3), (0,), 180),
+    ],
 )
-def test_groups_are_on_or_off_as_a_whole(
-    shape: tuple[int, ...], group_dims: tuple[int, ...], mask: str
+def test_groups_are_on_or_off_as_a_whole_with_their_deviation(
+    shape: tuple[int, ...],
+    group_dims: tuple[int, ...],
+    fan_in: int,
+    scale: float,
+    rescale: bool,
+    mask: str,
 ) -> None:
-    on = start(*shape, group_dims=group_dims, mask=mask) != 0
+    how: dict[str, Any] = {"density": 0.25, "group_dims": group_dims, "mask": mask}
+    weight = start(*shape, scale=scale, rescale_variance=rescale, **how)
     inner = tuple(d for d in range(len(shape)) if d not in group_dims)
-    whole = on.all(dim=inner)
-    assert torch.equal(whole, on.any(dim=inner))
+    whole = (weight != 0).all(dim=inner)
+    assert torch.equal(whole, (weight != 0).any(dim=inner))
     assert 0 < whole.sum() < whole.numel()
+    values = weight[weight != 0]
+    expected = scale * math.sqrt(2 / fan_in) * (2 if rescale else 1)  # 1 / sqrt(0.25) = 2
+    error = 4 / math.sqrt(len(values))
+    assert values.std().item() == pytest.approx(expected, rel=error)
+    assert abs(values.mean().item()) < error * expected
 
 
 @pytest.mark.parametrize("density", [0.01, 0.2, 0.9])
 def test_bernoulli_switches_on_about_that_share(density: float) -> None:
     rows = 20_000
-    on = int((start(rows, 2, density=density)[:, 0] != 0).sum())
-    deviation = math.sqrt(rows * density * (1 - density))
-    assert abs(on - rows * density) < 4 * deviation
-    other = int((start(rows, 2, density=density, seed=1)[:, 0] != 0).sum())
+    on, other = (
+        int((start(rows, 2, density=density, seed=seed)[:, 0] != 0).sum()) for seed in (0, 1)
+    )
+    assert abs(on - rows * density) < 4 * math.sqrt(rows * density * (1 - density))
     assert on != other, "the number is random"
 
 
 @pytest.mark.parametrize(
     ("density", "shape", "on"),
-    # 0.07 * 100 is a little more than 7 in floating point; 3% of 12 * 24 = 288 kernels are 8.64
     [
         (0.01, (784, 3), 8),
         (0.5, (9, 3), 5),
         (0.001, (10, 3), 1),
-        (0.07, (100, 3), 7),
-        (0.03, (12, 24, 3, 3), 9),
+        (0.07, (100, 3), 7),  # 0.07 * 100 is a little more than 7 in floating point
+        (0.03, (12, 24, 3, 3), 9),  # 3% of 288 kernels are 8.64
         (1, (30, 20), 30),
     ],
 )
@@ -63,55 +83,31 @@ def test_exact_switches_on_so_many_groups(density: float, shape: tuple[int, ...]
         assert int((weight.flatten(len(dims))[..., 0] != 0).sum()) == on
 
 
-@pytest.mark.parametrize("mask", ["bernoulli", "exact"])
-@pytest.mark.parametrize("rescale", [False, True])
-@pytest.mark.parametrize("scale", [1.0, 5.0])
-@pytest.mark.parametrize(
-    ("shape", "group_dims", "fan_in"), [((400, 200), (0,), 200), ((40, 50, 3, 3), (0, 1), 450)]
-)
-def test_the_standard_deviation_of_active_groups(
-    shape: tuple[int, ...],
-    group_dims: tuple[int, ...],
-    fan_in: int,
-    scale: float,
-    rescale: bool,
-    mask: str,
-) -> None:
-    how: dict[str, Any] = {"density": 0.25, "group_dims": group_dims, "mask": mask}
-    weight = start(*shape, scale=scale, rescale_variance=rescale, **how)
-    values = weight[weight != 0]
-    expected = scale * math.sqrt(2 / fan_in) * (2 if rescale else 1)  # 1 / sqrt(0.25) = 2
-    error = 4 / math.sqrt(len(values))
-    assert values.std().item() == pytest.approx(expected, rel=error)
-    assert abs(values.mean().item()) < error * expected
-
-
-@pytest.mark.parametrize("mask", ["bernoulli", "exact"])
-def test_the_generator_alone_decides(mask: str) -> None:
+@each_mask
+def test_the_generator_alone_decides_and_scale_changes_the_size(mask: str) -> None:
     torch.manual_seed(0)
     first = start(20, 5, mask=mask)
     torch.manual_seed(1)
     assert torch.equal(first, start(20, 5, mask=mask))
     assert not torch.equal(first, start(20, 5, mask=mask, seed=1))
+    torch.testing.assert_close(start(20, 5, mask=mask, scale=5.0), 5 * first)
+    torch.testing.assert_close(start(20, 5, mask=mask, dtype=torch.float64).float(), first)
 
 
-def test_the_scale_changes_the_size_alone() -> None:
-    once = start(20, 5)
-    torch.testing.assert_close(start(20, 5, scale=5.0), 5 * once)
-    torch.testing.assert_close(start(20, 5, dtype=torch.float64).float(), once)
-
-
-@pytest.mark.parametrize("density", [0.0, -0.1, 1.01, math.nan])
-def test_an_impossible_density_is_refused(density: float) -> None:
-    message = f"density must be more than 0 and at most 1, got {density}"
+@pytest.mark.parametrize(
+    ("shape", "how", "message"),
+    [
+        *(
+            ((3, 3), {"density": x}, f"density must be more than 0 and at most 1, got {x}")
+            for x in (0.0, -0.1, 1.01, math.nan)
+        ),
+        ((5,), {}, r"two dimensions or more, got shape \(5,\)"),
+        ((3, 2), {"group_dims": (7,)}, "group_dims"),
+        ((3, 2), {"mask": "some"}, "mask must be 'bernoulli' or 'exact', got 'some'"),
+    ],
+)
+def test_what_is_impossible_is_refused(
+    shape: tuple[int, ...], how: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        start(3, 3, density=density)
-
-
-def test_an_impossible_shape_group_or_mask_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"two dimensions or more, got shape \(5,\)"):
-        start(5)
-    with pytest.raises(ValueError, match="group_dims"):
-        start(3, 2, group_dims=(7,))
-    with pytest.raises(ValueError, match="mask must be 'bernoulli' or 'exact', got 'some'"):
-        start(3, 2, mask="some")
+        start(*shape, **how)

@@ -13,29 +13,19 @@ import torch
 from torch import nn
 
 from bregman_nas import cli
-from bregman_nas.data.files import load
 from bregman_nas.errors import UserError
 from bregman_nas.export import finished
 from bregman_nas.export import load as load_small
-from bregman_nas.export.finished import (
-    difference,
-    find,
-    keep,
-    kept_path,
-    multiply_adds,
-    network_inputs,
-    start,
-)
+from bregman_nas.export.finished import difference, find, keep, kept_path, multiply_adds, start
 from bregman_nas.search.core.mlp import mean_squared_error
 from bregman_nas.search.job import Job
-from bregman_nas.search.records import read_record, record_path, write_record
+from bregman_nas.search.records import read_record, write_record
 from bregman_nas.search.seed import search_seed
 from bregman_nas.settings import load_settings
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
 PROJECT = Path(__file__).resolve().parents[2]
-RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
 SETTINGS = load_settings(PROJECT / "params.yaml")
 STUDY = sorted(name for name, row in SETTINGS.runs.items() if row.seeds and not row.change)
 
@@ -50,29 +40,25 @@ torch.save(net(images).detach(), "outputs.pt")
 """
 
 
-def full_network(job: Job) -> nn.Module:
-    net = start(job.run, job.seed)
-    net.load_state_dict(torch.load(job.network, weights_only=True))
-    return net
+def export(job: Job, out: Path) -> int:
+    return cli.main(
+        ["--project", str(job.project), "export", job.run.name, "--seed", "0", "--out", str(out)]
+    )
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", ["paper-autoencoder", "authors-residual", "authors-densenet"])
 def test_an_exported_network_gives_the_outputs_of_the_full_one(
     new_project: NewProject, job_in: JobIn, run: str, tmp_path: Path
 ) -> None:
     """On the whole test set: as a module, from its files without this package, and as ONNX."""
-    project = new_project(changes={"experiments.residual.mu": 0.01})
-    job = job_in(project, run)
+    job = job_in(new_project(changes={"experiments.residual.mu": 0.01}), run)
     record = search_seed(job)
-    full = full_network(job)
     out = tmp_path / "out"
-    arguments = ["--project", str(project), "export", run, "--seed", "0", "--out", str(out)]
-    assert cli.main(arguments) == 0
-
-    images = load(job.run.experiment.dataset, "sample", project)
-    inputs = network_inputs(job.run, images, job.seed)
-    with torch.no_grad():
-        expected = full(inputs)
+    assert export(job, out) == 0
+    search = start(job, "sample")
+    search.network.load_state_dict(torch.load(job.network, weights_only=True))
+    inputs = search.problem.test.inputs
+    expected = search.network(inputs).detach()
     # Logits are large here, and single precision has seven digits.
     close = partial(torch.testing.assert_close, rtol=0, atol=1e-5 * max(1, expected.abs().max()))
     small = load_small(out / "network.safetensors")
@@ -93,8 +79,8 @@ def test_an_exported_network_gives_the_outputs_of_the_full_one(
     count = sum(p.numel() for p in small.parameters())
     assert about["parameters"]["small"] == count < about["parameters"]["full"]
     assert about["multiply_adds"]["small"] < about["multiply_adds"]["full"]
-    active = about["widths"]["active"]
-    assert all(w <= a for w, a in zip(about["widths"]["small"][:-1], active[:-1], strict=True))
+    widths = zip(about["widths"]["small"][:-1], about["widths"]["active"][:-1], strict=True)
+    assert all(less <= active for less, active in widths)
     assert (out / "restored.png").exists() == (run != "authors-densenet")
     latency = json.loads((out / "latency.json").read_text("utf-8"))
     assert set(latency["seconds"]) == {"full", "small"}
@@ -105,23 +91,25 @@ def test_a_clone_exports_what_was_committed(project: Path, job_in: JobIn) -> Non
     record = search_seed(job)
     keep(job, record)
     before = find(job)
-    committed = kept_path(project, job.run.name, 0)
-    content = committed.read_bytes()
+    content = kept_path(job).read_bytes()
     keep(job, record)
-    assert committed.read_bytes() == content
+    assert kept_path(job).read_bytes() == content
     job.network.unlink()
     after = find(job)
     assert after.description == before.description
     assert after.weights() == before.weights() == content
 
 
-@pytest.mark.parametrize("fault", ["of another seed", "larger weights", "damaged", "no digest"])
+@pytest.mark.parametrize(
+    "fault", ["of another seed", "larger weights", "damaged", "no digest", "of an older search"]
+)
 def test_a_network_that_is_not_that_of_the_record_is_not_used(
     project: Path, job_in: JobIn, fault: str
 ) -> None:
-    job, other = job_in(project), job_in(project, seed=1)
+    job = job_in(project)
     record = search_seed(job)
     if fault == "of another seed":
+        other = job_in(project, seed=1)
         search_seed(other)
         other.network.replace(job.network)
     elif fault == "larger weights":
@@ -129,23 +117,16 @@ def test_a_network_that_is_not_that_of_the_record_is_not_used(
         torch.save({name: 1.5 * x for name, x in weights.items()}, job.network)
     elif fault == "damaged":
         job.network.write_bytes(b"damaged")
-    else:
+    elif fault == "no digest":
         del record["network"]
-        write_record(record_path(project, job.run.name, 0), record)
+        write_record(job.record, record)
+    else:
+        keep(job, record)
+        job.network.unlink()
+        write_record(job.record, {**record, "digests": {**record["digests"], "all": "another"}})
     keep(job, record)
-    assert not kept_path(project, job.run.name, 0).exists()
+    assert kept_path(job).exists() == (fault == "of an older search")
     with pytest.raises(UserError, match=r"neither .* nor .*search paper-autoencoder --seeds 0"):
-        find(job)
-
-
-def test_a_committed_network_of_an_older_search_is_not_used(project: Path, job_in: JobIn) -> None:
-    job = job_in(project)
-    record = search_seed(job)
-    keep(job, record)
-    job.network.unlink()
-    path = record_path(project, job.run.name, 0)
-    write_record(path, {**record, "digests": {**record["digests"], "all": "another"}})
-    with pytest.raises(UserError, match="neither"):
         find(job)
 
 
@@ -154,11 +135,10 @@ def test_a_network_that_collapsed_says_so(
 ) -> None:
     job = job_in(project, "authors-densenet")
     record = search_seed(job)
-    arguments = ["export", job.run.name, "--out", str(tmp_path / "out"), "--project", str(project)]
     for accuracy in (0.1, 0.3):
         record["result"]["test_accuracy"] = accuracy
-        write_record(record_path(project, job.run.name, 0), record)
-        assert cli.main(arguments) == 0
+        write_record(job.record, record)
+        assert export(job, tmp_path / "out") == 0
         assert ("The search collapsed" in capsys.readouterr().out) == (accuracy == 0.1)
 
 
@@ -168,28 +148,24 @@ def test_large_weights_are_not_committed(
     monkeypatch.setattr(finished, "COMMITTED_BYTES", 100)
     job = job_in(project)
     keep(job, search_seed(job))
-    path = kept_path(project, job.run.name, 0)
-    assert not path.exists()
-    assert json.loads(path.with_suffix(".json").read_text("utf-8"))["seed"] == 0
+    assert not kept_path(job).exists()
+    assert json.loads(kept_path(job).with_suffix(".json").read_text("utf-8"))["seed"] == 0
 
 
-def test_a_seed_that_was_not_searched_is_a_clear_error(
-    project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--project", str(project), "export", "paper-autoencoder", "--out", str(tmp_path)]
-    assert cli.main(arguments) == 1
-    message = capfd.readouterr().err
-    assert "seed 0 has not been searched; run `bregman-nas search paper-autoencoder" in message
-    assert len(message.splitlines()) == 1
+def test_what_was_not_searched_is_a_clear_error(project: Path, job_in: JobIn) -> None:
+    with pytest.raises(UserError, match="seed 0 has not been searched; run `bregman-nas search pa"):
+        find(job_in(project))
+    arm = SETTINGS.run("paper-residual-denoising-found")
+    with pytest.raises(UserError, match="trains a network that paper-residual-denoising has found"):
+        find(Job(arm, 0, PROJECT))
 
 
 def test_multiply_adds_and_differences_by_hand() -> None:
     conv = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(32, 5))
     assert multiply_adds(conv, torch.zeros(1, 4, 4)) == 16 * 9 * 2 + 32 * 5
     one, other = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    with torch.no_grad():
-        one.weight.fill_(1.0)
-        other.weight.fill_(3.0)
+    nn.init.constant_(one.weight, 1.0)
+    nn.init.constant_(other.weight, 3.0)
     assert difference(one, other, torch.tensor([[1.0], [-2.0]])) == 4.0
     assert difference(one, other, torch.tensor([[float("nan")], [float("inf")]])) == 0.0
 
@@ -203,24 +179,21 @@ def test_the_committed_networks_restore_as_their_records_say(
 
     monkeypatch.setattr("bregman_nas.data.files._download", not_at_hand)
     job = Job(SETTINGS.run(run), 0, PROJECT)
-    path = kept_path(PROJECT, run, 0)
+    path = kept_path(job)
     if not path.with_suffix(".json").exists():
         pytest.skip(f"{run}: has not been searched")
-    record = read_record(record_path(PROJECT, run, 0))
+    record = read_record(job.record)
     about = json.loads(path.with_suffix(".json").read_text("utf-8"))
     assert about["record"] == record["digests"]["all"]
     assert about["difference"]["double"] <= 1e-5
     if not path.exists():
         pytest.skip(f"{run}: its small network takes more than 3 MB")
-    net = load_small(path)
-    images = load(job.run.experiment.dataset, "full", PROJECT)
-    inputs = network_inputs(job.run, images, 0)
+    net, test, result = load_small(path), start(job, "full").problem.test, record["result"]
     with torch.no_grad():
-        outputs = torch.cat([net(part) for part in inputs.split(1_000)])
-    result = record["result"]
+        outputs = torch.cat([net(part) for part in test.inputs.split(1_000)])
     if job.run.experiment.network == "mlp":
-        mse = mean_squared_error(outputs, images.test_images.flatten(1) / 255)
+        mse = mean_squared_error(outputs, test.targets)
         assert mse == pytest.approx(result["test_mse"], rel=1e-5)
     else:
-        right = (outputs.argmax(1) == images.test_labels).double().mean()
+        right = (outputs.argmax(1) == test.targets).double().mean()
         assert float(right) == pytest.approx(result["test_accuracy"], abs=1e-4)

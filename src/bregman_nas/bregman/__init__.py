@@ -1,6 +1,5 @@
 """Training by Bregman iterations, for any `torch.nn.Module`."""
 
-from bregman_nas.bregman.check import stuck_groups, warn_of_stuck_groups
 from bregman_nas.bregman.choose import try_mus
 from bregman_nas.bregman.cut import cut
 from bregman_nas.bregman.groups import ByKind, HeadLasso, architecture, parameter_groups
@@ -14,7 +13,7 @@ from bregman_nas.bregman.regularizers import (
     Zero,
     ZeroIndicator,
 )
-from bregman_nas.bregman.start import start_sparsely_
+from bregman_nas.bregman.start import start_sparsely_, stuck_groups, warn_of_stuck_groups
 
 __all__ = [
     "L1",

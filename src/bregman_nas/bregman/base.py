@@ -1,8 +1,8 @@
 """What LinBreg and AdaBreg have in common: v, its start, the shrinkage step, and saving.
 
-Both keep, beside each parameter theta, a subgradient v in the subdifferential of J_delta (2.2).
-A step moves v as SGD or Adam would move theta, then sets theta = prox_{delta J}(delta v). A group
-of parameters that is zero therefore stays exactly zero until its part of v crosses the threshold.
+Both keep, beside each parameter theta, a subgradient v in the subdifferential of J_delta (2.2). A
+step moves v as SGD or Adam would theta, then sets theta = prox_{delta J}(delta v): a group that is
+zero stays exactly zero until its part of v crosses the threshold.
 """
 
 import difflib
@@ -38,12 +38,10 @@ class BregmanOptimizer(Optimizer):
         self._versions = {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in torch; every option may differ from group to group, `regularizer` too.
+        """As in torch; options, the regularizer too, may differ from group to group.
 
         Raises:
-            TypeError: if there is no such option, if `regularizer` is not a `Regularizer`, or if a
-                parameter is complex.
-            ValueError: if another option is impossible.
+            TypeError, ValueError: if an option or a parameter is impossible.
         """
         super().add_param_group(param_group)
         group = self.param_groups[-1]
@@ -76,18 +74,13 @@ class BregmanOptimizer(Optimizer):
         for param in group["params"]:
             if param.is_complex():
                 raise TypeError(
-                    f"{type(self).__name__} does not train complex parameters, got one of shape "
-                    f"{tuple(param.shape)}; use torch.view_as_real"
+                    f"{type(self).__name__} does not train complex parameters: use view_as_real"
                 )
             greatest = torch.finfo(param.dtype).max
             check(group["delta"] <= greatest, "delta", group["delta"], f"finite in {param.dtype}")
 
     def subgradient(self, param: Tensor) -> Tensor:
-        """A copy of v of a parameter, of its shape; before the first step, its initial value.
-
-        Raises:
-            KeyError: if the optimizer does not hold the parameter.
-        """
+        """A copy of v of a parameter; before the first step, its initial value."""
         for group in self.param_groups:
             if any(param is p for p in group["params"]):
                 state = self.state.get(param)
@@ -99,16 +92,12 @@ class BregmanOptimizer(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step for every parameter that has a gradient.
 
-        Args:
-            closure: reevaluates the model and returns the loss, as in `torch.optim`.
-
         Returns:
             What the closure returned, else None.
 
         Raises:
-            RuntimeError: if a gradient is sparse.
-            ValueError: if a parameter has no subgradient, or not the shape of its state. No
-                parameter has been moved then.
+            RuntimeError, ValueError: if a gradient is sparse, a parameter has no subgradient, or
+                its state another shape. No parameter has been moved then.
         """
         loss = None
         if closure is not None:
@@ -135,12 +124,7 @@ class BregmanOptimizer(Optimizer):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned.
-
-        Raises:
-            ValueError: if it is that of another kind of optimizer or of other parameters, or if an
-                option in it is impossible. Nothing has been changed then.
-        """
+        """Take over what `state_dict` returned; nothing is changed if that is impossible."""
         kind, groups = type(self).__name__, []
         for saved in state_dict["param_groups"]:
             missing = [name for name in self.defaults if name not in saved]
@@ -218,12 +202,10 @@ def _gradients(params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
 
 def _check_shape(state: Tensor, param: Tensor) -> None:
     if state.shape != param.shape:
-        raise ValueError(
-            f"the state has shape {tuple(state.shape)}, its parameter {tuple(param.shape)}"
-        )
+        raise ValueError(f"the state has shape {(*state.shape,)}, its parameter {(*param.shape,)}")
 
 
 def check(holds: bool, name: str, value: object, allowed: str) -> None:
-    """Say which values an option may have, if it has another one."""
+    """Refuse another value."""
     if not holds:
         raise ValueError(f"{name} must be {allowed}, got {value}")

@@ -2,35 +2,24 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bregman_nas.bregman.base import BregmanOptimizer
 from bregman_nas.bregman.groups import Rule, architecture, parameter_groups
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.start import start_sparsely_
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What some steps at one mu have led to.
-
-    Attributes:
-        mu: the regularization parameter.
-        groups: their number.
-        start: how many were on at the start.
-        on: how many are on at the end.
-        loss: its mean over the last tenth of the steps.
-    """
+class Trial(NamedTuple):
+    """What some steps at one mu have led to."""
 
     mu: float
-    groups: int
-    start: int
-    on: int
-    loss: float
+    groups: int  # all there are
+    start: int  # on at the start
+    on: int  # on at the end
+    loss: float  # mean over the last tenth of the steps
 
 
 def try_mus(
@@ -41,7 +30,7 @@ def try_mus(
     *,
     steps: int = 300,
     density: float = 0.1,
-    optimizer: Callable[[list[dict[str, Any]]], BregmanOptimizer] = AdaBreg,
+    optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer] = AdaBreg,
 ) -> list[Trial]:
     """Train copies of a network for some steps, one for each mu, all from the same groups.
 
@@ -67,7 +56,7 @@ def try_mus(
         trained, chosen = copy.deepcopy(network), rule(mu)
         same = torch.Generator().manual_seed(0)
         start_sparsely_(trained, chosen, density=density, generator=same)
-        begun = architecture(trained, chosen).values()
+        start = torch.cat([on.flatten() for on in architecture(trained, chosen).values()])
         training = optimizer(parameter_groups(trained, chosen))
         losses = []
         for step in range(steps):
@@ -76,13 +65,7 @@ def try_mus(
             value.backward()
             training.step()
             losses.append(value.detach())
-        trials.append(
-            Trial(
-                mu,
-                groups=sum(on.numel() for on in begun),
-                start=sum(int(on.sum()) for on in begun),
-                on=sum(int(on.sum()) for on in architecture(trained, chosen).values()),
-                loss=float(torch.stack(losses[-max(1, steps // 10) :]).mean()),
-            )
-        )
+        end = sum(int(on.sum()) for on in architecture(trained, chosen).values())
+        late = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
+        trials.append(Trial(mu, len(start), int(start.sum()), end, late))
     return trials

@@ -8,10 +8,8 @@ instead, which is padded alike.
 """
 
 import copy
-import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,83 +18,84 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bregman_nas.bregman.groups import CONVOLUTIONS
 
-_Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+_Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 _WEIGHTED = (nn.Linear, *CONVOLUTIONS)
-_ACTIVATIONS = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU),
-    *(nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish),
-    *(nn.Hardsigmoid, nn.LogSigmoid),
+
+
+def _kinds(names: str) -> tuple[type[nn.Module], ...]:
+    return tuple(getattr(nn, name) for name in names.split())
+
+
+_ACTIVATIONS = _kinds(
+    "ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU SiLU Mish Tanh Sigmoid Softplus Softsign "
+    "Hardtanh Hardswish Hardsigmoid LogSigmoid"
 )
-_POOLS = (
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
-    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+_AVERAGES = _kinds("AvgPool1d AvgPool2d AvgPool3d")
+_POOLS = _AVERAGES + _kinds(
+    "MaxPool1d MaxPool2d MaxPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d "
+    "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d"
 )
-_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_NOTHING = _kinds("Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout")
+_KNOWN = (*_WEIGHTED, _BatchNorm, *_ACTIVATIONS, *_POOLS, nn.Flatten)
+#: Where a module says how many inputs it has.
+_SIZES = ("in_features", "in_channels", "num_features", "num_parameters")
 _FUNCTIONS: dict[Any, type[nn.Module]] = {
     **dict.fromkeys((torch.relu, functional.relu, "relu"), nn.ReLU),
     **dict.fromkeys((torch.tanh, "tanh"), nn.Tanh),
     **dict.fromkeys((torch.sigmoid, "sigmoid"), nn.Sigmoid),
     **dict.fromkeys((torch.flatten, "flatten"), nn.Flatten),
 }
+#: Kinds of modules, when one cannot be passed (given whether it reads maps), and why.
+_REFUSALS: list[tuple[Any, Any, str]] = [
+    ((*CONVOLUTIONS, *_POOLS), lambda _, maps: maps is False, "it reads no maps"),
+    (CONVOLUTIONS, lambda conv, _: conv.groups != 1, "its channels are in groups"),
+    (nn.Linear, lambda _, maps: maps, "it reads maps: flatten them first"),
+    (_BatchNorm, lambda norm, _: norm.running_mean is None, "it has no running mean"),
+    (
+        nn.Flatten,
+        lambda flat, maps: not maps or (flat.start_dim, flat.end_dim) != (1, -1),
+        "only maps are flattened, from dimension 1 to the last",
+    ),
+    (
+        _AVERAGES,
+        lambda pool, _: pool.count_include_pad and torch.as_tensor(pool.padding).any(),
+        "its averages have zeros at the border; say count_include_pad=False",
+    ),
+]
 
 
-@dataclass
-class Folded:
-    """A linear layer or convolution on inputs of which some are constant.
+class Folded(NamedTuple):
+    """A linear layer or convolution on inputs of which some are constant."""
 
-    Attributes:
-        bias: [out], in double precision, with what the constants add everywhere.
-        ones: [out, *kernel], in double precision: kernels that read ones; zero without padding.
-        reads: boolean [out, in], which inputs that vary each output reads.
-        varies: boolean [out], which outputs are not the same everywhere for every input.
-    """
-
-    bias: Tensor
-    ones: Tensor
-    reads: Tensor
-    varies: Tensor
+    bias: Tensor  # [out], in double precision, with what the constants add everywhere
+    ones: Tensor  # [out, *kernel], in double precision: they read ones; zero without padding
+    reads: Tensor  # boolean [out, in]: which inputs that vary each output reads
+    varies: Tensor  # boolean [out]: which outputs are not the same everywhere for every input
 
 
-def folded(
-    weight: Tensor, bias: Tensor | None, varies: Tensor, constant: Tensor, *, zero_padded: bool
-) -> Folded:
+@torch.no_grad()
+def folded(layer: _Weighted, varies: Tensor, constant: Tensor) -> Folded:
     """Take the constants out of the input of a layer.
 
     Args:
-        weight: [out, in, *kernel].
-        bias: [out].
+        layer: with a weight [out, in, *kernel].
         varies: boolean [in], which inputs vary.
         constant: [in], in double precision, what is added to each input everywhere.
-        zero_padded: whether at the border there are zeros in the place of the constants.
     """
-    bias = weight.new_zeros(len(weight)).double() if bias is None else bias.detach().double()
-    weight = weight.detach()
-    if zero_padded:
+    weight = layer.weight.detach()
+    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach()
+    bias, kernels = bias.double(), weight.reshape(*weight.shape[:2], -1)
+    ones = torch.zeros_like(weight[:, 0], dtype=torch.float64)
+    if _pads_with_zeros(layer):
         ones = torch.einsum("i,oi...->o...", constant, weight.double())
     else:
-        whole = weight.double() if weight.ndim == 2 else weight.double().flatten(2).sum(2)
-        bias = bias + whole @ constant
-        ones = bias.new_zeros(len(weight), *weight.shape[2:])
-    reads = _any(weight != 0, 2) & varies
-    return Folded(bias, ones, reads, reads.any(1) | _any(ones != 0, 1))
-
-
-class AppendOnes(nn.Module):
-    """[batch, channels, ...] with a channel of ones behind the others."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Append it."""
-        return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+        bias = bias + kernels.double().sum(2) @ constant
+    reads = (kernels != 0).any(2) & varies
+    return Folded(bias, ones, reads, reads.any(1) | (ones.reshape(len(ones), -1) != 0).any(1))
 
 
 class Take(nn.Module):
-    """Some entries of a dimension.
-
-    Args:
-        entries: their numbers, int64.
-        dim: the dimension.
-    """
+    """The `entries` (int64) of dimension `dim`."""
 
     entries: Tensor
 
@@ -136,141 +135,70 @@ def cut(network: nn.Module) -> nn.Sequential:
     while begin and isinstance(chain[begin - 1][1], _BatchNorm):
         begin -= 1
     layers = _follow(chain[begin:end])
-    _mark_kept(layers)
+    kept, *needed = _needed(layers)
     small = [copy.deepcopy(module) for _, module in chain[:begin]]
-    if not layers[0].kept_in.all():
+    if not kept.all():
         dim = -1 if isinstance(layers[0].module, nn.Linear) else 1
-        small.append(Take(layers[0].kept_in.nonzero()[:, 0], dim))
-    small += [module for layer in layers for module in layer.build()]
+        small.append(Take(kept.nonzero()[:, 0], dim))
+    for layer, outputs in zip(layers, needed, strict=True):
+        kept = kept.repeat_interleave(layer.copies)  # a map is kept with all its pixels
+        if isinstance(layer.module, _WEIGHTED):
+            small += _small_weighted(layer.module, kept, outputs, layer.constant)
+            kept = outputs
+        else:
+            small.append(_small(layer.module, kept))
     small += [copy.deepcopy(module) for _, module in chain[end:]]
     return nn.Sequential(*small).eval()
+
+
+class _Tracer(fx.Tracer):
+    """Remembers in the `forward` of which module there was an error."""
+
+    inside = "0"
+
+    def call_module(self, m: nn.Module, *args: Any) -> Any:
+        outer, self.inside = self.inside, self.path_of_module(m)
+        found = super().call_module(m, *args)
+        self.inside = outer
+        return found
 
 
 def _chain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a network that follow one another, by name; functions as modules."""
     whole = nn.Sequential(network)  # so that a single layer is a module of the graph as well
+    tracer = _Tracer()
+
+    def refusal(path: str, reason: object) -> ValueError:
+        name, kind = path[2:], type(whole.get_submodule(path)).__name__
+        return ValueError(f"{f'{name} ({kind})' if name else kind} cannot be passed: {reason}")
+
+    def inside(node: fx.Node) -> str:
+        """The module that calls it."""
+        stack: list[str] = ["0", *node.meta.get("nn_module_stack", ())]
+        return stack[-2 if node.op == "call_module" else -1]
+
     try:
-        graph = fx.symbolic_trace(whole).graph
+        last, *others = tracer.trace(whole).nodes
     except Exception as error:  # whatever `forward` raises when it meets no tensor
-        raise ValueError(f"{type(network).__name__}.forward is no chain: {error}") from error
-    last: fx.Node | None = None
-    for node in graph.nodes:
-        if last is None and node.op == "placeholder":
-            last = node
-            continue
-        module = node.op == "call_module"
-        name = str(node.target).removeprefix("0.") if module else node.name
-        where = name if last is None else f"{name}, after {last.name.removeprefix('_0_')},"
-        alone = last is not None and len(last.users) == 1 and node.all_input_nodes == [last]
-        if not alone or node.args[0] is not last:
-            raise ValueError(f"{where} cannot be passed: what it reads is no chain of modules")
+        raise refusal(tracer.inside, f"its forward is no chain: {error}") from error
+    for node in others:
+        if len(last.users) != 1 or node.all_input_nodes != [last] or node.args[0] is not last:
+            outermost = min(map(inside, (node, *last.users)), key=len)
+            raise refusal(outermost, "its forward is no chain of modules")
         last = node
-        if module:
-            yield name, whole.get_submodule(str(node.target))
+        if node.op == "call_module":
+            yield str(node.target)[2:], whole.get_submodule(str(node.target))
         elif node.op != "output":
             if node.target not in _FUNCTIONS:
-                raise ValueError(f"{where} cannot be passed: use a module of torch.nn for it")
-            yield name, _FUNCTIONS[node.target](*node.args[1:], **node.kwargs)
+                raise refusal(inside(node), f"it calls {node.name}; use a module of torch.nn")
+            yield node.name, _FUNCTIONS[node.target](*node.args[1:], **node.kwargs)
 
 
-@dataclass
-class _Layer:
-    """A module of the chain, and what is known of its inputs and outputs.
-
-    Attributes:
-        name: in the network.
-        module: itself.
-        copies: the number of inputs for each output of the layer before: more than one where maps
-            were flattened.
-        varies_in: boolean [in].
-        constant_in: [in], in double precision, of inputs that do not vary.
-        varies: boolean [out].
-        constant: [out].
-        kept_in: boolean [in], which inputs the small network has.
-        kept: boolean [out].
-    """
-
-    name: str
+class _Layer(NamedTuple):
     module: nn.Module
-    copies: int
-    varies_in: Tensor
-    constant_in: Tensor
-
-    def __post_init__(self) -> None:
-        module, constant = self.module, self.constant_in
-        self.varies, self.constant = self.varies_in, constant
-        if isinstance(module, _WEIGHTED):
-            fold = self._folded(self.varies_in, constant)
-            self.reads, self.varies = fold.reads, fold.varies
-            self.constant = torch.where(fold.varies, 0, fold.bias)
-        elif isinstance(module, _BatchNorm):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            scale = (module.running_var.double() + module.eps).rsqrt()
-            if module.affine:
-                scale = scale * module.weight.double()
-            shifted = (constant - module.running_mean.double()) * scale
-            shifted += module.bias.double() if module.affine else 0
-            self.varies = self.varies_in & (scale != 0)
-            self.constant = torch.where(self.varies, 0, shifted)
-        elif isinstance(module, _ACTIVATIONS):
-            values = copy.deepcopy(module).double()(constant.clone()[None])[0]
-            self.constant = torch.where(self.varies, 0, values)
-        self.kept_in, self.kept = self.varies_in, self.varies
-
-    def _folded(self, varies: Tensor, constant: Tensor) -> Folded:
-        module = self.module
-        assert isinstance(module, _WEIGHTED)
-        padded = not isinstance(module, nn.Linear) and _zero_padded(module)
-        return folded(module.weight, module.bias, varies, constant, zero_padded=padded)
-
-    def build(self) -> list[nn.Module]:
-        """The small modules that do what this one did."""
-        module, number = self.module, int(self.kept.sum())
-        small: nn.Module
-        if isinstance(module, _BatchNorm):
-            small = type(module)(number, module.eps, module.momentum, module.affine)
-        elif isinstance(module, nn.PReLU) and len(module.weight) > 1:
-            small = nn.PReLU(number)
-        elif isinstance(module, _WEIGHTED):
-            return self._build_weighted(module)
-        else:
-            return [copy.deepcopy(module)]
-        for name, tensor in module.state_dict().items():
-            part = tensor[self.kept] if tensor.ndim else tensor
-            small.load_state_dict({name: part.clone()}, strict=False, assign=True)
-        return [small]
-
-    def _build_weighted(self, module: "nn.Linear | _Convolution") -> list[nn.Module]:
-        # An input that is kept brings its constant itself.
-        left_out = torch.where(self.kept_in, 0, self.constant_in)
-        fold = self._folded(self.kept_in, left_out)
-        weight = module.weight.detach()[self.kept][:, self.kept_in]
-        bias, ones = fold.bias[self.kept].to(weight), fold.ones[self.kept].to(weight)
-        before: list[nn.Module] = []
-        if ones.any():
-            weight = torch.cat([weight, ones[:, None]], dim=1)
-            before = [AppendOnes()]
-        outputs, inputs = weight.shape[:2]
-        small: nn.Linear | _Convolution
-        if isinstance(module, nn.Linear):
-            small = nn.Linear(inputs, outputs, device="meta")
-        else:
-            kind: Any = CONVOLUTIONS[weight.ndim - 3]
-            small = kind(
-                inputs,
-                outputs,
-                module.kernel_size,
-                module.stride,
-                module.padding,
-                module.dilation,
-                padding_mode=module.padding_mode,
-                device="meta",
-            )
-        small.weight = nn.Parameter(weight.contiguous())
-        has_bias = module.bias is not None or bool(bias.any())
-        small.bias = nn.Parameter(bias) if has_bias else None
-        return [*before, small]
+    copies: int  # inputs for each output of the layer before: several where maps were flattened
+    constant: Tensor  # [in], in double precision, of inputs that do not vary
+    reads: Tensor | None  # of one with weights, see `Folded`
 
 
 def _follow(chain: list[tuple[str, nn.Module]]) -> list[_Layer]:
@@ -278,95 +206,106 @@ def _follow(chain: list[tuple[str, nn.Module]]) -> list[_Layer]:
     layers: list[_Layer] = []
     on_maps: bool | None = None
     for name, module in chain:
-        about = f"{name} ({type(module).__name__})"
         if isinstance(module, _NOTHING):
             continue
-        reason = _reason_against(module, on_maps)
-        if reason:
-            raise ValueError(f"{about} cannot be passed: {reason}")
+        reasons = [
+            reason
+            for kinds, holds, reason in _REFUSALS
+            if isinstance(module, kinds) and holds(module, on_maps)
+        ]
+        if not isinstance(module, _KNOWN):
+            reasons = ["it is neither a layer that is cut nor an activation"]
         size, copies = _inputs(module), 1
-        if layers:
-            varies, constant = layers[-1].varies, layers[-1].constant
-            if size not in (None, len(varies)):
-                copies, rest = divmod(size, len(varies))
-                if rest or on_maps:
-                    raise ValueError(f"{about} cannot be passed: it reads {size} of {len(varies)}")
-                varies, constant = (x.repeat_interleave(copies) for x in (varies, constant))
-        else:
+        if not layers:
             assert size is not None
-            device = next(module.parameters()).device
+            device = next(iter(module.state_dict().values())).device
             varies = torch.ones(size, dtype=torch.bool, device=device)
             constant = torch.zeros(size, dtype=torch.float64, device=device)
-        layers.append(_Layer(name, module, copies, varies, constant))
-        if isinstance(module, (*_WEIGHTED, nn.Flatten)):
+        elif size not in (None, len(varies)):
+            copies, rest = divmod(size, len(varies))
+            if rest or on_maps:
+                reasons.append(f"it reads {size} of {len(varies)}")
+            varies, constant = (x.repeat_interleave(copies) for x in (varies, constant))
+        if reasons:
+            raise ValueError(f"{name} ({type(module).__name__}) cannot be passed: {reasons[0]}")
+        if isinstance(module, _WEIGHTED):
+            fold = folded(module, varies, constant)
+            layers.append(_Layer(module, copies, constant, fold.reads))
+            varies, constant = fold.varies, torch.where(fold.varies, 0, fold.bias)
             on_maps = isinstance(module, CONVOLUTIONS)
+            continue
+        layers.append(_Layer(module, copies, constant, None))
+        exact, row = copy.deepcopy(module).double(), constant.clone()[None]
+        if isinstance(exact, _BatchNorm):
+            statistics = (exact.running_mean, exact.running_var, exact.weight, exact.bias)
+            constant = functional.batch_norm(row, *statistics, eps=exact.eps)[0]
+            varies = varies if exact.weight is None else varies & (exact.weight != 0)
+        elif isinstance(exact, _ACTIVATIONS):
+            constant = exact(row)[0]
+        elif isinstance(module, nn.Flatten):
+            on_maps = False
+        constant = torch.where(varies, 0, constant)
     return layers
 
 
-def _reason_against(module: nn.Module, on_maps: bool | None) -> str | None:
-    """Why a module cannot be passed, if it cannot."""
-    if isinstance(module, CONVOLUTIONS):
-        if on_maps is False:
-            return "it reads no maps"
-        return None if module.groups == 1 else "its channels are in groups"
-    if isinstance(module, nn.Linear):
-        return "it reads maps: flatten them first" if on_maps else None
-    if isinstance(module, _BatchNorm):
-        return None if module.running_mean is not None else "it has no running mean"
-    if isinstance(module, nn.Flatten):
-        if not on_maps or (module.start_dim, module.end_dim) != (1, -1):
-            return "only maps are flattened, from dimension 1 to the last"
-    elif isinstance(module, _POOLS):
-        if not on_maps:
-            return "it reads no maps"
-        averages = isinstance(module, (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d))
-        padding = torch.as_tensor(module.padding) if averages else torch.zeros(())
-        if padding.any() and module.count_include_pad:
-            return "its averages have zeros at the border; say count_include_pad=False"
-    elif not isinstance(module, _ACTIVATIONS):
-        return "it is neither a layer that is cut nor an activation"
-    return None
-
-
-def _mark_kept(layers: list[_Layer]) -> None:
-    """Say which outputs of each layer the next ones need; all of the last."""
-    kept = torch.ones_like(layers[-1].varies)
+def _needed(layers: list[_Layer]) -> list[Tensor]:
+    """The inputs of the chain, and the outputs of each layer, that are read; the last's are all."""
+    last = layers[-1].reads
+    assert last is not None
+    needed = [last.new_ones(len(last))]
     for layer in reversed(layers):
-        layer.kept = layer.kept_in = kept
-        if isinstance(layer.module, _WEIGHTED):
-            layer.kept_in = layer.reads[kept].any(0)
-            if not layer.kept_in.any():  # a layer has to read something, if with weights of zero
-                layer.kept_in[0] = True
-        kept = layer.kept_in.reshape(-1, layer.copies).any(1)
-    # A map that is kept is kept with all its pixels.
-    layers[0].kept_in = kept
-    for before, layer in itertools.pairwise(layers):
-        layer.kept_in = before.kept.repeat_interleave(layer.copies)
-        if not isinstance(layer.module, _WEIGHTED):
-            layer.kept = layer.kept_in
+        read = needed[0]
+        if layer.reads is not None:
+            read = layer.reads[read].any(0)
+            if not read.any():  # a layer has to read something, if with weights of zero
+                read[0] = True
+        needed.insert(0, read.reshape(-1, layer.copies).any(1))
+    return needed
+
+
+def _small(module: nn.Module, kept: Tensor) -> nn.Module:
+    """A batch norm, activation or pool for the inputs that are kept."""
+    small = copy.deepcopy(module)
+    if _inputs(module) is None:
+        return small
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.ndim:
+            part = tensor[kept]
+            setattr(small, name, nn.Parameter(part) if isinstance(tensor, nn.Parameter) else part)
+    setattr(small, next(name for name in _SIZES if hasattr(small, name)), int(kept.sum()))
+    return small
+
+
+def _small_weighted(
+    module: _Weighted, inputs: Tensor, outputs: Tensor, constant: Tensor
+) -> Iterator[nn.Module]:
+    """A layer for the inputs that are kept, which bring their constants themselves."""
+    fold = folded(module, inputs, torch.where(inputs, 0, constant))
+    weight = module.weight.detach()[outputs][:, inputs]
+    bias, ones = fold.bias[outputs].to(weight), fold.ones[outputs].to(weight)
+    if ones.any():
+        weight = torch.cat([weight, ones[:, None]], dim=1)
+        behind: Any = [0, 0] * (weight.ndim - 2) + [0, 1]
+        yield nn.ConstantPad3d(behind, 1.0)  # a channel of ones, whatever the dimensions
+    kind: Any = next(kind for kind in _WEIGHTED if isinstance(module, kind))
+    shape = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+    options = {} if kind is nn.Linear else {name: getattr(module, name) for name in shape}
+    small: _Weighted = kind(weight.shape[1], weight.shape[0], **options, device="meta")
+    small.weight = nn.Parameter(weight.contiguous())
+    has_bias = module.bias is not None or bool(bias.any())
+    small.bias = nn.Parameter(bias) if has_bias else None
+    yield small
 
 
 def _inputs(module: nn.Module) -> int | None:
     """The number of inputs that a module wants; None if any."""
-    if isinstance(module, nn.Linear):
-        return module.in_features
-    if isinstance(module, CONVOLUTIONS):
-        return module.in_channels
-    if isinstance(module, _BatchNorm):
-        return module.num_features
-    if isinstance(module, nn.PReLU) and len(module.weight) > 1:
-        return len(module.weight)
-    return None
+    size: int | None = next((getattr(module, n) for n in _SIZES if hasattr(module, n)), None)
+    return None if isinstance(module, nn.PReLU) and size == 1 else size
 
 
-def _zero_padded(module: "_Convolution") -> bool:
-    if module.padding == "same":
-        padded = any(width > 1 for width in module.kernel_size)
-    else:
-        padded = module.padding != "valid" and any(module.padding)
-    return padded and module.padding_mode == "zeros"
-
-
-def _any(mask: Tensor, dim: int) -> Tensor:
-    """Whether any entry is true over a dimension and those after it, if there are such."""
-    return mask.flatten(dim).any(dim) if mask.ndim > dim else mask
+def _pads_with_zeros(module: _Weighted) -> bool:
+    if isinstance(module, nn.Linear) or module.padding_mode != "zeros":
+        return False
+    if isinstance(module.padding, str):
+        return module.padding == "same" and max(module.kernel_size) > 1
+    return any(module.padding)

@@ -1,13 +1,6 @@
-"""Parameter groups by rule, for one's own network: what is sparse, and what was found.
+"""Parameter groups by rule, for one's own network: what is sparse, and what was found."""
 
-rule = ByKind(rows=0.3, channels=0.3, exclude=("head.*",))
-start_sparsely_(network, rule, density=0.1)
-optimizer = AdaBreg(parameter_groups(network, rule))
-...
-architecture(network, rule)
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -29,10 +22,6 @@ class HeadLasso(Regularizer):
     """J(W) = mu sum_h sqrt(n_h) |W_h|_2 over the heads of an attention's `in_proj_weight`.
 
     W_h are the rows of head h in all three parts of the weight, for queries, keys and values.
-
-    Args:
-        mu: the regularization parameter.
-        heads: their number.
     """
 
     mu: float
@@ -40,30 +29,31 @@ class HeadLasso(Regularizer):
 
     def __post_init__(self) -> None:
         GroupLasso(self.mu, (1,))  # checks mu
+        if type(self.heads) is not int or self.heads < 1:
+            raise ValueError(f"heads must be a whole number of at least 1, got {self.heads}")
 
     def split(self, theta: Tensor) -> Tensor:
         """The weight [3 width, width] as [3, heads, width / heads, width]."""
+        if theta.ndim != 2 or len(theta) % (3 * self.heads):
+            shape = tuple(theta.shape)
+            raise ValueError(f"{self.heads} heads do not share the rows of a weight {shape}")
         return theta.reshape(3, self.heads, -1, theta.shape[-1])
 
     def value(self, theta: Tensor) -> Tensor:
         """mu sum_h sqrt(n_h) |W_h|_2."""
-        return self._lasso.value(self.split(theta))
+        return GroupLasso(self.mu, (1,)).value(self.split(theta))
 
     def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
         """That of `GroupLasso`, head by head."""
-        return self._lasso.prox(self.split(v), delta).reshape(v.shape)
+        return GroupLasso(self.mu, (1,)).prox(self.split(v), delta).reshape(v.shape)
 
     def subgradient(self, theta: Tensor) -> Tensor:
         """That of `GroupLasso`, head by head."""
-        return self._lasso.subgradient(self.split(theta)).reshape(theta.shape)
+        return GroupLasso(self.mu, (1,)).subgradient(self.split(theta)).reshape(theta.shape)
 
     def active(self, theta: Tensor) -> Tensor:
         """Boolean [heads]."""
-        return self._lasso.active(self.split(theta))
-
-    @property
-    def _lasso(self) -> GroupLasso:
-        return GroupLasso(self.mu, (1,))
+        return GroupLasso(self.mu, (1,)).active(self.split(theta))
 
 
 @dataclass(frozen=True)
@@ -104,20 +94,25 @@ class ByKind:
     def __call__(self, name: str, module: nn.Module, parameter: nn.Parameter) -> Regularizer:
         """The functional of a parameter."""
         last = name.rpartition(".")[2]
+        choices: list[tuple[float | None, tuple[int, ...]]] = []
         if self.excludes(name):
             return Zero()
         if last in self.scalars:
             return L1(self.scalars[last])
-        mu, dims = None, (0,)
         if isinstance(module, nn.MultiheadAttention) and last == "in_proj_weight":
             return Zero() if self.heads is None else HeadLasso(self.heads, module.num_heads)
         if last == "weight" and isinstance(module, nn.Linear):
-            mu, dims = (self.rows, (0,)) if self.columns is None else (self.columns, (1,))
+            choices = [(self.rows, (0,)), (self.columns, (1,))]
         elif last == "weight" and isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
-            if self.channels is None:
-                return Zero() if self.kernels is None else GroupLasso(self.kernels, (0, 1))
-            mu, dims = self.channels, (_output_dim(name, module),)
-        return Zero() if mu is None else GroupLasso(mu, dims)
+            transposed = isinstance(module, TRANSPOSED)
+            if transposed and module.groups != 1 and self.channels is not None:
+                raise ValueError(
+                    f"{name}: the output channels of a transposed convolution in groups are no "
+                    "dimension of its weight; exclude it, or use kernels"
+                )
+            choices = [(self.channels, (int(transposed),)), (self.kernels, (0, 1))]
+        chosen = [GroupLasso(mu, dims) for mu, dims in choices if mu is not None]
+        return chosen[0] if chosen else Zero()
 
     def excludes(self, name: str) -> bool:
         """Whether a parameter of that name stays dense."""
@@ -133,17 +128,25 @@ class Governed(NamedTuple):
     regularizer: Regularizer
 
 
-def governed(network: nn.Module, rule: Rule) -> Iterator[Governed]:
+def governed(network: nn.Module, rule: Rule) -> list[Governed]:
     """Every parameter with its functional; a shared one once.
 
     Raises:
-        ValueError: if it is a `ByKind` that names what the network has not.
+        ValueError: if the rule is a `ByKind` that names what the network has not.
     """
+    named = dict(network.named_parameters())
     if isinstance(rule, ByKind):
-        _check_names(network, rule)
-    for name, parameter in network.named_parameters():
-        module = network.get_submodule(name.rpartition(".")[0])
-        yield Governed(name, module, parameter, rule(name, module, parameter))
+        last = sorted({name.rpartition(".")[2] for name in named})
+        for name in rule.scalars:
+            if name not in last:
+                raise ValueError(
+                    f"scalars: no parameter is named {name}; there are {', '.join(last)}"
+                )
+        for pattern in rule.exclude:
+            if not any(fnmatchcase(name, pattern) for name in named):
+                raise ValueError(f"exclude: no parameter is like {pattern}; there are {[*named]}")
+    modules = {name: network.get_submodule(name.rpartition(".")[0]) for name in named}
+    return [Governed(n, modules[n], p, rule(n, modules[n], p)) for n, p in named.items()]
 
 
 def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
@@ -160,7 +163,12 @@ def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
     groups: dict[Regularizer, list[nn.Parameter]] = {}
     for name, _, parameter, regularizer in governed(network, rule):
         if parameter.requires_grad:
-            _check_start(name, parameter, regularizer)
+            if not parameter.isfinite().all():
+                raise ValueError(f"{name} has values that are not finite")
+            try:
+                regularizer.subgradient(parameter.detach())
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
             groups.setdefault(regularizer, []).append(parameter)
     if all(isinstance(regularizer, Zero) for regularizer in groups):
         names = ", ".join(name for name, _ in network.named_parameters())
@@ -185,39 +193,3 @@ def architecture(network: nn.Module, rule: Rule) -> dict[str, Tensor]:
         for name, _, parameter, regularizer in governed(network, rule)
         if not isinstance(regularizer, Zero)
     }
-
-
-def _output_dim(name: str, module: nn.Module) -> int:
-    """The dimension of a convolution's weight that counts output channels."""
-    if isinstance(module, CONVOLUTIONS):
-        return 0
-    if module.groups != 1:
-        raise ValueError(
-            f"{name}: the output channels of a transposed convolution in groups are no dimension "
-            "of its weight; exclude it, or use kernels"
-        )
-    return 1
-
-
-def _check_names(network: nn.Module, rule: ByKind) -> None:
-    names = [name for name, _ in network.named_parameters()]
-    last = sorted({name.rpartition(".")[2] for name in names})
-    unknown = [name for name in rule.scalars if name not in last]
-    if unknown:
-        raise ValueError(
-            f"scalars: no parameter is named {' or '.join(unknown)}; there are {', '.join(last)}"
-        )
-    for pattern in rule.exclude:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"exclude: no parameter is like {pattern}; there are {names}")
-
-
-def _check_start(name: str, parameter: nn.Parameter, regularizer: Regularizer) -> None:
-    """The subgradient from which v starts must exist."""
-    values = parameter.detach()
-    if not values.isfinite().all():
-        raise ValueError(f"{name} has values that are not finite")
-    try:
-        regularizer.subgradient(values)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error

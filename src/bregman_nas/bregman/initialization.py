@@ -37,12 +37,8 @@ def sparse_kaiming_normal_(
             draws ceil(density * number of groups) of them without replacement.
         generator: of the random numbers, on the CPU: the same start on every device.
 
-    Returns:
-        The tensor.
-
     Raises:
-        ValueError: if the density is not in (0, 1], the tensor has less than two dimensions, or
-            `group_dims` or `mask` is impossible.
+        ValueError: if an argument is impossible, or the tensor has less than two dimensions.
     """
     if not 0 < density <= 1:
         raise ValueError(f"density must be more than 0 and at most 1, got {density}")

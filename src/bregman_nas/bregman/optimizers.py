@@ -24,8 +24,8 @@ class LinBreg(BregmanOptimizer):
         lr: learning rate.
         momentum: 0 for the plain method.
         delta: the magnitude of the parameters, see (2.2).
-        regularizer: the functional J; an option of each parameter group.
-        weight_decay: factor of theta in the gradient, as in torch's SGD.
+        regularizer: the functional J.
+        weight_decay: factor of theta in the gradient.
         maximize: ascend.
     """
 
@@ -85,12 +85,11 @@ class AdaBreg(BregmanOptimizer):
         betas: decay of the first and second moment.
         eps: added to the denominator.
         delta: the magnitude of the parameters, see (2.2).
-        regularizer: the functional J; an option of each parameter group.
+        regularizer: the functional J.
         correct_first_moment: divide m1 by (1 - beta1^k), as Algorithm 1 does. The authors' code
             of 2021 did not: its first steps are up to 10 times smaller.
-        fused: move v by torch's fused Adam kernel, one pass over memory instead of about ten.
-            The same formula in another order of operations.
-        weight_decay: factor of theta in the gradient, as in torch's Adam.
+        fused: move v by torch's fused Adam kernel: the same in another order of operations.
+        weight_decay: factor of theta in the gradient.
         maximize: ascend.
     """
 
@@ -179,18 +178,10 @@ def fused_adam_(
     eps: float,
     correct_first_moment: bool = True,
 ) -> None:
-    """Move `v` in place as Adam would, all lists in one call of torch's fused kernel.
+    """Move `v`, the moments and the steps k in place as Adam would, by torch's fused kernel.
 
-    Args:
-        v: subgradients, changed in place.
-        gradients: of the loss, of the same shapes.
-        first_moments: m1, changed in place.
-        second_moments: m2, changed in place.
-        steps: k before this step, one tensor without dimensions each, raised by one in place.
-        lr: learning rate.
-        betas: decay of the moments.
-        eps: added to the denominator.
-        correct_first_moment: see `AdaBreg`.
+    All lists have one tensor for each parameter; those of `steps` have no dimensions, and are on
+    its device. For the options see `AdaBreg`.
     """
     steps = list(steps)
     if not steps:

@@ -1,16 +1,8 @@
 """The sparsity-enforcing functionals J of the article and their proximal operators.
 
-Every regularizer offers three things, for a parameter `theta` and its subgradient `v` of the same
-shape:
-
-- `value(theta)`: J(theta);
-- `prox(v, delta)`: prox_{delta J}(delta v), the shrinkage step of Algorithm 1;
-- `subgradient(theta)`: an element of the subdifferential of J at theta. Among all of them it is
-  the one that vanishes on the groups where theta does, so that
-
-      v = theta / delta + subgradient(theta)
-
-  lies in the subdifferential of J_delta (2.2), and `prox(v, delta)` gives theta back.
+`subgradient(theta)` is the element of the subdifferential of J that vanishes on the groups where
+theta does. So v = theta / delta + subgradient(theta) lies in the subdifferential of J_delta (2.2),
+and `prox(v, delta)` gives theta back.
 """
 
 import dataclasses
@@ -25,7 +17,7 @@ from torch import Tensor
 
 
 class Regularizer(ABC):
-    """A convex functional J with a proximal operator. See the module's docstring."""
+    """A convex functional J of a parameter, with its proximal operator."""
 
     _kinds: ClassVar[dict[str, type["Regularizer"]]] = {}
 
@@ -42,11 +34,7 @@ class Regularizer(ABC):
 
     @abstractmethod
     def subgradient(self, theta: Tensor) -> Tensor:
-        """The subgradient of J at theta that is zero wherever theta's group is zero.
-
-        Raises:
-            ValueError: if theta lies outside the domain of J, where there is no subgradient.
-        """
+        """The subgradient that is zero on zero groups; ValueError outside the domain of J."""
 
     def active(self, theta: Tensor) -> Tensor:
         """Boolean, one entry a group: which are not zero. Here each number is a group."""
@@ -62,11 +50,7 @@ class Regularizer(ABC):
 
     @staticmethod
     def from_dict(description: Mapping[str, Any]) -> "Regularizer":
-        """The regularizer that `to_dict` described.
-
-        Raises:
-            ValueError: if its kind is not one of this module.
-        """
+        """The regularizer that `to_dict` described; an error if there is no such kind."""
         fields = dict(description)
         kind = fields.pop("kind", None)
         if kind not in Regularizer._kinds:
@@ -134,11 +118,7 @@ class NonNegativeL1(Regularizer):
         return delta * (v - self.mu).clamp_min(0)
 
     def subgradient(self, theta: Tensor) -> Tensor:
-        """mu where theta is positive, 0 where it is zero.
-
-        Raises:
-            ValueError: if an entry of theta is negative, or not a number.
-        """
+        """mu where theta is positive, 0 where it is zero; an error if it is neither."""
         if not (theta >= 0).all():
             raise ValueError(
                 "NonNegativeL1 has no subgradient at a parameter with entries that are negative or "
@@ -151,11 +131,8 @@ class NonNegativeL1(Regularizer):
 class GroupLasso(Regularizer):
     """J(theta) = mu sum_g sqrt(n_g) |g|_2, the group norm of (2.4).
 
-    Args:
-        mu: the regularization parameter.
-        group_dims: the dimensions of the parameter that index its groups; the others run inside a
-            group. `(0,)` are the rows of a weight matrix (2.6), `(0, 1)` the kernels of a
-            convolution, `()` the whole parameter as one group (2.8).
+    The dimensions `group_dims` index the groups, the others run inside of one: `(0,)` are the rows
+    of a weight matrix (2.6), `(0, 1)` the kernels of a convolution, `()` is one group (2.8).
     """
 
     mu: float
@@ -225,24 +202,14 @@ class ZeroIndicator(Regularizer):
         return torch.zeros_like(v)
 
     def subgradient(self, theta: Tensor) -> Tensor:
-        """Zero.
-
-        Raises:
-            ValueError: if theta is not zero.
-        """
+        """Zero; an error if theta is not."""
         if (theta != 0).any():
-            raise ValueError(
-                "ZeroIndicator has no subgradient at a parameter other than zero; start it at zero"
-            )
+            raise ValueError("ZeroIndicator has no subgradient other than at zero; start at zero")
         return torch.zeros_like(theta)
 
 
 def check_group_dims(group_dims: Sequence[int], ndim: int | None = None) -> None:
-    """Check the dimensions that index groups, for a parameter of `ndim` dimensions if given.
-
-    Raises:
-        ValueError: if one is no whole number, is named twice, is negative, or does not exist.
-    """
+    """Refuse dimensions named twice or that do not exist, of `ndim` if given."""
     whole = all(type(dim) is int and dim >= 0 for dim in group_dims)
     if not whole or len(set(group_dims)) < len(group_dims):
         raise ValueError(f"group_dims names each dimension once, counted from 0; got {group_dims}")

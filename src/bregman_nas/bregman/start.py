@@ -1,22 +1,16 @@
-"""A sparse start from which all that is off can switch on."""
+"""A sparse start from which all that is off can switch on, and the check that it can."""
 
 import itertools
 import math
 import warnings
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.optim.optimizer import Optimizer
 
-from bregman_nas.bregman.groups import (
-    CONVOLUTIONS,
-    TRANSPOSED,
-    ByKind,
-    Governed,
-    HeadLasso,
-    Rule,
-    governed,
-)
+from bregman_nas.bregman.groups import CONVOLUTIONS, TRANSPOSED, ByKind, HeadLasso, Rule, governed
 from bregman_nas.bregman.initialization import sparse_kaiming_normal_
 from bregman_nas.bregman.regularizers import L1, GroupLasso, NonNegativeL1, Zero
 
@@ -30,10 +24,9 @@ def start_sparsely_(
 ) -> None:
     """Give sparse parameters their start, in place: few groups on, and none that is off for ever.
 
-    Rows, columns, kernels and channels that are on get Kaiming normal values with the variance that
-    keeps that of a dense start, see `sparse_kaiming_normal_`; heads that are on keep their weights,
-    those of their values times 1 / sqrt(density); scalars are zero. Parameters without functional
-    keep theirs, but for two kinds of biases:
+    Groups that are on get Kaiming normal values with the variance that keeps that of a dense start,
+    see `sparse_kaiming_normal_`; heads that are on keep their weights, those of their values times
+    1 / sqrt(density); scalars are zero. All else keeps its values, but for two kinds of biases:
 
     - **Of layers whose weight is sparse.** A row that is zero puts out ReLU(b). For b <= 0 the
       derivative of ReLU, and so the gradient of the row and of b, is exactly zero, for ever. Each
@@ -57,17 +50,28 @@ def start_sparsely_(
         ValueError: if the density is not in (0, 1], or a parameter has no such start.
 
     Warns:
-        UserWarning: of a sparse convolution with a bias before a batch norm.
+        UserWarning: of a sparse convolution with a bias before a batch norm, and of a sparse
+            attention without biases.
     """
     largest = 0.0
-    for item in [item for item in governed(network, rule) if item.parameter.requires_grad]:
-        name, module, parameter, regularizer = item
-        if parameter.numel() == 0:
+    sparse = {}
+    for name, module, parameter, regularizer in governed(network, rule):
+        if not isinstance(regularizer, Zero):
+            sparse[module] = name
+        if parameter.numel() == 0 or not parameter.requires_grad:
             continue
         if isinstance(regularizer, (L1, NonNegativeL1)):
             parameter.zero_()
         elif isinstance(regularizer, HeadLasso):
-            _start_heads_(item, density, generator)
+            heads = regularizer.heads
+            on = torch.randperm(heads, generator=generator).argsort() < density * heads
+            # Values make up for heads that are off; queries times keys need no such thing.
+            factors = on * torch.tensor([1, 1, density**-0.5])[:, None]
+            started = regularizer.split(parameter) * factors[:, :, None, None].to(parameter)
+            parameter.copy_(started.view_as(parameter))
+            if isinstance(module.in_proj_bias, nn.Parameter):
+                queries = module.in_proj_bias.chunk(3)[0]
+                queries.copy_(torch.randn(queries.shape, generator=generator) * LEAST_BIAS)
         elif isinstance(regularizer, GroupLasso):
             try:
                 sparse_kaiming_normal_(
@@ -87,7 +91,24 @@ def start_sparsely_(
         excluded = isinstance(rule, ByKind) and rule.excludes(f"{name}.bias")
         if largest and isinstance(module, _NormBase) and not excluded:
             _make_positive_(module.bias, largest)
-    _warn_of_saddles_and_biases(network, rule)
+    for module, name in sparse.items():
+        if isinstance(module, nn.MultiheadAttention) and module.in_proj_bias is None:
+            warnings.warn(
+                f"{name}: without a bias, queries and keys of a head that is off stay zero when it "
+                "switches on: it takes a mean; construct the attention with bias=True",
+                stacklevel=2,
+            )
+    # The order in which they were made is mostly that in which they follow each other.
+    for first, norm in itertools.pairwise(m for m in network.modules() if not list(m.children())):
+        biased = isinstance(first, CONVOLUTIONS) and first.bias is not None
+        if biased and first in sparse and isinstance(norm, _NormBase):
+            warnings.warn(
+                f"{sparse[first]}: its layer has a bias before a batch norm, which subtracts it in "
+                "training; in evaluation, where a channel is off and its variance 0, the norm "
+                "multiplies what its running mean lags behind by up to 1 / sqrt(eps), some 300; "
+                "construct the convolution with bias=False",
+                stacklevel=2,
+            )
 
 
 def _make_positive_(bias: object, least: float) -> None:
@@ -104,37 +125,54 @@ def _scale(module: nn.Module) -> float:
     return math.sqrt(module.weight[0].numel() * math.prod(module.stride) / fan_in)
 
 
-def _start_heads_(item: Governed, density: float, generator: torch.Generator | None) -> None:
-    _, module, weight, lasso = item
-    assert isinstance(lasso, HeadLasso)
-    on = torch.zeros(lasso.heads)
-    on[torch.randperm(lasso.heads, generator=generator)[: math.ceil(density * lasso.heads)]] = 1
-    # The values make up for heads that are off; a product of queries and keys needs no such thing.
-    parts = on * torch.tensor([1, 1, density**-0.5])[:, None]
-    weight.copy_((lasso.split(weight) * parts[:, :, None, None].to(weight)).reshape(weight.shape))
-    bias = module.in_proj_bias
-    if isinstance(bias, nn.Parameter):
-        queries = bias[: len(bias) // 3]
-        queries.copy_(torch.randn(queries.shape, generator=generator) * LEAST_BIAS)
+@torch.no_grad()
+def stuck_groups(network: nn.Module, rule: Rule) -> dict[str, Tensor]:
+    """Which groups are off and have no gradient now, after `backward`: their v does not move.
+
+    One batch says it for a row before a ReLU, whose output is the same for every input. Otherwise
+    ask after several: `warn_of_stuck_groups` does.
+
+    Returns:
+        For each sparse parameter, by name, a boolean tensor as of `architecture`. A parameter
+        without `grad` counts as one without gradient.
+    """
+    return {
+        name: ~regularizer.active(parameter)
+        if parameter.grad is None
+        else ~(regularizer.active(parameter) | regularizer.active(parameter.grad))
+        for name, _, parameter, regularizer in governed(network, rule)
+        if parameter.requires_grad and not isinstance(regularizer, Zero)
+    }
 
 
-def _warn_of_saddles_and_biases(network: nn.Module, rule: Rule) -> None:
-    sparse = {i.module: i.name for i in governed(network, rule) if i.regularizer != Zero()}
-    for module, name in sparse.items():
-        if isinstance(module, nn.MultiheadAttention) and module.in_proj_bias is None:
+def warn_of_stuck_groups(
+    optimizer: Optimizer, network: nn.Module, rule: Rule, *, steps: int = 20
+) -> None:
+    """Warn once, after some steps, of groups that are off and have had no gradient in any of them.
+
+    Warns:
+        UserWarning: in the optimizer's step number `steps` from now, with the number of such
+            groups of each parameter, and what to do.
+    """
+    stuck: dict[str, Tensor] = {}
+    made = itertools.count(1)
+
+    def watch(*_: Any) -> None:
+        for name, now in stuck_groups(network, rule).items():
+            stuck[name] = stuck.get(name, now) & now
+        if next(made) < steps:
+            return
+        handle.remove()
+        named = [f"{n}: {int(off.sum())} of {off.numel()}" for n, off in stuck.items() if off.any()]
+        if named:
             warnings.warn(
-                f"{name}: without a bias, queries and keys of a head that is off stay zero when it "
-                "switches on: it takes a mean; construct the attention with bias=True",
-                stacklevel=3,
+                f"in {steps} steps these groups were off and had no gradient, so that they cannot "
+                f"switch on: {'; '.join(named)}. Before a ReLU the bias of a layer, and that of a "
+                "batch norm between, must be positive: start_sparsely_ makes them so, if nothing "
+                "initialises them afterwards. If they are, nothing that is on reads these groups: "
+                "raise the density, or use channels in place of kernels; or they are not part of "
+                "the loss.",
+                stacklevel=2,
             )
-    # The order in which they were made is mostly that in which they follow each other.
-    for first, norm in itertools.pairwise(m for m in network.modules() if not list(m.children())):
-        biased = isinstance(first, CONVOLUTIONS) and first.bias is not None
-        if biased and first in sparse and isinstance(norm, _NormBase):
-            warnings.warn(
-                f"{sparse[first]}: its layer has a bias before a batch norm, which subtracts it in "
-                "training; in evaluation, where a channel is off and its variance 0, the norm "
-                "multiplies what its running mean lags behind by up to 1 / sqrt(eps), some 300; "
-                "construct the convolution with bias=False",
-                stacklevel=3,
-            )
+
+    handle = optimizer.register_step_post_hook(watch)

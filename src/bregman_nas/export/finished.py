@@ -1,40 +1,42 @@
-"""The networks of finished searches: full in `checkpoints/`, small in `results/networks/`."""
+"""The networks of finished searches: full in `checkpoints/`, small in `results/networks/`.
+
+`bregman-nas export` makes a folder with all that is needed to use a small one.
+"""
 
 import copy
+import importlib.util
+import inspect
+import io
 import json
 import math
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
+from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bregman_nas.atomic import write_atomically
-from bregman_nas.data.degradation import restoration_inputs
-from bregman_nas.data.files import ImageSet
+from bregman_nas.data.files import Source
 from bregman_nas.data.files import load as load_images
 from bregman_nas.errors import UserError
-from bregman_nas.export.densenet import small_densenet
-from bregman_nas.export.mlp import small_mlp
-from bregman_nas.export.small import load
+from bregman_nas.export import small
+from bregman_nas.export.shrink import small_densenet, small_mlp
 from bregman_nas.networks import DenseNet, ResidualMLP
-from bregman_nas.search.core import densenet, mlp
-from bregman_nas.search.job import Job
+from bregman_nas.search.core.densenet import active_kernels
+from bregman_nas.search.core.searches import Search, searcher
+from bregman_nas.search.job import Job, host
 from bregman_nas.search.outcome import weights_digest
-from bregman_nas.search.records import Record, read_record, record_path
-from bregman_nas.settings import MLPExperiment, Run
+from bregman_nas.search.records import Record, read_record
 
 COMMITTED_BYTES = 3_000_000
-CHANCE = 0.1  # of ten classes
-PART = 500
+BATCHES = (1, 128)
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """The small network of a finished search, and its description, see `describe`."""
 
     net: nn.Module
@@ -52,9 +54,10 @@ class Finished:
         return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
 
 
-def kept_path(project: Path, run: str, seed: int) -> Path:
+def kept_path(job: Job) -> Path:
     """Where the weights of a small network are committed; its description is beside them."""
-    return project / "results" / "networks" / run / f"seed-{seed:02d}.safetensors"
+    folder = job.project / "results" / "networks" / job.run.name
+    return folder / f"seed-{job.seed:02d}.safetensors"
 
 
 def keep(job: Job, record: Record) -> None:
@@ -62,15 +65,12 @@ def keep(job: Job, record: Record) -> None:
 
     Nothing is done if the network of that record is there already, or the full one is not.
     """
-    path = kept_path(job.project, job.run.name, job.seed)
-    if _kept_description(path, record) is not None:
+    path = kept_path(job)
+    search = None if _kept_description(path, record) else _search_of(job, record)
+    if search is None:
         return
-    full = _full_network(job, record)
-    if full is None:
-        return
-    found = describe(job, record, full)
-    weights = found.weights()
-    if len(weights) < COMMITTED_BYTES:
+    found = describe(job, record, search)
+    if len(weights := found.weights()) < COMMITTED_BYTES:
         write_atomically(path, weights)
     else:
         path.unlink(missing_ok=True)
@@ -81,83 +81,201 @@ def find(job: Job) -> Finished:
     """The small network of a finished search: of its full network if there is one, else as kept.
 
     Raises:
-        UserError: if there is neither, or the images to compare the two on cannot be had.
+        UserError: if the run is no search, if there is neither network, or if the images to compare
+            the two on cannot be had.
     """
-    name, seed = job.run.name, job.seed
-    path = record_path(job.project, name, seed)
-    search = f"bregman-nas search {name} --seeds {seed}"
+    name, path = job.run.name, job.record
+    if job.run.method != "search":
+        raise UserError(f"{name} trains a network that {job.run.of} has found; export that run")
+    search_it = f"`bregman-nas search {name} --seeds {job.seed}`"
     if not path.exists():
-        raise UserError(f"{path} is not there: seed {seed} has not been searched; run `{search}`")
+        raise UserError(
+            f"{path} is not there: seed {job.seed} has not been searched; run {search_it}"
+        )
     record = read_record(path)
-    full = _full_network(job, record)
-    if full is not None:
-        return describe(job, record, full)
-    kept = kept_path(job.project, name, seed)
+    search = _search_of(job, record)
+    if search is not None:
+        return describe(job, record, search)
+    kept = kept_path(job)
     description = _kept_description(kept, record)
     if description is not None and kept.is_file():
-        return Finished(load(kept), description | {"collapsed": collapsed(record)})
+        return Finished(small.load(kept), description | {"collapsed": collapsed(record)})
     minutes = record["provenance"]["seconds"] / 60
     raise UserError(
         f"neither {job.network} nor {kept} is the network of {path}; move that record away and "
-        f"run `{search}`, which took {minutes:.0f} minutes"
+        f"run {search_it}, which took {minutes:.0f} minutes"
     )
 
 
-def describe(job: Job, record: Record, full: ResidualMLP | DenseNet) -> Finished:
+def describe(job: Job, record: Record, search: Search[nn.Module]) -> Finished:
     """Make the small network, and compare it with the full one on all test images.
 
-    The description has `run`, `seed`, and `record`, the digest of the record; `architecture`, see
-    `small.build`; whether the search `collapsed`; `widths` of each layer, in `active` rows
-    (channels), `effective` ones, and those of the `small` network; `parameters`, and
-    `multiply_adds` for one image, `full` and `small`; the greatest `difference` of any output on
-    the `images` of the test set, in double and in single precision.
+    The description has the digest of the `record`, the `architecture`, see `small.build`, the
+    `widths` of each layer: `active` rows (channels), `effective` ones, and those of the `small`
+    network; `multiply_adds` for one image, and the greatest `difference` of any output.
     """
-    run, result = job.run, record["result"]
-    images = load_images(run.experiment.dataset, run.source, job.project)
-    inputs = network_inputs(run, images, job.seed)
+    result, inputs = record["result"], search.problem.test.inputs
+    full = cast("ResidualMLP | DenseNet", search.network)
     if isinstance(full, ResidualMLP):
-        architecture, small = small_mlp(full)
+        architecture, less = small_mlp(full)
         active, effective = result["active_rows"], result["effective_rows"]
         widths = [layer["rows"] for layer in architecture["layers"]]
     else:
-        architecture, small = small_densenet(full)
-        active, effective = [int(k.any(1).sum()) for k in densenet.active_kernels(full)], None
+        architecture, less = small_densenet(full)
+        active, effective = [int(kernels.any(1).sum()) for kernels in active_kernels(full)], None
         sizes = [architecture["layers"].get(str(l)) for l in range(len(full.layers))]
         widths = [architecture["first"], *(size["channels"] if size else 0 for size in sizes), 1]
-    both = {"full": full, "small": small}
-    return Finished(
-        small,
-        {
-            "run": run.name,
-            "seed": job.seed,
-            "record": record["digests"]["all"],
-            "architecture": architecture,
-            "collapsed": collapsed(record),
-            "widths": {"active": active, "effective": effective, "small": widths},
-            "parameters": {n: sum(p.numel() for p in net.parameters()) for n, net in both.items()},
-            "multiply_adds": {name: multiply_adds(net, inputs[0]) for name, net in both.items()},
-            "difference": {
-                "images": len(inputs),
-                "double": difference(full, small, inputs.double()),
-                "single": difference(full, small, inputs),
-            },
+    both = {"full": full, "small": less}
+    description = {
+        "run": job.run.name,
+        "seed": job.seed,
+        "record": record["digests"]["all"],
+        "architecture": architecture,
+        "collapsed": collapsed(record),
+        "widths": {"active": active, "effective": effective, "small": widths},
+        "parameters": {n: sum(p.numel() for p in net.parameters()) for n, net in both.items()},
+        "multiply_adds": {name: multiply_adds(net, inputs[0]) for name, net in both.items()},
+        "difference": {
+            "images": len(inputs),
+            "double": difference(full, less, inputs.double()),
+            "single": difference(full, less, inputs),
         },
+    }
+    return Finished(less, description)
+
+
+def start(job: Job, source: Source) -> Search[nn.Module]:
+    """The search of a job, with its network at the start."""
+    images = load_images(job.run.experiment.dataset, source, job.project)
+    return searcher(job.run, images, job.seed)
+
+
+def _search_of(job: Job, record: Record) -> Search[nn.Module] | None:
+    """With the network in the workspace, if there is one and it is that of the record."""
+    if not job.network.is_file():
+        return None
+    search = start(job, job.run.source)
+    try:
+        weights = torch.load(job.network, weights_only=True, map_location="cpu")
+        search.network.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
+        return None  # damaged, or of settings that have changed since
+    # Early records do not have its digest.
+    return search if weights_digest(weights) == record.get("network") else None
+
+
+def _kept_description(path: Path, record: Record) -> dict[str, Any] | None:
+    """The committed description of a small network, if it is that of the record."""
+    if not (beside := path.with_suffix(".json")).exists():
+        return None
+    description: dict[str, Any] = json.loads(beside.read_text("utf-8"))
+    return description if description["record"] == record["digests"]["all"] else None
+
+
+def export(job: Job, out: Path) -> str:
+    """Write the small network of a finished search to the folder `out`, made if needed.
+
+    The folder gets `network.safetensors`, `network.py` (which loads it), `network.onnx`,
+    `architecture.json`, `latency.json` and, of a network that restores images, `restored.png`:
+    the first test images of the committed sample clean, degraded and restored. Returned is a table
+    in Markdown of what the network saves on this machine.
+
+    Raises:
+        UserError: if there is no such network, or a package is missing.
+    """
+    if importlib.util.find_spec("onnxscript") is None:
+        raise UserError(
+            "ONNX files need packages that are not installed: "
+            'run `pip install -c constraints.txt -e ".[export]"`'
+        )
+    found = find(job)
+    sample = start(job, "sample")
+    inputs = sample.problem.test.inputs[:8]
+    # How long the full one takes does not depend on its weights.
+    times = {
+        name: {str(batch): seconds(net, inputs[0], batch) for batch in BATCHES}
+        for name, net in (("full", sample.network), ("small", found.net))
+    }
+    latency = {"host": host("cpu"), "threads": 1, "seconds": times}
+    files = {
+        "network.safetensors": found.weights(),
+        "network.py": inspect.getsource(small).encode(),
+        "architecture.json": found.json(),
+        "network.onnx": as_onnx(found.net, inputs),
+        "latency.json": f"{json.dumps(latency, indent=2)}\n".encode(),
+    }
+    if job.run.experiment.network == "mlp":
+        files["restored.png"] = picture(found.net, sample.problem.test.targets[:8], inputs)
+    for name, content in files.items():
+        write_atomically(out / name, content)
+    return table(found.description, times)
+
+
+def as_onnx(net: nn.Module, images: Tensor) -> bytes:
+    """The network as an ONNX model from `images` to `outputs`, for batches of any size."""
+    shapes = ({0: torch.export.Dim("batch")},)
+    names: Any = {"input_names": ["images"], "output_names": ["outputs"]}
+    program: Any = torch.onnx.export(
+        net, (images,), dynamic_shapes=shapes, dynamo=True, verbose=False, **names
     )
+    model: bytes = program.model_proto.SerializeToString()
+    return model
+
+
+@torch.no_grad()
+def picture(net: nn.Module, clean: Tensor, degraded: Tensor) -> bytes:
+    """A PNG with three rows of square images: clean, degraded, restored; each [n, pixels]."""
+    rows = torch.stack([clean, degraded, net(degraded)])
+    side = math.isqrt(rows.shape[-1])
+    grid = rows.reshape(3, -1, side, side).permute(0, 2, 1, 3).reshape(3 * side, -1)
+    buffer = io.BytesIO()
+    pixels = grid.clamp(0, 1).mul(255).round().to(torch.uint8)
+    Image.fromarray(pixels.numpy()).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def seconds(net: nn.Module, image: Tensor, batch: int) -> float:
+    """The median time of one batch."""
+    from torch.utils.benchmark import Timer  # not earlier: it looks for compilers, and complains
+
+    images = image.expand(batch, *image.shape).contiguous()
+    with torch.inference_mode():
+        timer = Timer("net(images)", globals={"net": net, "images": images})  # on one thread
+        return float(timer.blocked_autorange(min_run_time=0.5).median)
+
+
+def table(description: dict[str, Any], times: dict[str, dict[str, float]]) -> str:
+    """What a small network saves, by its description and its times, one line a quantity."""
+    lines = ["| | full | small | ratio |", "|---|---|---|---|"]
+    kinds = ("parameters", "multiply_adds")
+    rows = [(kind.replace("_", "-"), description[kind], ",") for kind in kinds]
+    for batch in BATCHES:
+        milliseconds = {name: 1e3 * of[str(batch)] for name, of in times.items()}
+        rows.append((f"ms, batch of {batch}", milliseconds, ".3f"))
+    for name, of, form in rows:
+        ratio = of["full"] / (of["small"] or 1)
+        lines.append(f"| {name} | {of['full']:{form}} | {of['small']:{form}} | {ratio:.1f} |")
+    compared = description["difference"]
+    lines += [
+        "",
+        f"The two differ by at most {compared['double']:.1e} on {compared['images']:,} test images "
+        f"in double precision, {compared['single']:.1e} in single.",
+    ]
+    if description["collapsed"]:
+        lines += ["", "The search collapsed: this network gives all images the same answer."]
+    return "\n".join(lines)
 
 
 def collapsed(record: Record) -> bool:
     """Whether a classifier gives all images the same answer, and is small for that reason."""
     result = record["result"]
     accuracy, loss = result.get("test_accuracy", math.inf), result.get("test_loss", math.nan)
-    return math.isfinite(loss) and accuracy <= CHANCE
+    return math.isfinite(loss) and accuracy <= 0.1  # chance
 
 
 @torch.no_grad()
 def multiply_adds(net: nn.Module, image: Tensor) -> int:
-    """Those of matrix products and convolutions for one image, products with zero included.
-
-    What is done entry by entry is not counted: standardisation, ReLU, skips.
-    """
+    """Those of matrix products and convolutions for one image, products with zero included."""
     with FlopCounterMode(display=False) as counter:
         net(image[None])
     return int(counter.get_total_flops()) // 2
@@ -165,54 +283,8 @@ def multiply_adds(net: nn.Module, image: Tensor) -> int:
 
 @torch.no_grad()
 def difference(full: nn.Module, small: nn.Module, images: Tensor) -> float:
-    """The greatest absolute difference of any output, computed in the type of the images.
-
-    Outputs that are equal, infinite or not a number in both networks do not differ.
-    """
-    greatest = torch.zeros((), dtype=images.dtype)
+    """The greatest difference of any output, in the type of the images; NaN equals NaN."""
     networks = [copy.deepcopy(net).to(images.dtype) for net in (full, small)]
-    for part in images.split(PART):
-        a, b = (net(part) for net in networks)
-        alike = (a == b) | (a.isnan() & b.isnan())
-        greatest = torch.maximum(greatest, torch.where(alike, 0, (a - b).abs()).amax())
-    return float(greatest)
-
-
-def start(run: Run, seed: int) -> ResidualMLP | DenseNet:
-    """The full network of a run, with the weights that it starts with."""
-    mlp_is_searched = isinstance(run.experiment, MLPExperiment)
-    return mlp.network(run, seed) if mlp_is_searched else densenet.network(run, seed)
-
-
-def network_inputs(run: Run, images: ImageSet, seed: int) -> Tensor:
-    """The images of the test file as the network sees them."""
-    experiment = run.experiment
-    if not isinstance(experiment, MLPExperiment):
-        return (images.test_images / 255)[:, None]
-    noise_std, blurring = experiment.noise_std, mlp.blurring(experiment)
-    return restoration_inputs(
-        images.test_images, "test", noise_std=noise_std, blurring=blurring, seed=seed
-    )
-
-
-def _full_network(job: Job, record: Record) -> ResidualMLP | DenseNet | None:
-    """The network in the workspace, if there is one and it is that of the record."""
-    if not job.network.is_file():
-        return None
-    net = start(job.run, job.seed)
-    try:
-        weights = torch.load(job.network, weights_only=True, map_location="cpu")
-        net.load_state_dict(weights)
-    except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
-        return None  # damaged, or of settings that have changed since
-    # Early records do not have its digest.
-    return net if weights_digest(weights) == record.get("network") else None
-
-
-def _kept_description(path: Path, record: Record) -> dict[str, Any] | None:
-    """The committed description of a small network, if it is that of the record."""
-    beside = path.with_suffix(".json")
-    if not beside.exists():
-        return None
-    description: dict[str, Any] = json.loads(beside.read_text("utf-8"))
-    return description if description["record"] == record["digests"]["all"] else None
+    a, b = (torch.cat([net(part) for part in images.split(500)]) for net in networks)
+    alike = (a == b) | (a.isnan() & b.isnan())
+    return float(torch.where(alike, 0, (a - b).abs()).amax())
