@@ -90,7 +90,7 @@ def test_a_record_is_json_with_one_line_for_each_epoch(tmp_path: Path) -> None:
     assert len(lines) == len(a_record()) + len(HISTORY) + 3
 
 
-STALE = {
+STALE: dict[str, list[dict[str, Any]]] = {
     "the settings": [{"digests": {"settings": "t"}}, {"settings": {"mu": 1}}],
     "the data": [{"digests": {"data": "e"}}],
     "the code": [{"digests": {"code": "x"}}],
