@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from bregman_nas.demo import _shrink
 from bregman_nas.report.figures import FIGURES
-from bregman_nas.search.digest import LOCKSTEP_ROOTS, ROOTS, used_definitions
+from bregman_nas.search.digest import ROOTS, used_definitions
 from bregman_nas.settings import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,7 @@ def settings() -> Settings:
 def test_a_search_depends_on_all_code_of_its_digest(stages: dict[str, Any], stage: str) -> None:
     roots = [root for network in SEARCHES[stage] for root in ROOTS[network]]
     if stage == "search":
-        roots += LOCKSTEP_ROOTS
+        roots += ROOTS["lockstep"]
     modules = {module for module, _ in used_definitions(roots)}
     modules.discard("bregman_nas.data.idx")  # of the stage `prepare`, before
     files = {Path("src", *module.split(".")).with_suffix(".py") for module in modules}

@@ -7,12 +7,7 @@ from pathlib import Path
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        OSError: if there is none, or it is something else, such as a pipe, which may never end.
-        UnicodeDecodeError: if it is not UTF-8.
-    """
+    """The text of a file; an `OSError` if it is something else, such as a pipe that never ends."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     return path.read_text("utf-8")
@@ -47,20 +42,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Find out now, and not after hours of work, whether files can be written there.
-
-    Raises:
-        OSError: if they cannot.
-    """
+    """Raise an `OSError` now, and not after hours of work, if files cannot be written there."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:  # others may try the same at the same time
+    with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"\0")
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what a process that was killed while it wrote this file left behind.
-
-    No other process may be writing the file.
-    """
+    """Remove what a process that was killed while it wrote this file left behind."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)

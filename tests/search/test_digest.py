@@ -1,18 +1,20 @@
 """The digest of code: changed by what could change a number, and by nothing else."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bregman_nas.search.digest import (
-    LOCKSTEP_ROOTS,
     NOT_FOLLOWED,
     ROOTS,
     code_digest,
+    digests,
     read_source,
     used_definitions,
 )
+from bregman_nas.search.job import Job
 
 CODE = '''
 """A module."""
@@ -61,7 +63,6 @@ NO_CHANGE = {
     "message": ("x must not be negative, got", "x is negative:"),
     "kind of error": ("raise ValueError(", "raise TypeError("),
 }
-
 CHANGE = {
     "constant": ("LIMIT = 3", "LIMIT = 4"),
     "type of a constant": ("LIMIT = 3", "LIMIT = 3.0"),
@@ -89,24 +90,15 @@ CHANGE = {
 
 def digest_of(code: str) -> str:
     """Of the class in a module, and of all that it uses there."""
+    ast.parse(code)
     return code_digest([("bregman_nas.steps", "Step")], {"bregman_nas.steps": code}.get)
 
 
-def changed(old: str, new: str) -> str:
+@pytest.mark.parametrize("change", [*NO_CHANGE, *CHANGE])
+def test_only_what_could_change_a_number_changes_the_digest(change: str) -> None:
+    old, new = {**NO_CHANGE, **CHANGE}[change]
     assert old in CODE
-    code = CODE.replace(old, new)
-    ast.parse(code)
-    return code
-
-
-@pytest.mark.parametrize(("old", "new"), NO_CHANGE.values(), ids=NO_CHANGE)
-def test_what_cannot_change_a_number_leaves_the_digest(old: str, new: str) -> None:
-    assert digest_of(changed(old, new)) == digest_of(CODE)
-
-
-@pytest.mark.parametrize(("old", "new"), CHANGE.values(), ids=CHANGE)
-def test_what_could_change_a_number_changes_the_digest(old: str, new: str) -> None:
-    assert digest_of(changed(old, new)) != digest_of(CODE)
+    assert (digest_of(CODE.replace(old, new)) != digest_of(CODE)) == (change in CHANGE)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +127,7 @@ def test_values_that_are_alike_are_told_apart(a: str, b: str) -> None:
 MODULES = {
     "bregman_nas.search": """
 from bregman_nas.blur import blur as soften
-from bregman_nas.settings import Run
+from bregman_nas.search.job import Job
 
 class Search:
     def __init__(self, run: Run) -> None:
@@ -162,71 +154,51 @@ def erode(x):
 SEARCH = [("bregman_nas.search", "Search")]
 
 
-def with_change(module: str, old: str, new: str) -> Mapping[str, str]:
+def with_change(module: str, old: str, new: str) -> dict[str, str]:
     assert old in MODULES[module]
     return {**MODULES, module: MODULES[module].replace(old, new)}
 
 
 def test_definitions_are_followed_through_modules_and_other_names() -> None:
-    assert set(used_definitions(SEARCH, MODULES.get)) == {
-        ("bregman_nas.search", ""),
-        ("bregman_nas.search", "SIZE"),
-        ("bregman_nas.search", "Search"),
-        ("bregman_nas.blur", ""),
-        ("bregman_nas.blur", "blur"),
-        ("bregman_nas.blur", "helper"),
-    }
+    search, blur = "bregman_nas.search", "bregman_nas.blur"
+    used = {(search, ""), (search, "SIZE"), (search, "Search"), (blur, ""), (blur, "blur")}
+    assert set(used_definitions(SEARCH, MODULES.get)) == {*used, (blur, "helper")}
 
 
 @pytest.mark.parametrize(
-    ("module", "old", "new"),
+    ("module", "old", "new", "used"),
     [
-        ("bregman_nas.search", "SIZE = 3", "SIZE = 4"),
-        ("bregman_nas.blur", "2 * x", "3 * x"),
-        ("bregman_nas.blur", "import exp", "import cos as exp"),
-        ("bregman_nas.search", "import blur as soften", "import erode as soften"),
-        ("bregman_nas.blur", "def erode", "blur(0)\n\ndef erode"),
+        ("search", "SIZE = 3", "SIZE = 4", True),
+        ("blur", "2 * x", "3 * x", True),
+        ("blur", "import exp", "import cos as exp", True),
+        ("search", "import blur as soften", "import erode as soften", True),
+        ("blur", "def erode", "blur(0)\n\ndef erode", True),
+        ("blur", "x - 1", "x - 2", False),
+        ("blur", "def erode", "def dilate(x):\n    return x + 1\n\ndef erode", False),
+        ("settings", "pass", "option = 1", False),
     ],
 )
-def test_a_change_of_what_is_used_changes_the_digest(module: str, old: str, new: str) -> None:
-    changed_modules = with_change(module, old, new)
-    assert code_digest(SEARCH, changed_modules.get) != code_digest(SEARCH, MODULES.get)
-
-
-@pytest.mark.parametrize(
-    ("module", "old", "new"),
-    [
-        ("bregman_nas.blur", "x - 1", "x - 2"),
-        ("bregman_nas.blur", "def erode", "def dilate(x):\n    return x + 1\n\ndef erode"),
-        ("bregman_nas.settings", "pass", "option = 1"),
-    ],
-)
-def test_a_change_of_what_is_not_used_leaves_the_digest(module: str, old: str, new: str) -> None:
-    changed_modules = with_change(module, old, new)
-    assert code_digest(SEARCH, changed_modules.get) == code_digest(SEARCH, MODULES.get)
+def test_only_what_is_used_changes_the_digest(module: str, old: str, new: str, used: bool) -> None:
+    changed = with_change(f"bregman_nas.{module}", old, new)
+    assert (code_digest(SEARCH, changed.get) != code_digest(SEARCH, MODULES.get)) == used
 
 
 def test_a_move_to_another_module_leaves_the_digest() -> None:
     moved = with_change("bregman_nas.search", "bregman_nas.blur", "bregman_nas.soft")
-    moved = {**moved, "bregman_nas.soft": MODULES["bregman_nas.blur"]}
+    moved["bregman_nas.soft"] = MODULES["bregman_nas.blur"]
     assert code_digest(SEARCH, moved.get) == code_digest(SEARCH, MODULES.get)
 
 
-def test_a_module_imported_as_a_whole_is_refused() -> None:
-    whole = with_change(
-        "bregman_nas.search", "from bregman_nas.blur import blur", "from bregman_nas import blur"
-    )
+def test_what_cannot_be_followed_is_refused() -> None:
+    whole = with_change("bregman_nas.search", "from bregman_nas.blur", "from bregman_nas")
     with pytest.raises(LookupError, match="imports the whole module"):
         code_digest(SEARCH, whole.get)
-
-
-def test_a_definition_that_is_not_there_is_refused() -> None:
     with pytest.raises(LookupError, match="defines no Other"):
         code_digest([("bregman_nas.search", "Other")], MODULES.get)
 
 
-def used(network: str) -> set[str]:
-    return {f"{module}.{name}" for module, name in used_definitions(ROOTS[network])}
+def used(kind: str) -> set[str]:
+    return {f"{module}.{name}" for module, name in used_definitions(ROOTS[kind])}
 
 
 def test_the_networks_share_the_method_and_leave_out_what_is_of_the_other() -> None:
@@ -246,6 +218,7 @@ def test_the_networks_share_the_method_and_leave_out_what_is_of_the_other() -> N
     assert "bregman_nas.data.degradation.blur" in mlp - densenet
     assert "bregman_nas.search.core.compact_mlp.CompactResidual" in mlp - densenet
     assert "bregman_nas.search.core.compact_densenet.CompactDenseNet" in densenet - mlp
+    assert not any(name.startswith(NOT_FOLLOWED) for kind in ROOTS for name in used(kind))
 
 
 def test_a_function_beside_the_blur_is_not_in_the_digest() -> None:
@@ -255,10 +228,14 @@ def test_a_function_beside_the_blur_is_not_in_the_digest() -> None:
         source = read_source(name)
         return f"{source}\n\ndef erode(x):\n    return x - 1\n" if name == module else source
 
-    for roots in (*ROOTS.values(), LOCKSTEP_ROOTS):
+    for roots in ROOTS.values():
         assert code_digest(roots, read) == code_digest(roots)
 
 
-def test_what_reads_files_and_settings_is_not_followed() -> None:
-    for network in ROOTS:
-        assert not any(name.startswith(NOT_FOLLOWED) for name in used(network))
+def test_a_digest_is_of_one_seed_and_of_the_data(project: Path, job_in: Callable[..., Job]) -> None:
+    run = job_in(project).run
+    same, lockstep = (digests(run, 0, {"a": "b"}, lockstep=batch) for batch in (False, True))
+    seed, data = digests(run, 1, {"a": "b"}), digests(run, 0, {"a": "c"})
+    assert same == digests(run, 0, {"a": "b"})
+    assert len({one["all"] for one in (same, seed, data, lockstep)}) == 4
+    assert lockstep["code"] == same["code"]

@@ -21,7 +21,7 @@ from bregman_nas.errors import UserError
 from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import Record, read_record
-from bregman_nas.search.seed import StoppedError, search_seed
+from bregman_nas.search.seed import search_seed
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
@@ -91,7 +91,7 @@ def test_what_an_interrupted_command_left_stops_no_later_one(
     interrupted = replace(job, command="interrupted")
     interrupted.stop.parent.mkdir(parents=True)
     interrupted.stop.touch()
-    with pytest.raises(StoppedError, match="paper-autoencoder seed 0 was told to stop"):
+    with pytest.raises(UserError, match="paper-autoencoder seed 0 was told to stop"):
         search_seed(interrupted)
     assert (job.workspace / "last.ckpt").exists()
     (record,) = search_seeds([job], workers=1)

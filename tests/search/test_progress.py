@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from bregman_nas.search import progress
-from bregman_nas.search.progress import Progress, progress_path, shown
+from bregman_nas.search.progress import FILE, Progress, shown
 
 LOOK = 0.01
 
@@ -137,5 +137,5 @@ def test_two_processes_can_write_the_progress_of_one_seed(tmp_path: Path) -> Non
     for process in both:
         _, error = process.communicate(timeout=60)
         assert process.returncode == 0, error
-    note = json.loads(progress_path(tmp_path).read_text("utf-8"))
+    note = json.loads((tmp_path / FILE).read_text("utf-8"))
     assert note["messages"] == ["still here"]

@@ -12,30 +12,23 @@ import torch
 from bregman_nas.atomic import write_atomically
 
 _SIZE = hashlib.sha256().digest_size
+_OTHER = "was made with other settings, data, code, engine, device or version of torch"
 
 
 def to_bytes(value: Any) -> bytes:
-    """What `torch.save` writes.
-
-    Not directly to a file: there `torch.save` may turn an `OSError` into another error.
-    """
+    """What `torch.save` writes; with a file it may turn an `OSError` into another error."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()
 
 
 class Checkpoints:
-    """The last two checkpoints of one seed.
+    """The last two checkpoints of one seed, in a folder.
 
     A file is the SHA-256 of the rest, by which damage is noticed; that of the key; and the state as
-    `torch.save` writes it.
-
-    Args:
-        folder: where they are kept.
-        key: everything that decides the state: digest, engine, device; a checkpoint with another
-            key is not used.
-        tell: is told, in words for the user, why a checkpoint is not used.
-        device: where tensors are loaded to that were not on the CPU.
+    `torch.save` writes it. The key is everything that decides the state: digest, engine, device.
+    `tell` is told, in words for the user, why a checkpoint is not used. Tensors that were not on
+    the CPU are loaded to `device`.
     """
 
     def __init__(
@@ -44,8 +37,7 @@ class Checkpoints:
         self.last, self.before = folder / "last.ckpt", folder / "before.ckpt"
         # Another version of torch may round differently, and a record names one.
         self._key = hashlib.sha256(f"{key} torch {torch.__version__}".encode()).digest()
-        self._tell = tell
-        self._device = device
+        self._tell, self._device = tell, device
         self._last_is_good: bool | None = None  # None: not known
 
     def save(self, state: dict[str, Any]) -> None:
@@ -54,9 +46,9 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written; the last one is kept, as the one before.
         """
-        if self._last_is_good is None:
-            self._last_is_good = isinstance(self._read(self.last), bytes)
         content = self._key + to_bytes(state)
+        if self._last_is_good is None:
+            self._last_is_good = isinstance(self._read(self.last), dict)
         if self._last_is_good:  # else it must not replace a good one
             os.replace(self.last, self.before)
             self._last_is_good = False
@@ -66,20 +58,18 @@ class Checkpoints:
     def states(self) -> Iterator[dict[str, Any]]:
         """The states that are whole and have the right key, newest first."""
         for path in (self.last, self.before):
-            content = self._read(path)
-            if isinstance(content, bytes):
-                yield torch.load(
-                    io.BytesIO(content), map_location=self._restored, weights_only=True
-                )
+            state = self._read(path)
+            if isinstance(state, dict):
+                yield state
             elif path.exists():
-                self._tell(f"{path} {content} and is not used")
+                self._tell(f"{path} {state} and is not used")
 
     def remove(self) -> None:
         """Delete them once the search has finished."""
         for path in (self.last, self.before):
             path.unlink(missing_ok=True)
 
-    def _read(self, path: Path) -> bytes | str:
+    def _read(self, path: Path) -> dict[str, Any] | str:
         """The saved state, or what is wrong with the file."""
         if not path.is_file():  # reading a pipe would never end
             return "is not a file"
@@ -88,8 +78,15 @@ class Checkpoints:
         if hashlib.sha256(memoryview(content)[_SIZE:]).digest() != digest:
             return "is damaged"
         if key != self._key:
-            return "was made with other settings, data, code, engine, device or version of torch"
-        return content[2 * _SIZE :]
+            return _OTHER
+        state = io.BytesIO(content[2 * _SIZE :])
+        try:
+            loaded = torch.load(state, map_location=self._restored, weights_only=True)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # of many kinds: somebody wrote it, its checksum fits
+            return "is damaged"
+        return loaded if isinstance(loaded, dict) else "is damaged"
 
     def _restored(self, storage: Any, location: str) -> Any:
         # To this search's device, whatever number the device had where it was saved.

@@ -16,8 +16,8 @@ from bregman_nas.settings import Run
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-#: A module and the name of a function, class or constant in it.
-Definition = tuple[str, str]
+Definition = tuple[str, str]  # a module, and a function, class or constant in it
+Read = Callable[[str], str | None]  # gives the source of a module; None if there is none
 
 _CORE = "bregman_nas.search.core"
 _SHARED = (
@@ -27,13 +27,11 @@ _SHARED = (
     (f"{_CORE}.schedule", "LearningRate"),
 )
 
-#: The definitions from which the code is followed, by kind of run.
+#: The definitions from which the code is followed: by kind of run, and what lockstep adds to it.
 ROOTS: Mapping[str, tuple[Definition, ...]] = {
-    kind: (*_SHARED, search) for kind, search in SEARCHES.items()
+    **{kind: (*_SHARED, search) for kind, search in SEARCHES.items()},
+    "lockstep": ((f"{_CORE}.lockstep", "LockstepSearch"), (f"{_CORE}.lockstep", "train")),
 }
-
-#: The code of seeds in lockstep, and of no others.
-LOCKSTEP_ROOTS = ((f"{_CORE}.lockstep", "LockstepSearch"), (f"{_CORE}.lockstep", "train"))
 
 #: Not followed: what they read is in the digests of settings and data, or among the roots.
 NOT_FOLLOWED = (
@@ -51,17 +49,12 @@ def read_source(module: str) -> str | None:
 
 
 def used_definitions(
-    roots: Iterable[Definition], read: Callable[[str], str | None] = read_source
+    roots: Iterable[Definition], read: Read = read_source
 ) -> dict[Definition, str]:
     """All definitions that some definitions use, directly or through others.
 
-    Args:
-        roots: the definitions to begin with.
-        read: returns the source of a module, None if there is none.
-
-    Returns:
-        For each definition, as text, its syntax tree without comments, docstrings, annotations and
-        raised errors, and what each imported name in it stands for.
+    Of each, as text: its syntax tree without comments, docstrings, annotations and raised errors,
+    and what each imported name in it stands for.
 
     Raises:
         LookupError: if a definition does not exist, or if a whole module of the package is
@@ -76,8 +69,7 @@ def used_definitions(
             continue
         if module not in modules:
             modules[module] = _Module(module, read)
-            # Statements outside of definitions run when the module is imported.
-            to_do += [(module, "")]
+            to_do += [(module, "")]  # the statements that run when the module is imported
         found[definition], used = modules[module].describe(name)
         to_do += used
     return found
@@ -86,13 +78,13 @@ def used_definitions(
 class _Module:
     """The definitions and imports of one module."""
 
-    def __init__(self, name: str, read: Callable[[str], str | None]) -> None:
+    def __init__(self, name: str, read: Read) -> None:
         source = read(name)
         if source is None:
             raise LookupError(f"there is no module {name}")
         self.name, self._read = name, read
         self.definitions: dict[str, list[ast.stmt]] = {"": []}
-        self.imports: dict[str, tuple[str, str]] = {}
+        self.imports: dict[str, Definition] = {}
         tree = ast.parse(source)
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
@@ -118,13 +110,14 @@ class _Module:
                 module, original = self.imports[reference]
                 ours = module.split(".")[0] == "bregman_nas"
                 imported[reference] = original if ours else f"{module}.{original}"
-                if ours and module not in NOT_FOLLOWED:
-                    if not original or self._read(f"{module}.{original}") is not None:
-                        raise LookupError(
-                            f"{self.name} imports the whole module {reference}, whose use cannot "
-                            "be followed; import the names that are used"
-                        )
-                    used.append((module, original))
+                if not ours or module in NOT_FOLLOWED:
+                    continue
+                if not original or self._read(f"{module}.{original}") is not None:
+                    raise LookupError(
+                        f"{self.name} imports the whole module {reference}, whose use cannot be "
+                        "followed; import the names that are used"
+                    )
+                used.append((module, original))
             elif reference in self.definitions and reference != name:
                 used.append((self.name, reference))
         return repr(([_essence(node) for node in nodes], sorted(imported.items()))), used
@@ -132,22 +125,17 @@ class _Module:
 
 def _names(node: ast.stmt) -> list[str]:
     """The names that a statement at the top of a module defines; [""] if it only acts."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
-    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+    if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return [x.id for t in targets for x in ast.walk(t) if isinstance(x, ast.Name)] or [""]
-    if isinstance(node, (ast.Import, ast.ImportFrom)) or _is_docstring(node):
-        return []
-    return [""]
+    return [] if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node) else [""]
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _strip(node: ast.AST) -> None:
@@ -157,23 +145,21 @@ def _strip(node: ast.AST) -> None:
             setattr(node, name, None)
     if isinstance(node, ast.Raise):
         node.exc = node.cause = None  # a search that ended did not raise
-    if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and _is_docstring(node.body[0]):
+    if isinstance(node, ast.ClassDef | ast.FunctionDef) and _is_docstring(node.body[0]):
         del node.body[0]
 
 
 def _essence(node: object) -> object:
+    """A syntax tree without the fields that are empty, which differ between versions of Python."""
     if isinstance(node, list):
         return [_essence(item) for item in node]
     if not isinstance(node, ast.AST):
         return repr(node)
-    # Fields that are empty differ between versions of Python, and say nothing.
     fields = ((k, v) for k, v in ast.iter_fields(node) if v is not None and v != [])
     return type(node).__name__, sorted((name, _essence(value)) for name, value in fields)
 
 
-def code_digest(
-    roots: Iterable[Definition], read: Callable[[str], str | None] = read_source
-) -> str:
+def code_digest(roots: Iterable[Definition], read: Read = read_source) -> str:
     """SHA-256 of all code that some definitions use, whatever modules it is in."""
     used = used_definitions(roots, read)
     return digest_of(sorted((name, text) for (_, name), text in used.items()))
@@ -182,7 +168,7 @@ def code_digest(
 def _load(roots: Iterable[Definition]) -> str:
     """The digest of the code that this process will run, even if the files change later."""
     digest = code_digest(roots)
-    for module in {module for module, _ in used_definitions(roots)}:
+    for module, _ in used_definitions(roots):
         import_module(module)
     return digest
 
@@ -198,29 +184,20 @@ def _git(*arguments: str) -> str | None:
 
 #: The digest of the code of each kind; the commit, and whether the package differs from it.
 CODE = {kind: _load(roots) for kind, roots in ROOTS.items()}
-LOCKSTEP = code_digest(LOCKSTEP_ROOTS)
 COMMIT = {"commit": _git("rev-parse", "HEAD"), "modified": bool(_git("status", "--porcelain", "."))}
 
 
 def code_of(run: Run) -> dict[str, str]:
     """The digests of the code that searches a run: `code`, and `lockstep` for what that adds."""
-    return {"code": CODE[run.kind], "lockstep": LOCKSTEP}
+    return {"code": CODE[run.kind], "lockstep": CODE["lockstep"]}
 
 
 def digests(
     run: Run, seed: int, data: Mapping[str, str], *, lockstep: bool = False
 ) -> dict[str, str]:
-    """The digest of a seed and of its parts, which tell what has changed if it differs.
+    """The digests of a seed: `settings`, `data`, `code`, in lockstep `lockstep`; `all` of these.
 
-    Args:
-        run: its settings.
-        seed: its number.
-        data: SHA-256 of each file of the data set.
-        lockstep: whether the seed is searched in lockstep.
-
-    Returns:
-        `settings`, `data`, `code` and, in lockstep, `lockstep`; and `all`, which covers them and
-        the seed.
+    `data` are the SHA-256 of the files of the data set.
     """
     parts = {"settings": digest_of(run.decisive()), "data": digest_of(dict(data)), **code_of(run)}
     if not lockstep:

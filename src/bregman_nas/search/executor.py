@@ -44,19 +44,16 @@ def search_seeds(
     """
     if not jobs:
         return []
-    first = jobs[0]
+    first, run = jobs[0], jobs[0].run
     _check_options(first, scheduler)
-    run = first.run
-    if first.engine == "lockstep" and (
-        run.of is not None or getattr(run.experiment, "inactive_biases", "learned") == "frozen"
-    ):
+    frozen = getattr(run.experiment, "inactive_biases", "learned") == "frozen"
+    if first.engine == "lockstep" and (run.of is not None or frozen):
         print(f"{run.name} cannot be trained in lockstep: one seed at a time", file=sys.stderr)
         jobs = [replace(job, engine="compact") for job in jobs]
     if scheduler is not None:
         command = uuid4().hex
         jobs = [replace(job, command=command) for job in jobs]
-    remote = jobs if scheduler is not None else ()
-    with _stopped_when_interrupted(remote), shown([job.workspace for job in jobs]):
+    with _stopped_when_interrupted(jobs if scheduler else ()), shown([j.workspace for j in jobs]):
         if scheduler is not None:
             return _search_on_cluster(jobs, scheduler)
         check_one_device(run.name, devices(jobs))
@@ -83,10 +80,15 @@ def _check_options(job: Job, scheduler: str | None) -> None:
 
 def _search_in_processes(jobs: Sequence[Job], count: int) -> list[Record]:
     # One process for each seed and not threads: torch's thread count is the process's.
-    parallel = joblib.Parallel(n_jobs=count, batch_size=1, pre_dispatch="all")
+    how: Any = {"batch_size": 1, "pre_dispatch": "all", "return_as": "generator"}
+    tasks = [joblib.delayed(_search_for)(os.getpid(), job) for job in jobs]
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=1):
-            return list(parallel(joblib.delayed(_search_for)(os.getpid(), job) for job in jobs))
+            # The workers begin with it and never hear Ctrl-C, of which they would print tracebacks
+            # while they import torch. This process ends them.
+            with _handled(signal.SIG_IGN, signal.SIGINT):
+                records = joblib.Parallel(count, **how)(tasks)
+            return list(records)
     except BrokenProcessPool as error:
         raise UserError(
             "a worker was killed, possibly because the memory is full; finished seeds are kept, "
@@ -127,8 +129,7 @@ def _search_on_cluster(jobs: Sequence[Job], scheduler: str) -> list[Record]:
             print(f"{scheduler} has no workers yet; waiting for one", file=sys.stderr)
             client.wait_for_workers(1)
         try:
-            futures: Any = client.map(search_seed, jobs, pure=False)
-            return list(client.gather(futures))
+            return list(client.gather(client.map(search_seed, jobs, pure=False)))
         except KilledWorker as error:
             raise UserError(
                 f"a seed killed several workers of {scheduler}, possibly because their memory is "
@@ -156,15 +157,21 @@ def _stopped_when_interrupted(remote: Sequence[Job]) -> Iterator[None]:
             job.workspace.mkdir(parents=True, exist_ok=True)
             job.stop.touch()
 
-    signals = (signal.SIGTERM, signal.SIGINT) if remote else (signal.SIGTERM,)
-    in_main_thread = threading.current_thread() is threading.main_thread()  # signals are its own
-    before = {number: signal.signal(number, interrupt) for number in signals if in_main_thread}
+    with _handled(interrupt, signal.SIGTERM, *([signal.SIGINT] if remote else [])):
+        try:
+            yield
+        except BaseException:
+            stop()
+            raise
+
+
+@contextmanager
+def _handled(handler: Any, *signals: signal.Signals) -> Iterator[None]:
+    """Handle signals in another way while the body runs, if it runs in the main thread."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in signals if in_main_thread}
     try:
         yield
-    except BaseException:
-        stop()
-        raise
     finally:
-        for number, handler in before.items():
-            # None: it was not set from Python.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, old in before.items():  # None: it was not set from Python
+            signal.signal(number, signal.SIG_DFL if old is None else old)

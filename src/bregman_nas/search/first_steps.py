@@ -32,30 +32,19 @@ def write_first_steps(starts: Sequence[Run], steps: int, project: Path) -> Path:
 
     The table, `results/first_steps.csv`, has one row for each search and seed: the search, its
     choices, the seed, and what `first_steps` returns.
-
-    Args:
-        starts: searches with the DenseNet.
-        steps: how many, of the first epoch at most.
-        project: the repository.
-
-    Raises:
-        UserError: if the images cannot be had.
     """
     rows: list[Row] = []
     for run in starts:
         train = problem(run, load(run.experiment.dataset, run.source, project)).train
+        choices: Row = {
+            "start": run.name,
+            "density": run.experiment.density,
+            "initial_scale": run.protocol.initial_scale,
+            "logits": run.protocol.logits,
+            "first_moment": run.protocol.first_moment,
+        }
         for seed in run.seeds:
-            rows.append(
-                {
-                    "start": run.name,
-                    "density": run.experiment.density,
-                    "initial_scale": run.protocol.initial_scale,
-                    "logits": run.protocol.logits,
-                    "first_moment": run.protocol.first_moment,
-                    "seed": seed,
-                    **first_steps(run, seed, steps, train),
-                }
-            )
+            rows.append({**choices, "seed": seed, **first_steps(run, seed, steps, train)})
             print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     path = project / "results" / "first_steps.csv"
     text = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
@@ -64,13 +53,7 @@ def write_first_steps(starts: Sequence[Run], steps: int, project: Path) -> Path:
 
 
 def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
-    """Make the first steps of a search, and examine its network before and after.
-
-    Args:
-        run: the settings of the search.
-        seed: decides the start, and the order of the images as in `loop.train`.
-        steps: how many, of the first epoch at most.
-        train: the images trained on.
+    """Make the first steps of a search, of its first epoch at most, and examine its network.
 
     Returns:
         `path`, whether a path of active kernels leads from the image to the last convolution;
@@ -80,21 +63,18 @@ def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
     net = network(run, seed)
     trainer = compact_trainer(run, net)
     images = train.inputs[:IMAGES]
-    before = look(net, net.linear, images)
     assert net.last.bias is not None
     start: Row = {"path": int(has_path(net)), "last_bias": float(net.last.bias.detach())}
+    before = look(net, net.linear, images)
+    # As in `loop.train`.
     order = torch.randperm(len(train), generator=generator(seed, "order", 0))
     batches = list(order.split(run.batch_size)[:steps])
     trainer.train_batches(train.inputs, train.targets, batches, run.optimizer.learning_rate)
     trainer.write_to(net)
     after = look(net, net.linear, images)
-    return {
-        **start,
-        **{f"{name}_0": value for name, value in before.items()},
-        "steps": len(batches),
-        **after,
-        "outcome": outcome(before, after),
-    }
+    at_first = {f"{name}_0": value for name, value in before.items()}
+    made: Row = {"steps": len(batches), **after, "outcome": outcome(before, after)}
+    return {**start, **at_first, **made}
 
 
 def outcome(before: dict[str, float], after: dict[str, float]) -> str:
@@ -110,12 +90,9 @@ def outcome(before: dict[str, float], after: dict[str, float]) -> str:
 
 @torch.no_grad()
 def look(net: nn.Module, linear: nn.Linear, images: Tensor) -> dict[str, float]:
-    """Measure what decides whether a network can learn.
+    """Measure what decides whether a DenseNet can learn, on images [n, 1, side, side].
 
-    Args:
-        net: a DenseNet.
-        linear: its last layer, which follows the last ReLU.
-        images: [n, 1, side, side].
+    `linear` is its last layer, which follows the last ReLU.
 
     Returns:
         `firing`: the share of the outputs of the last convolution, over images and pixels, that its

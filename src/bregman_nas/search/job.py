@@ -5,17 +5,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 
-from bregman_nas.search.progress import Progress
-from bregman_nas.search.records import picture_path, record_path
+from bregman_nas.search.records import record_path
 from bregman_nas.settings import Engine, Run
 
 
@@ -24,10 +21,7 @@ class Job:
     """A seed to be searched; it can be sent to another process or machine.
 
     Attributes:
-        run: protocol, experiment and other settings.
-        seed: its number.
         project: the repository, at the same path wherever the job may run.
-        engine: how it is computed.
         device: a torch device.
         tf32: whether an NVIDIA GPU may round the factors of matrix products and convolutions to
             TF32, with 10 bits of mantissa instead of 23.
@@ -66,58 +60,29 @@ class Job:
 
     @property
     def picture(self) -> Path:
-        """The restored sample images."""
-        return picture_path(self.project, self.run.name, self.seed)
-
-
-@contextmanager
-def only_process_on(job: Job, progress: Progress) -> Iterator[None]:
-    """Hold the seed's lock, which the operating system frees however its owner ends."""
-    job.workspace.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(job.workspace / "lock")
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        progress.tell("another process is searching this seed; waiting for its record")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        """The sample images, in rows: clean, degraded, restored."""
+        return self.record.with_suffix(".png")
 
 
 class Clock:
-    """The seconds a search took, over all its interruptions."""
+    """The seconds a search took, over all its interruptions, and when a checkpoint is due."""
 
-    def __init__(
-        self, seconds: float = 0.0, interruptions: int = 0, started: str = "", resumed: bool = False
-    ) -> None:
-        self.interruptions = interruptions + resumed
-        self.started = started or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._before = seconds
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        state = saved or {"seconds": 0.0, "interruptions": -1, "started": started}
+        self._state = {**state, "interruptions": state["interruptions"] + 1}
         self._start = time.monotonic()
         # After an interruption a checkpoint is due at once, so that the interruption is counted.
-        self._last_checkpoint = -math.inf if resumed else self._start
-
-    def seconds(self) -> float:
-        """Of work so far."""
-        return self._before + time.monotonic() - self._start
+        self.last_checkpoint = -math.inf if saved else self._start
 
     def checkpoint_is_due(self, seconds: float) -> bool:
         """Whether that many seconds have passed since the last checkpoint."""
-        return time.monotonic() - self._last_checkpoint >= seconds
-
-    def checkpoint_is_written(self) -> None:
-        """Wait for the next checkpoint from now on."""
-        self._last_checkpoint = time.monotonic()
+        return time.monotonic() - self.last_checkpoint >= seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """The arguments with which a clock continues after an interruption."""
-        return {
-            "seconds": self.seconds(),
-            "interruptions": self.interruptions,
-            "started": self.started,
-        }
+        """`seconds` of work so far, number of `interruptions`, and when it `started`."""
+        seconds = self._state["seconds"] + time.monotonic() - self._start
+        return {**self._state, "seconds": seconds}
 
 
 def set_arithmetic(tf32: bool) -> None:
@@ -134,9 +99,9 @@ def host(device: str, tf32: bool = False) -> dict[str, Any]:
     """System, processor and cores of this machine, and the name of the device."""
     processor = platform.processor() or platform.machine()
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = (x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-            processor = next(names, processor)
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        processor = next(names, processor)
     except OSError:
         pass  # not Linux
     kind = torch.device(device).type

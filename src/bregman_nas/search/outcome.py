@@ -12,12 +12,8 @@ from bregman_nas.search.core.densenet import classify
 from bregman_nas.search.records import Group
 
 
-@torch.no_grad()
 def active_groups(network: nn.Module) -> dict[str, Group]:
     """Which rows of each weight matrix, and kernels of each convolution, are not zero.
-
-    Args:
-        network: any module.
 
     Returns:
         For each weight, by name: `shape` of the groups, [rows] or [out, in], and `active`, one bit
@@ -44,13 +40,9 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 @torch.no_grad()
 def logits_ever_positive(net: DenseNet, images: Tensor) -> int:
-    """How many of the logits are positive for at least one image.
+    """How many of the logits are positive for at least one image, [n, 1, side, side].
 
     With ReLU on the logits, a logit that never is positive has no gradient: its class is answered
     only where all other logits are 0 too.
-
-    Args:
-        net: a finished network, with all its channels.
-        images: [n, 1, side, side], not standardised.
     """
     return int((classify(net, images) > 0).any(0).sum())

@@ -11,54 +11,45 @@ from typing import Any
 from rich import progress as rich_progress
 from rich.console import Console
 
+FILE = "progress.json"  # in a seed's workspace
+
 
 class Progress:
-    """Writes the progress of one seed to a file that the command reads.
+    """Writes the progress of one seed to a file in its workspace, which the command reads.
 
     A file, because workers may run in other processes and on other machines.
-
-    Args:
-        folder: where the file is.
-        run: name of the run.
-        seed: number of the seed.
-        epochs: how many there will be.
     """
 
     def __init__(self, folder: Path, run: str, seed: int, epochs: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = progress_path(folder)
-        self._messages: list[str] = []
-        self._note = {
+        self._path = folder / FILE
+        self._note: dict[str, Any] = {
             "name": f"{run} seed {seed}",
             "epochs": epochs,
             "epoch": 0,
             "state": "begins",
             "done": False,
-            "messages": self._messages,
+            "messages": [],
         }
 
     def tell(self, message: str) -> None:
         """Show the user a message, once."""
-        if message not in self._messages:
-            self._messages.append(message)
+        if message not in self._note["messages"]:
+            self._note["messages"].append(message)
             self._write()
 
-    def epoch(self, entry: dict[str, Any]) -> None:
-        """Note the end of an epoch, given its entry in the history."""
-        self._note |= {"epoch": entry["epoch"], "state": self._state(entry)}
+    def epoch(self, entry: dict[str, Any], end: str = "") -> None:
+        """Note the end of an epoch, given its entry in the history; `end` if it was the last."""
+        unit = "neurons" if "active_rows" in entry else "kernels"
+        active = sum(entry.get("active_rows") or entry.get("active_kernels") or [])
+        at = f"epoch {entry['epoch']}/{self._note['epochs']}"
+        state = f"{at}  loss {entry['train_loss']:.3g}  {active} active {unit}"
+        self._note |= {"epoch": entry["epoch"], "state": state + end, "done": bool(end)}
         self._write()
 
     def finish(self, entry: dict[str, Any], *, reused: bool) -> None:
         """Note the end of the search, or a record that is still valid."""
-        state = f"{self._state(entry)}  {'taken from its record' if reused else 'done'}"
-        self._note |= {"epoch": entry["epoch"], "state": state, "done": True, "reused": reused}
-        self._write()
-
-    def _state(self, entry: dict[str, Any]) -> str:
-        unit = "neurons" if "active_rows" in entry else "kernels"
-        active = sum(entry.get("active_rows") or entry.get("active_kernels") or [])
-        at = f"epoch {entry['epoch']}/{self._note['epochs']}"
-        return f"{at}  loss {entry['train_loss']:.3g}  {active} active {unit}"
+        self.epoch(entry, "  taken from its record" if reused else "  done")
 
     def _write(self) -> None:
         # Not flushed to the disk: after a power cut it is of no use. Another process that waits for
@@ -68,78 +59,61 @@ class Progress:
         temporary.replace(self._path)
 
 
-def progress_path(folder: Path) -> Path:
-    """The file in a seed's workspace."""
-    return folder / "progress.json"
-
-
 @contextmanager
 def shown(folders: Sequence[Path], seconds: float = 1.0) -> Iterator[None]:
-    """Show the progress of several seeds while the body runs.
+    """Show the progress of seeds, given their workspaces, while the body runs.
 
-    On a terminal as a bar for each, elsewhere as a plain line for each epoch.
-
-    Args:
-        folders: the seeds' workspaces.
-        seconds: time between two looks at them.
+    On a terminal as a bar for each, elsewhere as a plain line for each epoch. `seconds` are between
+    two looks at their files.
     """
     for folder in folders:
-        progress_path(folder).unlink(missing_ok=True)
-    display = _Display(Console(stderr=True))
+        (folder / FILE).unlink(missing_ok=True)
+    console, left = Console(stderr=True), rich_progress.TimeRemainingColumn()
+    bars = rich_progress.Progress(
+        "{task.description}",
+        rich_progress.BarColumn(),
+        "{task.fields[state]}",
+        left,
+        console=console,
+        refresh_per_second=2,
+        speed_estimate_period=1e6,  # seconds; an epoch may take an hour
+        disable=not console.is_terminal,
+    )
+    tasks: dict[Path, rich_progress.TaskID] = {}
+    seen: dict[Path, dict[str, Any]] = {}
+
+    def look() -> None:
+        for folder in folders:
+            try:
+                note = json.loads((folder / FILE).read_text("utf-8"))
+            except (OSError, ValueError):
+                continue  # not begun
+            before = seen.get(folder, {"messages": [], "state": "begins"})
+            lines = note["messages"][len(before["messages"]) :]
+            now = {"completed": note["epoch"], "state": note["state"]}
+            if folder not in tasks:
+                tasks[folder] = bars.add_task(note["name"], total=note["epochs"], **now)
+            bars.update(tasks[folder], **now)
+            if bars.disable and note["state"] != before["state"]:
+                rest = f"  {left.render(bars.tasks[tasks[folder]])} left"
+                lines.append(note["state"] + ("" if note["done"] else rest))
+            for line in lines:  # no markup: brackets may be in paths
+                text = f"{note['name']}: {line}"
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
+            seen[folder] = note
+
     stop = threading.Event()
 
-    def poll() -> None:
+    def keep_looking() -> None:
         while not stop.wait(seconds):
-            display.look(folders)
+            look()
 
-    thread = threading.Thread(target=poll, daemon=True)
-    with display.bars:
+    thread = threading.Thread(target=keep_looking, daemon=True)
+    with bars:
         thread.start()
         try:
             yield
         finally:
             stop.set()
             thread.join()
-            display.look(folders)
-
-
-class _Display:
-    """Shows each epoch and each message once."""
-
-    def __init__(self, console: Console) -> None:
-        self._left = rich_progress.TimeRemainingColumn()
-        columns = ("{task.description}", rich_progress.BarColumn(), "{task.fields[state]}")
-        self.bars = rich_progress.Progress(
-            *columns,
-            self._left,
-            console=console,
-            refresh_per_second=2,
-            speed_estimate_period=1e6,  # seconds; an epoch may take an hour
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[Path, rich_progress.TaskID] = {}
-        self._seen: dict[Path, dict[str, Any]] = {}
-
-    def look(self, folders: Sequence[Path]) -> None:
-        for folder in folders:
-            try:
-                note = json.loads(progress_path(folder).read_text("utf-8"))
-            except (OSError, ValueError):
-                continue  # not begun
-            name, done, state = note["name"], note["epoch"], note["state"]
-            if folder not in self._tasks:
-                self._tasks[folder] = self.bars.add_task(
-                    name, total=note["epochs"], completed=done, state=state
-                )
-            self.bars.update(self._tasks[folder], completed=done, state=state)
-            seen = self._seen.get(folder, {"messages": [], "epoch": 0})
-            for message in note["messages"][len(seen["messages"]) :]:
-                self._say(f"{name}: {message}")
-            if self.bars.disable and done and seen.get("state") != state:
-                left = self._left.render(self.bars.tasks[self._tasks[folder]])
-                self._say(f"{name}: {state}" + ("" if note["done"] else f"  {left} left"))
-            self._seen[folder] = note
-
-    def _say(self, line: str) -> None:
-        # No markup: brackets may be in paths.
-        self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            look()

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import (
     Any,
@@ -58,11 +57,6 @@ def record_path(project: Path, run: str, seed: int) -> Path:
     return run_folder(project, run) / "records" / f"seed-{seed:02d}.json"
 
 
-def picture_path(project: Path, run: str, seed: int) -> Path:
-    """The sample images of a seed, in rows: clean, degraded, restored."""
-    return record_path(project, run, seed).with_suffix(".png")
-
-
 def unpack(group: Mapping[str, Any]) -> NDArray[np.bool_]:
     """The boolean array that `outcome.active_groups` packed."""
     shape = tuple(group["shape"])
@@ -86,10 +80,10 @@ def checksum(result: Mapping[str, Any], history: list[dict[str, Any]]) -> str:
 
 
 @cache
-def _checksums() -> Mapping[str, str]:
-    """Of the records that were made before records had one, by the digest of the seed."""
-    path = resources.files("bregman_nas.search").joinpath("checksums.json")
-    sums: dict[str, str] = json.loads(path.read_text("utf-8"))
+def _old_checksums() -> dict[str, list[str]]:
+    """Of the seeds of each run, from 0, whose records were made before records had one."""
+    path = Path(__file__).with_name("checksums.json")
+    sums: dict[str, list[str]] = json.loads(path.read_text("utf-8"))
     return sums
 
 
@@ -98,26 +92,25 @@ def write_record(path: Path, record: Record) -> None:
 
     A loss that is not finite is written as Python's `json` does, as NaN or Infinity.
     """
-    history = ",\n".join(f"  {json.dumps(entry)}" for entry in record["history"])
-    rest = {name: value for name, value in record.items() if name != "history"}
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in rest.items()]
-    text = "{\n" + ",\n".join([*lines, f'"history": [\n{history}\n]']) + "\n}\n"
-    write_atomically(path, text.encode())
+    parts = {name: json.dumps(part) for name, part in record.items()}
+    epochs = ",\n".join(f"  {json.dumps(entry)}" for entry in record["history"])
+    parts["history"] = f"[\n{epochs}\n]"
+    lines = ",\n".join(f"{json.dumps(name)}: {part}" for name, part in parts.items())
+    write_atomically(path, f"{{\n{lines}\n}}\n".encode())
 
 
 def read_record(path: Path) -> Record:
     """Read a record; a `UserError` says why it cannot be read."""
     try:
-        record: Record = _RECORD.validate_python(json.loads(read_text(path)), strict=True)
+        return _RECORD.validate_json(read_text(path), strict=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a record: {error}") from error
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "it"
         raise UserError(f"{path} is not a record: {where}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a record: {error}") from error
-    return record
 
 
 def fault_of(
@@ -127,73 +120,36 @@ def fault_of(
     data: Mapping[str, str],
     code: Mapping[str, str] | None = None,
 ) -> str | None:
-    """Why a record is not valid, to follow its name in a sentence; None if it is.
+    """Why a record is not that of a seed, to follow its name in a sentence; None if it is.
 
-    Args:
-        record: as it was read.
-        run: the run that it should be of.
-        seed: the seed that it should be of.
-        data: SHA-256 of each file of the data set.
-        code: digests of the code that runs: `code` and, for seeds in lockstep, `lockstep`. By
-            default any accepted code is valid.
+    `data` are the SHA-256 of the files of the data set, `code` the digests of the code that runs:
+    `code` and, for seeds in lockstep, `lockstep`. By default any accepted code is valid.
     """
     # Early records of the runs that change one choice have their old folder in the name.
     name = record["run"].removeprefix("ablation/")
     if (name, record["seed"]) != (run.name, seed):
         return f"is of seed {record['seed']} of {name}, not of seed {seed} of {run.name}"
-    then = record["digests"]
+    then, now, settings = record["digests"], code or {}, run.decisive()
     if then.get("all") != whole_digest(then, seed):
         return "has digests that do not belong together"
-    settings = run.decisive()
-    changed = []
-    if then.get("settings") != digest_of(settings) or record["settings"] != settings:
-        changed.append("the settings")
-    if then.get("data") != digest_of(dict(data)):
-        changed.append("the data")
-    for part, name in (("code", "the code"), ("lockstep", "the code for lockstep")):
-        kind, now = run.kind if part == "code" else part, None if code is None else code.get(part)
-        if (part in then or part == "code") and not are_equivalent(kind, then.get(part), now):
-            changed.append(name)
-    if changed:
+    same = {
+        "the settings": (record["settings"], then.get("settings"))
+        == (settings, digest_of(settings)),
+        "the data": then.get("data") == digest_of(dict(data)),
+        "the code": are_equivalent(run.kind, then.get("code"), now.get("code")),
+    }
+    if "lockstep" in then:
+        equal = are_equivalent("lockstep", then["lockstep"], now.get("lockstep"))
+        same["the code for lockstep"] = equal
+    if changed := [part for part, is_same in same.items() if not is_same]:
         return f"is stale: {' and '.join(changed)} changed since"
-    expected = record.get("checksum") or _checksums().get(then["all"])
+    old = dict(enumerate(_old_checksums().get(name, [])))
+    expected = record.get("checksum") or old.get(seed)
     if expected is None:
         return "has no checksum"
     if expected != checksum(record["result"], record["history"]):
         return "was edited: its numbers do not match its checksum"
     return None
-
-
-def reusable_record(
-    path: Path,
-    run: Run,
-    seed: int,
-    data: Mapping[str, str],
-    code: Mapping[str, str],
-    tell: Callable[[str], None],
-) -> Record | None:
-    """The record of a finished seed if it is still valid, else None.
-
-    Args:
-        path: of the record.
-        run: see `fault_of`, as for `seed`, `data` and `code`.
-        seed: see there.
-        data: see there.
-        code: see there.
-        tell: is told, in words for the user, why a record that exists is not used.
-    """
-    if not path.exists():
-        return None
-    try:
-        record = read_record(path)
-    except UserError as error:
-        tell(f"{error}; the seed runs again")
-        return None
-    fault = fault_of(record, run, seed, data, code)
-    if fault is not None:
-        tell(f"{path.name} {fault}; the seed runs again")
-        return None
-    return record
 
 
 def device_of(record: Record) -> str:
@@ -202,20 +158,12 @@ def device_of(record: Record) -> str:
 
 
 def check_one_device(run: str, devices: Mapping[int, str]) -> None:
-    """Require all seeds of a run to come from one device, because numbers differ between them.
-
-    Args:
-        run: its name.
-        devices: the device that each seed was, or will be, searched on.
-
-    Raises:
-        UserError: if there is more than one; it names the seeds of each.
-    """
+    """Raise a `UserError` if the seeds of a run are of different devices: their numbers differ."""
     seeds: dict[str, list[str]] = {}
     for seed, device in devices.items():
-        seeds.setdefault(device, []).append(str(seed))
+        seeds.setdefault(f"on {device}", []).append(str(seed))
     if len(seeds) > 1:
-        each = "; ".join(f"on {device}: {', '.join(numbers)}" for device, numbers in seeds.items())
+        each = "; ".join(f"{where}: {', '.join(numbers)}" for where, numbers in seeds.items())
         raise UserError(
             f"the seeds of {run} would come from different devices ({each}), but one run's results "
             "must come from one; search all seeds on one (--device), or delete the records of the "

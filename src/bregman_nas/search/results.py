@@ -25,40 +25,30 @@ _BY_LAYER = {
     "switched_on": "switched_on",
     "switched_off": "switched_off",
 }
+#: What only the last epoch says.
+_LAST = ("train_loss", "learning_rate", "living_rows", "active_channels", "living_channels")
 
 
 def write_results(folder: Path, records: Sequence[Record]) -> None:
-    """Write the files that the pipeline declares.
-
-    Args:
-        folder: of the run.
-        records: one for each seed; there may be none.
-    """
+    """Write the files of a run that the pipeline declares, from a record for each seed, or none."""
     for name, text in results_of(records).items():
         write_atomically(folder / name, text.encode())
 
 
 def results_of(records: Sequence[Record]) -> dict[str, str]:
     """The text of each of these files, by its name."""
-    seeds = [_seed_row(record) for record in records]
-    history = [
-        {"seed": record["seed"], **_flat(entry)}
-        for record in records
-        for entry in record["history"]
-    ]
+    seeds, history = [], []
+    for record in records:
+        seed, result, last = {"seed": record["seed"]}, record["result"], record["history"][-1]
+        baselines = {
+            f"{part}_mse_{name}": value
+            for part in ("test", "held_out")
+            for name, value in result.get(f"{part}_baselines", {}).items()
+        }
+        seeds.append(seed | _flat(result | {k: last[k] for k in _LAST if k in last}) | baselines)
+        history += [seed | _flat(entry) for entry in record["history"]]
     metrics = json.dumps(_metrics(seeds), indent=2)
     return {"seeds.csv": _csv(seeds), "history.csv": _csv(history), "metrics.json": f"{metrics}\n"}
-
-
-def _seed_row(record: Record) -> Row:
-    """The result of a seed, with what only its last epoch says."""
-    result, last = record["result"], record["history"][-1]
-    added = ("train_loss", "learning_rate", "living_rows", "active_channels", "living_channels")
-    row = {"seed": record["seed"], **_flat(result | {k: last[k] for k in added if k in last})}
-    for part in ("test", "held_out"):
-        for name, value in result.get(f"{part}_baselines", {}).items():
-            row[f"{part}_mse_{name}"] = value
-    return row
 
 
 def _flat(values: Mapping[str, Any]) -> Row:
@@ -87,24 +77,23 @@ def _metrics(seeds: Sequence[Row]) -> dict[str, Any]:
     """
     diverged = sum(not all(map(math.isfinite, row.values())) for row in seeds)
     metrics: dict[str, Any] = {"seeds": len(seeds), "diverged": diverged}
-    for name in _columns(seeds):
-        if name != "seed":
-            values = [float(row[name]) for row in seeds if math.isfinite(row.get(name, math.nan))]
-            metrics[name] = {
-                "mean": statistics.fmean(values) if values else None,
-                "std": statistics.stdev(values) if len(values) > 1 else None,
-            }
+    for name in _columns(seeds)[1:]:
+        values = [float(row[name]) for row in seeds if math.isfinite(row.get(name, math.nan))]
+        metrics[name] = {
+            "mean": statistics.fmean(values) if values else None,
+            "std": statistics.stdev(values) if len(values) > 1 else None,
+        }
     return metrics
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
-    """Of all rows; those that only newer records have come last, empty for the older ones."""
-    return list(dict.fromkeys(name for row in rows for name in row))
+    """`seed` and those of all rows; what only newer records have comes last, empty for others."""
+    return list(dict.fromkeys(["seed", *(name for row in rows for name in row)]))
 
 
 def _csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=_columns(rows) or ["seed"], lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=_columns(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -3,15 +3,18 @@
 import gc
 import io
 import platform
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
+import filelock
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from bregman_nas.atomic import check_writable, remove_leftovers, write_atomically
 from bregman_nas.data import files
@@ -25,22 +28,18 @@ from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.digest import COMMIT, code_of, digests
-from bregman_nas.search.job import Clock, Job, host, only_process_on, set_arithmetic
+from bregman_nas.search.job import Clock, Job, host, set_arithmetic
 from bregman_nas.search.outcome import active_groups, logits_ever_positive, weights_digest
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
     checksum,
     device_of,
+    fault_of,
     read_record,
     record_path,
-    reusable_record,
     write_record,
 )
-
-
-class StoppedError(UserError):
-    """A search was told to stop."""
 
 
 def search_seed(job: Job) -> Record:
@@ -49,43 +48,34 @@ def search_seed(job: Job) -> Record:
 
 
 def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Record]:
-    """Search seeds of one run, or return the records that are still valid.
+    """Search seeds of one run, or take their valid records; returns these in the order of the jobs.
 
-    Several seeds are trained in lockstep. If the device's memory does not hold all of them, half as
-    many are tried at a time, and so on. Seeds that were saved together continue together, even in
-    other groups than before. If the groups, and on a CPU the number of threads, are the same, they
-    continue bit for bit.
-
-    The record and the sample images are written as soon as the search ends. While another process
-    works on a seed, this one waits, then uses its record.
-
-    Args:
-        jobs: seeds of one run, on one device; several only with the engine `lockstep`.
-        at_once: how many seeds side by side at most; by default all.
-
-    Returns:
-        Their records, in the order of the jobs.
+    Several seeds, only with the engine `lockstep`, are trained side by side, `at_once` at most. If
+    the device's memory does not hold them, half as many are tried, and so on. They continue from
+    checkpoints, also in other groups; bit for bit in the same, on a CPU with as many threads.
+    While another process works on a seed, this one waits, then uses its record.
 
     Raises:
-        UserError: if the data cannot be used, or the device's memory does not hold one seed.
+        UserError: if the data cannot be used, the device's memory does not hold one seed, or the
+            file `Job.stop` appears.
         OSError: if results or checkpoints cannot be written.
-        StoppedError: if the file `Job.stop` appears.
     """
-    first = jobs[0]
+    first, size = jobs[0], at_once or len(jobs)
     if first.engine != "lockstep":
         torch.set_num_threads(1)
     set_arithmetic(first.tf32)
     seeds = [_Seed(job) for job in sorted(jobs, key=lambda job: job.seed)]
-    records: dict[int, Record] = {}
-    size = at_once or len(seeds)
-    with ExitStack() as locks:
+    with ExitStack() as locks:  # the operating system frees them however their owner ends
         # Always from the lowest to the highest: two such commands never wait for each other.
         for seed in seeds:
-            locks.enter_context(only_process_on(seed.job, seed.progress))
-        for seed in seeds:
-            record = seed.reusable_record()
-            if record is not None:
-                records[seed.job.seed] = record
+            lock = filelock.FileLock(seed.job.workspace / "lock")
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout:
+                seed.progress.tell("another process is searching this seed; waiting for its record")
+                lock.acquire()
+            locks.callback(lock.release)
+        records = {seed.job.seed: found for seed in seeds if (found := seed.reusable_record())}
         while missing := [seed for seed in seeds if seed.job.seed not in records]:
             group = _next_group(missing, size)
             try:
@@ -94,17 +84,15 @@ def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Rec
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
+                short = f"the memory of {first.device} does not hold"
                 if len(group) == 1:
                     raise UserError(
-                        f"the memory of {first.device} does not hold even one seed of "
-                        f"{first.run.name}; use another device, such as --device cpu "
-                        f"({str(error).splitlines()[0]})"
+                        f"{short} even one seed of {first.run.name}; use another device, such as "
+                        f"--device cpu ({str(error).splitlines()[0]})"
                     ) from error
                 size = (len(group) + 1) // 2
-                group[0].progress.tell(
-                    f"the memory of {first.device} does not hold {len(group)} seeds side by side; "
-                    f"now {size} at a time"
-                )
+                side_by_side = f"{len(group)} seeds side by side; now {size} at a time"
+                group[0].progress.tell(f"{short} {side_by_side}")
             # Only here, where the error is gone, can the tensors be freed.
             for seed in group:
                 seed.search = None
@@ -116,15 +104,24 @@ def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Rec
 def devices(jobs: Sequence[Job]) -> dict[int, str]:
     """The device that each seed of a run was, or will be, searched on."""
     here = host(jobs[0].device, jobs[0].tf32)["device"]
-    found = {}
-    for job in jobs:
-        record = _valid_record(job, _data_of(job)[0], lambda _: None)  # the search will tell
-        found[job.seed] = here if record is None else device_of(record)
-    return found
+    records = (_valid_record(job, _data_of(job)[0], lambda _: None) for job in jobs)
+    pairs = zip(jobs, records, strict=True)
+    return {job.seed: here if record is None else device_of(record) for job, record in pairs}
 
 
 def _valid_record(job: Job, data: dict[str, str], tell: Callable[[str], None]) -> Record | None:
-    return reusable_record(job.record, job.run, job.seed, data, code_of(job.run), tell)
+    """The record of a finished seed if it is still valid; `tell` is told why one is not."""
+    if not job.record.exists():
+        return None
+    try:
+        record = read_record(job.record)
+        fault = fault_of(record, job.run, job.seed, data, code_of(job.run))
+        if fault is None:
+            return record
+        tell(f"{job.record.name} {fault}; the seed runs again")
+    except UserError as error:
+        tell(f"{error}; the seed runs again")
+    return None
 
 
 def _data_of(job: Job) -> tuple[dict[str, str], Record | None]:
@@ -156,20 +153,17 @@ def _data_of(job: Job) -> tuple[dict[str, str], Record | None]:
 class _Seed:
     """A seed and the state of its training."""
 
+    search: Any = None
+    saved: dict[str, Any] | None = None  # the state to continue from
+
     def __init__(self, job: Job) -> None:
         run = job.run
         self.job = job
         self.data, self._found = _data_of(job)
-        lockstep = job.engine == "lockstep"
-        self.digests = digests(run, job.seed, self.data, lockstep=lockstep)
+        self.digests = digests(run, job.seed, self.data, lockstep=job.engine == "lockstep")
         self.progress = Progress(job.workspace, run.name, job.seed, run.experiment.epochs)
-        device = host(job.device, job.tf32)["device"]
-        key = f"{self.digests['all']} {job.engine} {device}"
+        key = f"{self.digests['all']} {job.engine} {host(job.device, job.tf32)['device']}"
         self.checkpoints = Checkpoints(job.workspace, key, self.progress.tell, job.device)
-        self.saved: dict[str, Any] | None = None  # the state to continue from
-        self.search: Any = None
-        self.rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-        self.position = Position()
 
     def reusable_record(self) -> Record | None:
         """The record if it is still valid; removes what killed searches left."""
@@ -191,25 +185,12 @@ class _Seed:
         self.search = searcher(run, images, job.seed, engine, job.device, self._found)
         self.rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
         self.position = Position()
-        state, self.saved = self.saved, None
-        if state is not None:
-            self.search.load_state_dict(state["searcher"])
-            self.rate.load_state_dict(state["learning_rate"])
-            self.position = Position(**state["position"])
+        if self.saved is not None:
+            self.search.load_state_dict(self.saved["searcher"])
+            self.rate.load_state_dict(self.saved["learning_rate"])
+            self.position = Position(**self.saved["position"])
+            self.saved = None
         return self.search
-
-    def save(self, clock: Clock, together: list[int]) -> None:
-        """Write a checkpoint from which the seed continues bit for bit."""
-        self.checkpoints.save(
-            {
-                # Copied: saving a view would save the tensors of all seeds.
-                "searcher": _copied(self.search.state_dict()),
-                "learning_rate": self.rate.state_dict(),
-                "position": vars(self.position),
-                "clock": clock.state_dict(),
-                "together": together,
-            }
-        )
 
     def finish(self, clock: Clock, together: list[int]) -> Record:
         """Write the network, the sample images and the record, in this order."""
@@ -223,6 +204,7 @@ class _Seed:
         if isinstance(network, DenseNet):
             images = search.problem.test.inputs
             result["logits_ever_positive"] = logits_ever_positive(network, images)
+        took = clock.state_dict()
         record: Record = {
             "run": run.name,
             "seed": job.seed,
@@ -236,9 +218,8 @@ class _Seed:
             "provenance": {
                 **COMMIT,
                 "engine": job.engine,
-                "seconds": round(clock.seconds(), 1),
-                "interruptions": clock.interruptions,
-                "started": clock.started,
+                **took,
+                "seconds": round(took["seconds"], 1),
                 "host": host(job.device, job.tf32),
                 "versions": {name: version(name) for name in ("bregman-nas", "torch", "numpy")}
                 | {"python": platform.python_version()},
@@ -247,8 +228,7 @@ class _Seed:
             "history": history,
         }
         write_atomically(job.network, to_bytes(weights))
-        picture = search.picture()
-        if picture is not None:
+        if (picture := search.picture()) is not None:
             png = io.BytesIO()
             Image.fromarray(picture.numpy()).save(png, format="png", optimize=True)
             write_atomically(job.picture, png.getvalue())
@@ -257,17 +237,6 @@ class _Seed:
         self.progress.finish(history[-1], reused=False)
         self.search = None
         return record
-
-
-def _copied(state: Any) -> Any:
-    """A nested state with copies of its tensors."""
-    if isinstance(state, Tensor):
-        return state.clone()
-    if isinstance(state, dict):
-        return {name: _copied(value) for name, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(map(_copied, state))
-    return state
 
 
 def _next_group(missing: list[_Seed], size: int) -> list[_Seed]:
@@ -295,10 +264,10 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
     run, epochs = job.run, job.run.experiment.epochs
     images = files.load(run.experiment.dataset, run.source, job.project)
     check_writable(job.record.parent)
-    clock = Clock()
-    if group[0].saved is not None:
-        clock = Clock(**group[0].saved["clock"], resumed=True)
-        epoch = group[0].saved["position"]["epoch"]
+    saved = group[0].saved
+    clock = Clock(saved and saved["clock"])
+    if saved is not None:
+        epoch = saved["position"]["epoch"]
         where = f"in epoch {epoch + 1}" if epoch < epochs else "after its last epoch"
         group[0].progress.tell(f"continues {where}")
 
@@ -306,10 +275,18 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
         stop = job.stop.exists()
         if stop or clock.checkpoint_is_due(job.seconds_between_checkpoints):
             for seed in group:
-                seed.save(clock, numbers)
-            clock.checkpoint_is_written()
+                state = {
+                    "searcher": seed.search.state_dict(),
+                    "learning_rate": seed.rate.state_dict(),
+                    "position": vars(seed.position),
+                    "clock": clock.state_dict(),
+                    "together": numbers,
+                }
+                # Copied: saving a view would save the tensors of all seeds.
+                seed.checkpoints.save(tree_map_only(Tensor, torch.clone, state))
+            clock.last_checkpoint = time.monotonic()
         if stop:
-            raise StoppedError(f"{run.name} seed {job.seed} was told to stop")
+            raise UserError(f"{run.name} seed {job.seed} was told to stop")
 
     def note_progress(*_: object) -> None:
         for seed in group:
@@ -321,16 +298,16 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
         "after_stretch": save_if_due,
         "after_epoch": note_progress,
     }
+    searches = (seed.begin(images) for seed in group)
     if job.engine == "lockstep":
-        together = LockstepSearch(numbers, (seed.begin(images) for seed in group))
+        together = LockstepSearch(numbers, searches)
         del images  # only some searches keep them
         rates, positions = [seed.rate for seed in group], [seed.position for seed in group]
         train_in_lockstep(together, rates, positions, **how)
     else:
-        (seed,) = group
-        search = seed.begin(images)
+        (search,) = searches
         del images
-        train(search, seed.rate, seed.position, seed=job.seed, **how)
+        train(search, group[0].rate, group[0].position, seed=job.seed, **how)
     for seed in group:
         records[seed.job.seed] = seed.finish(clock, numbers)
 
@@ -338,14 +315,11 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or one that it came from, means that the device's memory is full.
 
-    Torch has its own class for it, but libraries, the CPU, and a CUDA graph that cannot be
-    recorded report it in other ways.
+    Libraries, the CPU, and a CUDA graph that cannot be recorded report it in their own words.
     """
+    said = ("out of memory", "ALLOC_FAILED", "not enough memory")
     while error is not None:
-        said = ("out of memory", "ALLOC_FAILED", "not enough memory")
-        if isinstance(error, torch.OutOfMemoryError) or (
-            isinstance(error, RuntimeError) and any(words in str(error) for words in said)
-        ):
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in said):
             return True
         error = error.__cause__ or error.__context__
     return False
