@@ -8,8 +8,13 @@ import pytest
 import torch
 
 from bregman_nas.baselines.architectures import Architecture
-from bregman_nas.baselines.competitors import ProximalAdam, Pruning, largest_rows
-from bregman_nas.baselines.searchers import Retraining, Training
+from bregman_nas.baselines.searchers import (
+    ProximalAdam,
+    Pruning,
+    Retraining,
+    Training,
+    largest_rows,
+)
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.core.loop import Position, train

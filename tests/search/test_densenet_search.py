@@ -76,20 +76,12 @@ def test_result_and_observation(project: Path, job_in: JobIn, images: ImageSet) 
     shapes = [(2, 1), (2, 2), (1, 4)]  # growth 2, depth 1
 
     result = searcher.result()
-    assert set(result) == {
-        *("test_accuracy", "held_out_accuracy", "test_loss", "held_out_loss"),
-        *("active_kernels", "kernel_norms"),
-    }
     assert result["active_kernels"] == active
     assert [torch.tensor(n).shape for n in result["kernel_norms"]] == shapes
     assert result["kernel_norms"] == [n.tolist() for n in norms]
     assert 0 <= result["test_accuracy"] <= 1
 
     seen = searcher.observe(0.001)
-    assert set(seen) == {
-        *("held_out_loss", "held_out_accuracy", "switched_on", "switched_off"),
-        *("active_kernels", "active_channels", "living_channels"),
-    }
     assert seen["active_kernels"] == active
     assert seen["active_channels"] == [int((n > 0).any(1).sum()) for n in norms]
     assert seen["held_out_loss"] == pytest.approx(result["held_out_loss"])

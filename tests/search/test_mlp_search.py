@@ -17,7 +17,6 @@ from bregman_nas.search.core.mlp import (
     baselines,
     effective_widths,
     fresh_inputs,
-    lower_triangle,
     problem,
     rectified,
     skip_mu,
@@ -61,61 +60,50 @@ def net(
     return module
 
 
-ALL: Matrix = [[1.0, 0.0], [1.0, 0.0]]  # both rows read pixel 0
+ALL: Matrix = [[1, 0], [1, 0]]  # both rows read pixel 0
+TO_0: Matrix = [[1, 0], [0, 0]]
+BOTH: Matrix = [[1, 1], [1, 1]]
+NONE: Matrix = [[0, 0], [0, 0]]
+# Skips: (l, i) leads from x(i) to x(l + 1).
+BY_HAND = {
+    "row 1 is read by nobody": (net(ALL, ALL), [1, 2]),
+    "an inactive row at the end": (net(ALL, [[1, 1], [0, 0]]), [2, 1]),
+    "row 0 is read by nobody": (net(ALL, [[0, 1], [0, 1]]), [1, 2]),
+    "row 0 is constant": (net([[0, 1], [1, 0]], BOTH), [1, 2]),
+    "nothing depends on the input": (net([[0, 1], [0, 1]], ALL), [0, 0]),
+    "row 0 is never positive": (net([[-1, 0], [1, 0]], BOTH), [1, 2]),
+    "a bias lets row 0 respond": (
+        net([[-1, 0], [1, 0]], BOTH, biases=[[1.5, 0], [0, 0]]),
+        [2, 2],
+    ),
+    "a bias holds the output at zero": (net(ALL, ALL, biases=[[0, 0], [-9, 0]]), [1, 1]),
+    "a chain that ends midway": (net(ALL, [[1, 0], [0, 1]], TO_0), [1, 1, 1]),
+    "row 1 is read only by a row that never responds": (
+        net(ALL, [[1, 0], [0, -1]], BOTH),
+        [1, 1, 2],
+    ),
+    "skips that are zero": (net(ALL, ALL, skips={}), [1, 2]),
+    "a skip reads both rows": (net(ALL, ALL, skips={(1, 1): 0.5}), [2, 2]),
+    "a skip of the input alone": (net(ALL, ALL, skips={(1, 0): 0.5}), [1, 2]),
+    "a skip past a silent layer": (net(NONE, ALL, skips={(0, 0): 1.0}), [0, 2]),
+    "a skip to a state that is read by nobody": (
+        net(ALL, TO_0, TO_0, skips={(1, 1): 0.5}),
+        [1, 1, 1],
+    ),
+    "a skip to a state that the next skip reads": (
+        net(ALL, TO_0, TO_0, skips={(1, 1): 0.5, (2, 2): -1.0}),
+        [2, 1, 1],
+    ),
+    "a long skip past layers that carry nothing": (
+        net(ALL, NONE, TO_0, skips={(2, 1): 0.5}),
+        [2, 0, 0],
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("network", "widths"),
-    [
-        pytest.param(net(ALL, ALL), [1, 2], id="row 1 is read by nobody"),
-        pytest.param(net(ALL, [[1, 1], [0, 0]]), [2, 1], id="an inactive row at the end"),
-        pytest.param(net(ALL, [[0, 1], [0, 1]]), [1, 2], id="row 0 is read by nobody"),
-        pytest.param(net([[0, 1], [1, 0]], [[1, 1], [1, 1]]), [1, 2], id="row 0 is constant"),
-        pytest.param(net([[0, 1], [0, 1]], ALL), [0, 0], id="nothing depends on the input"),
-        pytest.param(
-            net([[-1, 0], [1, 0]], [[1, 1], [1, 1]]), [1, 2], id="row 0 is never positive"
-        ),
-        pytest.param(
-            net([[-1, 0], [1, 0]], [[1, 1], [1, 1]], biases=[[1.5, 0], [0, 0]]),
-            [2, 2],
-            id="a bias lets row 0 respond",
-        ),
-        pytest.param(
-            net(ALL, ALL, biases=[[0, 0], [-9, 0]]), [1, 1], id="a bias holds the output at zero"
-        ),
-        pytest.param(
-            net(ALL, [[1, 0], [0, 1]], [[1, 0], [0, 0]]), [1, 1, 1], id="a chain that ends midway"
-        ),
-        pytest.param(
-            net(ALL, [[1, 0], [0, -1]], [[1, 1], [1, 1]]),
-            [1, 1, 2],
-            id="row 1 is read only by a row that never responds",
-        ),
-        # Skips: (l, i) leads from x(i) to x(l + 1).
-        pytest.param(net(ALL, ALL, skips={}), [1, 2], id="skips that are zero"),
-        pytest.param(net(ALL, ALL, skips={(1, 1): 0.5}), [2, 2], id="a skip reads both rows"),
-        pytest.param(net(ALL, ALL, skips={(1, 0): 0.5}), [1, 2], id="a skip of the input alone"),
-        pytest.param(
-            net([[0, 0], [0, 0]], ALL, skips={(0, 0): 1.0}), [0, 2], id="a skip past a silent layer"
-        ),
-        pytest.param(
-            net(ALL, [[1, 0], [0, 0]], [[1, 0], [0, 0]], skips={(1, 1): 0.5}),
-            [1, 1, 1],
-            id="a skip to a state that is read by nobody",
-        ),
-        pytest.param(
-            net(ALL, [[1, 0], [0, 0]], [[1, 0], [0, 0]], skips={(1, 1): 0.5, (2, 2): -1.0}),
-            [2, 1, 1],
-            id="a skip to a state that the next skip reads",
-        ),
-        pytest.param(
-            net(ALL, [[0, 0], [0, 0]], [[1, 0], [0, 0]], skips={(2, 1): 0.5}),
-            [2, 0, 0],
-            id="a long skip past layers that carry nothing",
-        ),
-    ],
-)
-def test_effective_widths_by_hand(network: ResidualMLP, widths: list[int]) -> None:
+@pytest.mark.parametrize("name", BY_HAND)
+def test_effective_widths_by_hand(name: str) -> None:
+    network, widths = BY_HAND[name]
     assert effective_widths(network, INPUTS) == widths
     one_by_one = INPUTS.repeat(700, 1)  # in several parts
     assert effective_widths(network, one_by_one) == widths
@@ -160,10 +148,6 @@ def test_baselines_by_hand() -> None:
     }
 
 
-def test_the_skips_that_exist() -> None:
-    assert lower_triangle([[1, 2, 3], [4, 5, 6], [7, 8, 9]]) == [[1], [4, 5], [7, 8, 9]]
-
-
 # ---------------------------------------------------------------- on the sample
 
 
@@ -180,22 +164,21 @@ def search(job: Job, images: ImageSet, **how: Any) -> tuple[MLPSearch, list[dict
 def test_the_fast_engine_gives_what_the_textbook_gives(
     project: Path, job_in: JobIn, images: ImageSet, run: str
 ) -> None:
+    """In single precision, as searches run: the same numbers but for the order of sums."""
     (compact, fast), (textbook, slow) = (
         search(job_in(project, run), images, engine=engine) for engine in ("compact", "textbook")
     )
-    for ours, reference in zip(fast, slow, strict=True):
-        assert ours.keys() == reference.keys()
-        for name in ("epoch", "learning_rate", "active_rows", "switched_on", "switched_off"):
-            assert ours[name] == reference[name], name
-        assert ours["living_rows"] == pytest.approx(reference["living_rows"], abs=4)
-        for name in ("train_loss", "held_out_loss"):
-            assert ours[name] == pytest.approx(reference[name], rel=1e-3), name
-    assert max(entry["switched_on"][-1] for entry in slow) > 10
+    near = {"living_rows": {"abs": 4}, "effective_rows": {"abs": 4}}
     a, b = compact.result(), textbook.result()
-    assert a.keys() == b.keys()
-    for name in ("active_rows", "output_rows", "test_baselines", "held_out_baselines"):
-        assert a[name] == b[name], name
-    assert a["test_mse"] == pytest.approx(b["test_mse"], rel=1e-3)
+    for ours, theirs in [*zip(fast, slow, strict=True), (a, b)]:
+        assert ours.keys() == theirs.keys()
+        for name, value in theirs.items():
+            if name == "skips":
+                value = [pytest.approx(line, abs=1e-3) for line in value]
+            elif name in near or isinstance(value, float):
+                value = pytest.approx(value, **near.get(name, {"rel": 1e-3}))
+            assert ours[name] == value, name
+    assert max(entry["switched_on"][-1] for entry in slow) > 10
     assert ("skips" in a) == (run == "authors-residual")
     difference = compact.picture().int() - textbook.picture().int()
     assert difference.abs().max() <= 2

@@ -24,14 +24,13 @@ def losses(seed: int, epochs: int = 100) -> list[float]:
 
 
 @pytest.mark.parametrize("schedule", [PLATEAU, IMPATIENT])
-@pytest.mark.parametrize("seed", range(3))
-def test_the_rate_on_a_plateau_is_that_of_torch(schedule: Plateau, seed: int) -> None:
+def test_the_rate_on_a_plateau_is_that_of_torch(schedule: Plateau) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-    settings = schedule.model_dump(exclude={"kind"})
-    torchs = ReduceLROnPlateau(optimizer, threshold_mode="rel", **settings)
+    how = {"factor": schedule.factor, "threshold": schedule.threshold, "threshold_mode": "rel"}
+    torchs = ReduceLROnPlateau(optimizer, patience=schedule.patience, **how)  # type: ignore[arg-type]
     ours = LearningRate(0.1, schedule)
     rates = []
-    for loss in losses(seed):
+    for loss in losses(0):
         ours.end_epoch(loss)
         torchs.step(loss)
         rates.append(ours.value)
@@ -40,21 +39,10 @@ def test_the_rate_on_a_plateau_is_that_of_torch(schedule: Plateau, seed: int) ->
     assert sorted(rates, reverse=True) == rates, "it never rises"
 
 
-def test_a_plateau_by_hand() -> None:
-    rate = LearningRate(1.0, Plateau(kind="plateau", factor=0.5, patience=2, threshold=0.1))
-    rates = []
-    for loss in (10.0, 9.5, 9.5, 8.9, 8.9, 8.9, 8.9, 8.9, 8.9, 8.9):
-        rate.end_epoch(loss)
-        rates.append(rate.value)
-    # 8.9 is below 0.9 * 10; the third epoch after that without an improvement halves the rate.
-    assert rates == [1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25]
-
-
 @pytest.mark.parametrize("schedule", [PLATEAU, IMPATIENT, CONSTANT])
 @pytest.mark.parametrize("epochs_before", [0, 1, 7, 30])
 def test_it_continues_from_its_state(schedule: Plateau | Constant, epochs_before: int) -> None:
-    whole = LearningRate(0.1, schedule)
-    curve = losses(1)
+    whole, curve = LearningRate(0.1, schedule), losses(1)
     for loss in curve[:epochs_before]:
         whole.end_epoch(loss)
     resumed = LearningRate(0.1, schedule)
@@ -63,3 +51,4 @@ def test_it_continues_from_its_state(schedule: Plateau | Constant, epochs_before
         assert resumed.value == whole.value
         whole.end_epoch(loss)
         resumed.end_epoch(loss)
+    assert (whole.value == 0.1) == (schedule is CONSTANT)

@@ -14,7 +14,7 @@ row that is not active can have a positive bias, and then puts out a constant. I
 the architecture, and not counted.)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,8 +25,7 @@ from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.records import unpack
 
-#: `found`: as it was found. `uniform`: hidden layers of one width. `random`: of widths drawn at
-#: random. `dense`: all rows of all layers. See `architecture`.
+#: See `architecture`.
 Arm = Literal["found", "uniform", "random", "dense"]
 
 
@@ -53,10 +52,8 @@ class Architecture:
         values = record["result"].get("skips")
         if values is None:
             return cls(rows, None)
-        skips = torch.zeros(len(rows), len(rows), dtype=torch.bool)
-        for l, tau in enumerate(values):
-            skips[l, : l + 1] = torch.tensor(tau) != 0
-        return cls(rows, skips)
+        lines = [torch.tensor(tau + [0.0] * (len(rows) - len(tau))) for tau in values]
+        return cls(rows, torch.stack(lines) != 0)
 
     @classmethod
     def dense(cls, depth: int, width: int, *, skips: bool) -> "Architecture":
@@ -67,8 +64,7 @@ class Architecture:
     @property
     def widths(self) -> list[int]:
         """The number of rows of each layer."""
-        counts: list[int] = self.rows.sum(1).tolist()
-        return counts
+        return [int(rows.sum()) for rows in self.rows]
 
     def carrying(self) -> Tensor:
         """Boolean [depth, width]: the entries of x(l) that can carry something."""
@@ -88,10 +84,11 @@ class Architecture:
 def architecture(arm: Arm, found: Architecture, seed: int) -> Architecture:
     """The architecture of an arm, made from the one that was found.
 
-    `uniform` and `random` have the output rows of `found`, and as nearly its number of parameters
-    as whole widths allow: one row more or less is a step of less than 1% for all but tiny
-    networks. With skips, all of the search space are allowed, and the positions of the hidden
-    rows are drawn by the seed; without, positions mean nothing. `dense` has all rows and skips.
+    `uniform` has hidden layers of one width, `random` of widths drawn at random. Both have the
+    output rows of `found`, and as nearly its number of parameters as whole widths allow: one row
+    more or less is a step of less than 1% for all but tiny networks. With skips, all of the search
+    space are allowed, and the positions of the hidden rows are drawn by the seed; without,
+    positions mean nothing. `dense` has all rows and skips.
     """
     if arm == "found":
         return found
@@ -112,33 +109,25 @@ def architecture(arm: Arm, found: Architecture, seed: int) -> Architecture:
         widths = (scale * shares).round().clamp(1, width)
         return Architecture(torch.cat([places < widths[:, None], found.rows[-1:]]), dense.skips)
 
-    return _nearest(at_scale, found.parameters(), largest=width**2)
-
-
-def _nearest(
-    at_scale: Callable[[float], Architecture], parameters: int, largest: float
-) -> Architecture:
-    """The architecture with the nearest number of parameters, which grows with the scale."""
-    low, high = 0.0, float(largest)
+    wanted, low, high = found.parameters(), 0.0, float(width**2)
     for _ in range(64):
         middle = (low + high) / 2
-        if at_scale(middle).parameters() <= parameters:
+        if at_scale(middle).parameters() <= wanted:
             low = middle
         else:
             high = middle
-    return min(
-        (at_scale(low), at_scale(high)), key=lambda made: abs(made.parameters() - parameters)
-    )
+    made = (at_scale(low), at_scale(high))
+    return min(made, key=lambda one: abs(one.parameters() - wanted))
 
 
 @torch.no_grad()
 def start_(network: ResidualMLP, architecture: Architecture, numbers: torch.Generator) -> None:
     """Give a network the architecture and a fresh start, in place.
 
-    The weights are normal with mean 0 and variance 2 / n (Kaiming, for ReLU), biases and skips are
-    zero. n is the number of entries of x(l) that are not zero at the start: the rows of layer
-    l - 1, as the skips do not carry anything yet. Rows that do not exist become zero, and stay so
-    in any training by gradients: where the pre-activation is 0, ReLU passes none.
+    Weights are normal with mean 0 and variance 2 / n (Kaiming, for ReLU), biases and skips zero. n
+    counts the entries of x(l) that are not zero at the start: the rows of layer l - 1, as the skips
+    do not carry anything yet. Rows that do not exist become zero, and stay so in any training by
+    gradients: where the pre-activation is 0, ReLU passes none.
     """
     carrying = architecture.carrying()
     for l, layer in enumerate(network.layers):

@@ -18,7 +18,7 @@ with an error that is not finite cannot enter, and is counted.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,38 +28,27 @@ MARGIN = math.log(1.05)
 LEVEL = 0.05
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One network's mean squared error on the test images, and whether all its outputs are 0."""
 
     error: float
     dead: bool = False
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A confidence interval of the mean of d; `exp` of its ends bounds the ratio of the errors."""
 
     low: float
     high: float
 
-    def is_within(self, margin: float) -> bool:
-        """Whether all of it lies strictly between -margin and margin."""
-        return -margin < self.low and self.high < margin
 
-    def excludes_zero(self) -> bool:
-        """Whether the mean is certainly not 0."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """What the pairs say.
 
     Attributes:
         first: the name of the first kind.
         second: the name of the second.
-        pairs: those that enter.
+        pairs: how many enter.
         mean: of d; None without pairs.
         interval_95: decides whether the kinds differ; None with fewer than two pairs.
         interval_90: decides whether they are equivalent; likewise.
@@ -86,12 +75,14 @@ class Comparison:
     @property
     def differs(self) -> bool:
         """Whether the 95% interval excludes 0."""
-        return self.interval_95 is not None and self.interval_95.excludes_zero()
+        interval = self.interval_95
+        return interval is not None and not interval.low <= 0 <= interval.high
 
     @property
     def verdict(self) -> str:
         """`equivalent`, `<name> better`, or `undecided`; see the module."""
-        if self.interval_90 is not None and self.interval_90.is_within(MARGIN):
+        interval = self.interval_90
+        if interval is not None and max(-interval.low, interval.high) < MARGIN:
             return "equivalent"
         if self.differs and self.mean is not None:
             return f"{self.first if self.mean < 0 else self.second} better"
@@ -101,23 +92,17 @@ class Comparison:
 def compare(
     first: str, firsts: Mapping[int, Outcome], second: str, seconds: Mapping[int, Outcome]
 ) -> Comparison:
-    """Compare two kinds of networks on the seeds of both.
-
-    Args:
-        first: name of the first kind.
-        firsts: its networks, by seed.
-        second: name of the second kind.
-        seconds: its networks; a seed that only one kind has is left out.
+    """Compare two kinds of networks, each by seed, on the seeds of both.
 
     Raises:
         ValueError: if an error is zero or negative, which has no logarithm.
     """
-    all_pairs = [(firsts[seed], seconds[seed]) for seed in sorted(firsts.keys() & seconds.keys())]
-    for outcome in (outcome for pair in all_pairs for outcome in pair):
-        if outcome.error <= 0:
-            raise ValueError(f"the error of a network must be positive, got {outcome.error}")
-    pairs = [pair for pair in all_pairs if all(math.isfinite(x.error) for x in pair)]
-    d = np.array([math.log(a.error) - math.log(b.error) for a, b in pairs])
+    both = [(firsts[seed], seconds[seed]) for seed in sorted(firsts.keys() & seconds.keys())]
+    errors = np.array([(a.error, b.error) for a, b in both]).reshape(-1, 2)
+    if (errors <= 0).any():
+        raise ValueError(f"the error of a network must be positive, got {errors[errors <= 0][0]}")
+    finite = errors[np.isfinite(errors).all(1)]
+    d = np.array([math.log(a) - math.log(b) for a, b in finite])
     return Comparison(
         first=first,
         second=second,
@@ -125,9 +110,9 @@ def compare(
         mean=float(d.mean()) if len(d) else None,
         interval_95=_interval(d, 1 - LEVEL),
         interval_90=_interval(d, 1 - 2 * LEVEL),
-        dead_first=sum(a.dead for a, _ in all_pairs),
-        dead_second=sum(b.dead for _, b in all_pairs),
-        not_finite=len(all_pairs) - len(pairs),
+        dead_first=sum(a.dead for a, _ in both),
+        dead_second=sum(b.dead for _, b in both),
+        not_finite=len(both) - len(d),
     )
 
 

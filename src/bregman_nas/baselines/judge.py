@@ -2,22 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bregman_nas.baselines.trivial import (
-    Array,
+    Answer,
     arrays,
     classification_answers,
     mean_squared_error,
     principal_components,
     restoration_answers,
 )
-from bregman_nas.data.degradation import Problem, classification_problem
+from bregman_nas.data.degradation import classification_problem
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.search.core.mlp import blurring, problem
 from bregman_nas.search.records import run_folder
-from bregman_nas.settings import MLPExperiment, Run, RunRow, Settings
+from bregman_nas.settings import MLPExperiment, Run, Settings
 
 #: Numbers of principal components beside that of the run's narrowest layer.
 DIMENSIONS = (50, 100)
@@ -44,43 +45,33 @@ def write_baselines(project: Path, settings: Settings) -> Path:
     Returns:
         The path of the file.
     """
-    runs = [settings.run(name) for name, row in settings.runs.items() if _is_whole(row)]
-    images = {
-        dataset: load(dataset, settings.data.source, project)
-        for dataset in sorted({run.experiment.dataset for run in runs})
-    }
     rows: list[Row] = []
-    for run in runs:
-        if run.experiment.network == "densenet" and run.seeds:
-            rows += _classification(run, images[run.experiment.dataset])
-    for group in _same_problem(runs):
-        for seed in sorted({seed for run in group for seed in run.seeds if seed in SEEDS}):
-            rows += _restoration(group, seed, images[group[0].experiment.dataset], project)
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"seed": "Int64", "dimensions": "Int64"})
-    names = list(settings.runs)
-    table = table.sort_values(
-        ["run", "seed"], key=lambda x: x.map(names.index) if x.name == "run" else x, kind="stable"
-    )
-    path = project / "results" / "baselines.csv"
-    path.parent.mkdir(exist_ok=True)
-    table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-    return path
-
-
-def _is_whole(row: RunRow) -> bool:
-    """Whether a run is a search to the end with nothing changed."""
-    return not row.change and row.epochs is None
-
-
-def _same_problem(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs of restoration, grouped: those of a group differ in the network alone."""
+    images: dict[str, ImageSet] = {}
+    #: Runs of restoration; those of a group differ in the network alone.
     groups: dict[object, list[Run]] = {}
-    for run in runs:
-        x = run.experiment
+    for name, row in settings.runs.items():
+        if row.change or row.epochs is not None:
+            continue
+        run, x = settings.run(name), settings.run(name).experiment
+        if x.dataset not in images:
+            images[x.dataset] = load(x.dataset, settings.data.source, project)
         if isinstance(x, MLPExperiment):
             key = (x.dataset, x.noise_std, blurring(x), run.protocol.held_out)
             groups.setdefault(key, []).append(run)
-    return list(groups.values())
+        elif run.seeds:
+            rows += _classification(run, images[x.dataset])
+    for group in groups.values():
+        for seed in SEEDS:
+            if any(seed in run.seeds for run in group):
+                rows += _restoration(group, seed, images[group[0].experiment.dataset], project)
+    types: Any = {"run": pd.CategoricalDtype(list(settings.runs)), "seed": "Int64"}
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({**types, "dimensions": "Int64"})
+    path = project / "results" / "baselines.csv"
+    path.parent.mkdir(exist_ok=True)
+    table.sort_values(["run", "seed"], kind="stable").to_csv(
+        path, index=False, float_format="%.6g", lineterminator="\n"
+    )
+    return path
 
 
 def _restoration(group: Sequence[Run], seed: int, images: ImageSet, project: Path) -> Iterator[Row]:
@@ -91,22 +82,22 @@ def _restoration(group: Sequence[Run], seed: int, images: ImageSet, project: Pat
         run.name: narrowest_layer(project, run, seed) for run in group if seed in run.seeds
     }
     wanted = {*DIMENSIONS, *(count for count in narrowest.values() if count is not None)}
-    answers = restoration_answers(posed, blurring(experiment))
-    components = principal_components(*arrays(posed.train), wanted)
-    named = {f"principal_components/{count}": answer for count, answer in components.items()}
-    for part, (inputs, targets) in _judged(posed):
+    answers: dict[Any, Answer] = {
+        **restoration_answers(posed, blurring(experiment)),
+        **principal_components(*arrays(posed.train), wanted),
+    }
+    for part in ("test", "held_out"):
+        inputs, targets = arrays(getattr(posed, part))
         errors = {
-            name: mean_squared_error(answer(inputs), targets)
-            for name, answer in (answers | named).items()
+            name: mean_squared_error(answer(inputs), targets) for name, answer in answers.items()
         }
         for run, own in narrowest.items():
             for name, error in errors.items():
-                answer, _, count = name.partition("/")
-                row: Row = {"run": run, "seed": seed, "images": part, "answer": answer}
-                if count:
-                    row["dimensions"] = int(count)
-                if not count or int(count) in (*DIMENSIONS, own):
-                    yield row | {"mse": error}
+                row: Row = {"run": run, "seed": seed, "images": part, "mse": error}
+                if isinstance(name, str):
+                    yield row | {"answer": name}
+                elif name in (*DIMENSIONS, own):
+                    yield row | {"answer": "principal_components", "dimensions": name}
 
 
 def narrowest_layer(project: Path, run: Run, seed: int) -> int | None:
@@ -122,12 +113,8 @@ def narrowest_layer(project: Path, run: Run, seed: int) -> int | None:
 def _classification(run: Run, images: ImageSet) -> Iterator[Row]:
     posed = classification_problem(images, held_out=run.protocol.held_out)
     answers = classification_answers(posed.train)
-    for part, (inputs, classes) in _judged(posed):
+    for part in ("test", "held_out"):
+        inputs, classes = arrays(getattr(posed, part))
         for name, classify in answers.items():
             right = float((classify(inputs) == classes).mean())
             yield {"run": run.name, "images": part, "answer": name, "accuracy": right}
-
-
-def _judged(posed: Problem) -> Iterator[tuple[str, tuple[Array, Array]]]:
-    yield "test", arrays(posed.test)
-    yield "held_out", arrays(posed.held_out)

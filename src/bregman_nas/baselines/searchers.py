@@ -7,12 +7,23 @@ of epochs. The penalty and the start are what differs.
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
+from torch import Tensor
+
 from bregman_nas.baselines.architectures import Architecture, Arm, architecture, start_
 from bregman_nas.baselines.trainers import AdamTrainer, AfterStep, FastTrainer, ReferenceTrainer
+from bregman_nas.bregman.regularizers import L1, GroupLasso
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.core.mlp import Restoration, effective_widths, mean_squared_error, restore
+from bregman_nas.search.core.mlp import (
+    ROWS,
+    Restoration,
+    effective_widths,
+    mean_squared_error,
+    restore,
+    skip_mu,
+)
 from bregman_nas.settings import Engine, MLPExperiment, Run
 
 
@@ -41,24 +52,17 @@ class Training(Restoration):
     ) -> None:
         super().__init__(run, images, seed, engine, device)
         self._found = Architecture.from_record(found)
-        self._made = self._architecture()
-        experiment = run.experiment
-        assert isinstance(experiment, MLPExperiment)
-        depth, width = self._made.rows.shape
-        self.network = ResidualMLP(
-            width,
-            depth,
-            skips=self._made.skips is not None,
-            input_mean=experiment.input_mean,
-            input_std=experiment.input_std,
-        )
-        start_(self.network, self._made, generator(seed, "start", run.method))
+        made = self._made = self._architecture()
+        x = run.experiment
+        assert isinstance(x, MLPExperiment)
+        depth, width = made.rows.shape
+        standardised: Any = {"input_mean": x.input_mean, "input_std": x.input_std}
+        self.network = ResidualMLP(width, depth, skips=made.skips is not None, **standardised)
+        start_(self.network, made, generator(seed, "start", run.method))
         self.network.to(self.device)
+        adam: Any = {"betas": run.optimizer.betas, "eps": run.optimizer.eps}
         kind = ReferenceTrainer if engine == "textbook" else FastTrainer
-        betas, eps = run.optimizer.betas, run.optimizer.eps
-        self.trainer = kind(
-            self.network, self._made, betas=betas, eps=eps, after_step=self._after_step
-        )
+        self.trainer = kind(self.network, made, after_step=self._after_step, **adam)
 
     def _architecture(self) -> Architecture:
         """Of the network at its start: all rows and skips."""
@@ -111,3 +115,65 @@ class Retraining(Training):
     def result(self) -> dict[str, Any]:
         """As `Training`; `parameters_found` is the number of parameters of the one found."""
         return super().result() | {"parameters_found": self._found.parameters()}
+
+
+def competitor(run: Run, *others: Any) -> Training:
+    """The arm that a run describes; the other arguments are those of `Training`."""
+    return (ProximalAdam if run.method == "proximal-adam" else Pruning)(run, *others)
+
+
+class ProximalAdam(Training):
+    """Adam's step on theta, then the prox of the search's penalty J: no subgradient v.
+
+        theta <- prox_{lr J}(theta - lr m1 / (sqrt(m2) + eps)), both moments corrected
+
+    It starts from all rows. A step shrinks each row by lr mu sqrt(n_g), so that mu is on another
+    scale than in the search, where v crosses a threshold.
+    """
+
+    @torch.no_grad()
+    def _after_step(
+        self, weights: list[Tensor], skips: Tensor | None, learning_rate: float
+    ) -> None:
+        """theta <- prox_{lr J}(theta)."""
+        rows, skip = GroupLasso(self.run.experiment.mu, ROWS), L1(skip_mu(self.run))
+        for weight in weights:
+            weight.copy_(rows.prox(weight / learning_rate, learning_rate))
+        if skips is not None:
+            skips.copy_(skip.prox(skips / learning_rate, learning_rate))
+
+
+class Pruning(Training):
+    """The dense network, from half time on with as many rows as the search found.
+
+    Of all layers together the rows with the largest norms stay, so that pruning chooses widths of
+    its own. They go on with their values and momentum; the others are taken out for good. All
+    skips stay allowed.
+    """
+
+    _epochs = 0
+
+    def end_epoch(self, learning_rate: float) -> None:
+        """Prune, after half of the epochs."""
+        self._epochs += 1
+        if self._epochs == max(1, self.run.experiment.epochs // 2):
+            rows = largest_rows(self.full_network(), int(self._found.rows.sum()))
+            self.trainer.restrict(Architecture(rows, self._made.skips))
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Search`."""
+        return super().state_dict() | {"epochs": self._epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Search`."""
+        super().load_state_dict(state)
+        self._epochs = state["epochs"]
+
+
+@torch.no_grad()
+def largest_rows(network: ResidualMLP, count: int) -> Tensor:
+    """Boolean [depth, width], on the CPU: the rows of all layers with the largest norms."""
+    norms = torch.stack([torch.linalg.vector_norm(x.weight, dim=1) for x in network.layers]).cpu()
+    chosen = torch.zeros(norms.numel(), dtype=torch.bool)
+    chosen[norms.flatten().argsort(descending=True, stable=True)[:count]] = True
+    return chosen.view_as(norms)

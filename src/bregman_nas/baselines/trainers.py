@@ -1,12 +1,12 @@
 """Training a given architecture by Adam: the readable way, and the fast one with the same result.
 
 The fast one computes with the rows that exist alone: small dense matrices, states stored
-[features, batch], gradients written out by hand, the state in memory that is used again in every
-step. The tests hold the two together.
+[features, batch], gradients written out by hand. The tests hold the two together.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from bregman_nas.baselines.architectures import Architecture
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.search.core.mlp import rectified
 from bregman_nas.search.core.textbook import AutogradTrainer
-from bregman_nas.search.core.trainer import FusedTrainer, Subgradient, Trainer
+from bregman_nas.search.core.trainer import FusedTrainer, Trainer, with_moments
 
 #: Images at a time where nothing is trained.
 BATCH = 128
@@ -113,29 +113,33 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         super().__init__(network, betas, eps)
         self.after_step = after_step
         self.depth, self.width = architecture.rows.shape
-        weights = [layer.weight.detach() for layer in network.layers]
-        biases = [layer.bias.detach() for layer in network.layers]
+        weights = [with_moments(layer.weight.detach()) for layer in network.layers]
+        biases = [with_moments(layer.bias.detach()) for layer in network.layers]
         self._has_skips = network.skips is not None
-        self.every = torch.arange(self.width, device=weights[0].device)
-        self._use(architecture)
         skips = weights[0].new_zeros(self.depth, self.depth)
         if network.skips is not None:
             skips += network.skips.detach()
         self.allowed = None if architecture.skips is None else architecture.skips.to(skips)
-        #: Weights, biases and skips.
-        self.variables = [Subgradient.start(x) for x in (*self._pick([*weights, *biases]), skips)]
+        self._use(architecture, [*weights, *biases, with_moments(skips)])
+
+    def _use(self, architecture: Architecture, full: list[Tensor]) -> None:
+        """Go on with the rows that exist, of full weights and biases, and with the skips."""
+        self.rows = [rows.nonzero()[:, 0].to(full[0].device) for rows in architecture.rows]
+        #: Weights, biases and skips, each [3, ...] with its moments.
+        self.variables = [
+            torch.stack([part[places] for part in stack])
+            for stack, places in zip(full, self._places(), strict=True)
+        ]
         self._prepare()
 
     def _prepare(self) -> None:
         self._memories: dict[int, Tensor] = {}
-        self.parameters = [x.v for x in self.variables]
         self._train(self.variables)
 
-    def _update(self, learning_rate: float) -> None:
-        super()._update(learning_rate)
+    def _after_step(self, learning_rate: float) -> None:
         if self.after_step is not None:
-            skips = self.parameters[-1] if self._has_skips else None
-            self.after_step(self.parameters[: self.depth], skips, learning_rate)
+            skips = self._v[-1] if self._has_skips else None
+            self.after_step(self._v[: self.depth], skips, learning_rate)
 
     @torch.no_grad()
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
@@ -150,25 +154,24 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         return outputs, [int(rows.sum()) for rows in fires]
 
     def _forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """All states, what each layer reads of them, and what its ReLU puts out.
+        """All states, what each layer reads of them, and its ReLU before skips.
 
         Args:
             x: standardised inputs [width, batch].
 
         Returns:
             x(0) ... x(depth), [depth + 1, width, batch], of which without skips only the first and
-            the last are used; for each layer the state that it reads, [columns, batch]; and its
-            ReLU, before skips, [rows, batch].
+            the last are used; for each layer [columns, batch], and [rows, batch].
         """
         states, _ = self._memory(x)
-        flat, tau = states.flatten(1), self.parameters[-1]
+        flat, tau = states.flatten(1), self._v[-1]
         states[0] = x
         read: list[Tensor] = []
         relu: list[Tensor] = []
         for l in range(self.depth):
             read.append(states[l] if self._has_skips or l == 0 else relu[-1])
-            bias = self.parameters[self.depth + l][:, None]
-            relu.append(torch.addmm(bias, self.parameters[l], read[l]).relu_())
+            bias = self._v[self.depth + l][:, None]
+            relu.append(torch.addmm(bias, self._v[l], read[l]).relu_())
             if self._has_skips:
                 torch.mv(flat[: l + 1].T, tau[l, : l + 1], out=flat[l + 1])
                 states[l + 1].index_add_(0, self.rows[l], relu[l])
@@ -177,13 +180,12 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         return states, read, relu
 
     def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
-        x, target = x.T, targets.T
-        states, read, relu = self._forward(x)
+        states, read, relu = self._forward(x.T)
         # outer[l] is the gradient of x(l), inner that before the ReLU of the layer above.
-        _, outer = self._memory(x)
+        _, outer = self._memory(x.T)
         flat_states, flat_outer = states.flatten(1), outer.flatten(1)
-        weights, tau, gradients = self.parameters, self.parameters[-1], self._gradients
-        difference = torch.sub(states[-1], target, out=outer[-1])
+        weights, tau, gradients = self._v, self._v[-1], self._gradients
+        difference = torch.sub(states[-1], targets.T, out=outer[-1])
         loss = difference.square().mean()
         difference.mul_(2 / difference.numel())
         inner = difference[:0]
@@ -207,51 +209,37 @@ class FastTrainer(FusedTrainer, AdamTrainer):
     def _memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """All states of a batch of this size, and their gradients; used again in every step."""
         if x.shape[1] not in self._memories:
-            shape = (2, self.depth + 1, *x.shape)
-            self._memories[x.shape[1]] = x.new_zeros(shape)
+            self._memories[x.shape[1]] = x.new_zeros(2, self.depth + 1, *x.shape)
         states, outer = self._memories[x.shape[1]]
         return states, outer
 
-    def _use(self, architecture: Architecture) -> None:
-        """Take the rows that exist from now on."""
-        self.rows = [mask.nonzero()[:, 0].to(self.every.device) for mask in architecture.rows]
+    def _places(self) -> list[tuple[Any, ...]]:
+        """Where the weights, biases and skips that exist are among all."""
+        every = torch.arange(self.width, device=self.rows[0].device)
+        columns = [every, *([every] * self.depth if self._has_skips else self.rows)]
+        weights = [(..., rows[:, None], c) for rows, c in zip(self.rows, columns, strict=False)]
+        return [*weights, *((..., rows) for rows in self.rows), (...,)]
 
-    def _places(self) -> list[tuple[Tensor, ...]]:
-        """Where the weights and biases that exist are among all: rows and columns, or rows."""
-        columns = [self.every, *([self.every] * self.depth if self._has_skips else self.rows)]
-        weights = [(rows[:, None], read) for rows, read in zip(self.rows, columns, strict=False)]
-        return [*weights, *((rows,) for rows in self.rows)]
-
-    def _pick(self, full: list[Tensor]) -> list[Tensor]:
-        """Of full weights and biases, those of the rows that exist."""
-        return [values[places] for values, places in zip(full, self._places(), strict=True)]
-
-    def _widen(self, values: Sequence[Tensor]) -> list[Tensor]:
-        """Full weights and biases, zero where no row exists: the inverse of `_pick`."""
-        places = self._places()
-        full = [x.new_zeros((self.width,) * x.ndim) for x in values[: len(places)]]
-        for wide, where, x in zip(full, places, values, strict=False):
-            wide[where] = x
-        return full
+    def _full(self) -> list[Tensor]:
+        """Weights, biases and skips with their moments, zero where no row exists."""
+        *narrow, skips = self.variables
+        full = [stack.new_zeros(3, *[self.width] * (stack.ndim - 1)) for stack in narrow]
+        for wide, places, stack in zip(full, self._places(), narrow, strict=False):
+            wide[places] = stack
+        return [*full, skips]
 
     def full_parameters(self) -> dict[str, Tensor]:
         """See `Trainer`."""
-        values = self._widen(self.parameters)
-        full = {}
+        *values, skips = (stack[0] for stack in self._full())
+        full = {"skips": skips} if self._has_skips else {}
         for l in range(self.depth):
             full[f"layers.{l}.weight"] = values[l]
             full[f"layers.{l}.bias"] = values[self.depth + l]
-        return {**full, "skips": self.parameters[-1]} if self._has_skips else full
+        return full
 
     def restrict(self, architecture: Architecture) -> None:
         """See `AdamTrainer`."""
-        parts = []
-        for values in zip(*(x.tensors() for x in self.variables), strict=True):
-            full = self._widen(values)
-            for weight, columns in zip(full, architecture.carrying(), strict=False):
-                weight[:, ~columns] = 0
-            parts.append((full, values[-1]))
-        self._use(architecture)
-        picked = [[*self._pick(full), skips] for full, skips in parts]
-        self.variables = [Subgradient(*tensors) for tensors in zip(*picked, strict=True)]
-        self._prepare()
+        full = self._full()
+        for weight, columns in zip(full, architecture.carrying(), strict=False):
+            weight[:, :, ~columns] = 0
+        self._use(architecture, full)

@@ -51,7 +51,7 @@ def restoration_answers(problem: Problem, blurring: tuple[int, float] | None) ->
         "input_unchanged": lambda x: x,
         "zero": np.zeros_like,
         "mean_image": lambda x: np.broadcast_to(mean, x.shape),
-        "rectified_input": _relu,
+        "rectified_input": _rectified(lambda x: x),
         "threshold": threshold(inputs, targets),
         "lookup_table": lookup_table(inputs, targets),
         "least_squares": least_squares(inputs, targets),
@@ -60,7 +60,7 @@ def restoration_answers(problem: Problem, blurring: tuple[int, float] | None) ->
         answers["wiener"] = wiener_filter(*arrays(problem.held_out), *blurring)
     for name in ("least_squares", "wiener"):
         if name in answers:
-            answers[f"{name}_relu"] = _after(answers[name], _relu)
+            answers[f"{name}_relu"] = _rectified(answers[name])
     return answers
 
 
@@ -78,12 +78,7 @@ def threshold(inputs: Array, targets: Array) -> Answer:
 
 
 def lookup_table(inputs: Array, targets: Array) -> Answer:
-    """x -> E[clean | x], constant in each bin of `EDGES`; empty bins lie between their neighbours.
-
-    Args:
-        inputs: [n, pixels].
-        targets: [n, pixels].
-    """
+    """x -> E[clean | x], constant in each bin of `EDGES`; an empty bin lies between the others."""
     counts, sums = np.zeros(len(EDGES) - 1), np.zeros(len(EDGES) - 1)
     for x, y in _parts(inputs, targets):
         counts += _sums(x, np.ones_like(y))
@@ -106,13 +101,8 @@ def principal_components(
 ) -> dict[int, Answer]:
     """The linear counterpart of a network's narrowest layer, for several numbers of dimensions.
 
-    An image's first principal components, then the affine map of these with the least squared
-    error. For denoising that is nearly the image itself, projected on them.
-
-    Args:
-        inputs: [n, pixels]; their components.
-        targets: [n, pixels].
-        dimensions: how many components; 0 gives the mean image.
+    An image's first principal components (none give the mean image), then the affine map of these
+    with the least squared error. For denoising that is nearly the image itself, projected on them.
     """
     pca = PCA(svd_solver="covariance_eigh").fit(inputs)
     mean = targets.mean(0)
@@ -161,21 +151,17 @@ def wiener_matrix(side: int, size: int, std: float, balance: float) -> Array:
 
 
 def classification_answers(train: Examples) -> dict[str, Callable[[Array], NDArray[np.int64]]]:
-    """Linear classifiers of images, by name: `ridge` and `logistic_regression`.
+    """Linear classifiers of images, by name.
 
     `ridge` is least squares on one-hot classes, with scikit-learn's penalty alpha = 1;
     `logistic_regression` is multinomial, with its penalty C = 1.
-
-    Args:
-        train: images and classes.
     """
     images, classes = arrays(train)
-    return {
-        "ridge": RidgeClassifier(alpha=1.0).fit(images, classes).predict,
-        "logistic_regression": LogisticRegression(C=1.0, tol=1e-3, max_iter=1_000)
-        .fit(images, classes)
-        .predict,
+    models = {
+        "ridge": RidgeClassifier(alpha=1.0),
+        "logistic_regression": LogisticRegression(C=1.0, tol=1e-3, max_iter=1_000),
     }
+    return {name: model.fit(images, classes).predict for name, model in models.items()}
 
 
 def arrays(examples: Examples) -> tuple[Array, Array]:
@@ -188,12 +174,8 @@ def mean_squared_error(outputs: Array, targets: Array) -> float:
     return float(np.square(outputs - targets, dtype=np.float64).mean())
 
 
-def _relu(x: Array) -> Array:
-    return np.maximum(x, np.float32(0))
-
-
-def _after(first: Answer, second: Answer) -> Answer:
-    return lambda x: second(first(x))
+def _rectified(answer: Answer) -> Answer:
+    return lambda x: np.maximum(answer(x), np.float32(0))
 
 
 def _parts(*all_images: Array) -> Iterable[tuple[Array, ...]]:

@@ -37,10 +37,8 @@ class DenseNet(nn.Module):
         input_std: float = 1.0,
     ) -> None:
         super().__init__()
-        self.growth = growth
-        self.relu_logits = relu_logits
-        self.input_mean = input_mean
-        self.input_std = input_std
+        self.growth, self.relu_logits = growth, relu_logits
+        self.input_mean, self.input_std = input_mean, input_std
         self.first = nn.Conv2d(1, growth, 3, padding=1, bias=False)
         layers = nn.ModuleList(
             nn.Conv2d((l + 1) * growth, growth, 3, padding=1) for l in range(depth)

@@ -11,8 +11,8 @@ from torch.nn import functional
 class ResidualMLP(nn.Module):
     """x(l+1) = relu(W(l) x(l) + b(l)) + sum_{i <= l} tau(l, i) x(i), for l = 0 ... depth - 1.
 
-    x(0) is the input, standardised by `input_mean` and `input_std`; x(depth) is the output. The
-    skips start at zero. Without them the module is the autoencoder's search space.
+    x(0) is the input, standardised; x(depth) is the output. The skips start at zero. Without them
+    the module is the autoencoder's search space.
 
     Args:
         width: d, the number of neurons of every layer.
@@ -39,9 +39,7 @@ class ResidualMLP(nn.Module):
         relu_slope: float = 0.0,
     ) -> None:
         super().__init__()
-        self.input_mean = input_mean
-        self.input_std = input_std
-        self.relu_slope = relu_slope
+        self.input_mean, self.input_std, self.relu_slope = input_mean, input_std, relu_slope
         layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.layers = cast("Sequence[nn.Linear]", layers)
         self.skips = nn.Parameter(torch.zeros(depth, depth)) if skips else None
@@ -58,7 +56,6 @@ class ResidualMLP(nn.Module):
         return x[-1]
 
 
-def rectify(z: Tensor, slope: float = 0.0) -> Tensor:
+def rectify(z: Tensor, slope: float = 0.0, inplace: bool = False) -> Tensor:
     """The nonlinearity: z where it is positive, elsewhere `slope` times z."""
-    rectified: Tensor = functional.leaky_relu(z, slope) if slope else torch.relu(z)
-    return rectified
+    return functional.leaky_relu(z, slope, inplace) if slope else functional.relu(z, inplace)

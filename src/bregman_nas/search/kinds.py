@@ -14,7 +14,7 @@ SEARCHES = {
     "mlp": ("bregman_nas.search.core.mlp", "MLPSearch"),
     "densenet": ("bregman_nas.search.core.densenet", "DenseNetSearch"),
     "retraining": ("bregman_nas.baselines.searchers", "Retraining"),
-    "competitor": ("bregman_nas.baselines.competitors", "competitor"),
+    "competitor": ("bregman_nas.baselines.searchers", "competitor"),
 }
 
 

@@ -14,8 +14,7 @@ from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
-from bregman_nas.search.core.searches import SparseSearch
-from bregman_nas.search.core.start import nonnegative_bias_, sparse_weight_
+from bregman_nas.search.core.searches import SparseSearch, nonnegative_bias_, sparse_weight_
 from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
 from bregman_nas.settings import DenseNetExperiment, Run
 
@@ -28,12 +27,10 @@ class DenseNetSearch(SparseSearch[DenseNet]):
     def _problem(self, images: ImageSet) -> Problem:
         return problem(self.run, images)
 
-    def _start(self) -> DenseNet:
-        return network(self.run, self.seed)
-
-    def _trainer(self) -> CompactDenseNet | TextbookTrainer:
+    def _start(self) -> tuple[DenseNet, CompactDenseNet | TextbookTrainer]:
+        net = network(self.run, self.seed).to(self.device)
         trainer = compact_trainer if self.engine == "compact" else textbook_trainer
-        return trainer(self.run, self.network)
+        return net, trainer(self.run, net)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
         """Loss and accuracy on the held-out images; kernels and channels of each convolution.
@@ -57,9 +54,10 @@ class DenseNetSearch(SparseSearch[DenseNet]):
     def result(self) -> dict[str, Any]:
         """See `Search`."""
         net = self.full_network()
-        test, held_out = self.problem.test, self.problem.held_out
-        test_loss, test_accuracy = evaluate(classify(net, test.inputs), test.targets)
-        loss, accuracy = evaluate(classify(net, held_out.inputs), held_out.targets)
+        (test_loss, test_accuracy), (loss, accuracy) = (
+            evaluate(classify(net, examples.inputs), examples.targets)
+            for examples in (self.problem.test, self.problem.held_out)
+        )
         norms = [kernel_norms(conv.weight) for conv in convolutions(net)]
         return {
             "test_accuracy": test_accuracy,

@@ -24,6 +24,21 @@ class Position:
     summed_loss: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    def end_epoch(self, search: Search[nn.Module], rate: LearningRate) -> dict[str, Any]:
+        """Note an epoch whose batches have all been trained on; return the history's new entry."""
+        used = rate.value
+        search.end_epoch(used)
+        entry = {
+            "epoch": self.epoch + 1,
+            "learning_rate": used,
+            "train_loss": self.summed_loss / self.batch,
+            **search.observe(used),
+        }
+        rate.end_epoch(self.summed_loss)
+        self.history.append(entry)
+        self.epoch, self.batch, self.summed_loss = self.epoch + 1, 0, 0.0
+        return entry
+
 
 def train(
     search: Search[nn.Module],
@@ -60,16 +75,5 @@ def train(
             position.batch += len(stretch)
             if position.batch < len(batches):
                 after_stretch()
-        used = rate.value
-        search.end_epoch(used)
-        entry = {
-            "epoch": position.epoch + 1,
-            "learning_rate": used,
-            "train_loss": position.summed_loss / len(batches),
-            **search.observe(used),
-        }
-        rate.end_epoch(position.summed_loss)
-        position.history.append(entry)
-        position.epoch, position.batch, position.summed_loss = position.epoch + 1, 0, 0.0
-        after_epoch(entry)
+        after_epoch(position.end_epoch(search, rate))
         after_stretch()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bregman_nas.bregman.optimizers import AdaBreg
-from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero, ZeroIndicator
+from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero
 from bregman_nas.data.degradation import (
     Examples,
     Problem,
@@ -20,10 +20,13 @@ from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP, rectify
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
-from bregman_nas.search.core.searches import Search, SparseSearch
-from bregman_nas.search.core.start import nonnegative_bias_, sparse_weight_
-from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
-from bregman_nas.search.core.trainer import Subgradient
+from bregman_nas.search.core.searches import (
+    Search,
+    SparseSearch,
+    nonnegative_bias_,
+    sparse_weight_,
+)
+from bregman_nas.search.core.textbook import MOMENTS, TextbookTrainer, adabreg, state_of
 from bregman_nas.settings import MLPExperiment, Run
 
 PICTURED = 8
@@ -47,15 +50,15 @@ class Restoration(Search[ResidualMLP]):
         return Examples(inputs.to(self.device), self.problem.train.targets)
 
     def _skips(self) -> dict[str, Any]:
-        """The skips that exist, if there are any."""
-        net = self.full_network()
-        return {} if net.skips is None else {"skips": lower_triangle(net.skips.tolist())}
+        """The skips that exist, those with i <= l, if there are any."""
+        tau = self.full_network().skips
+        lines = [] if tau is None else tau.tolist()
+        return {"skips": [line[: l + 1] for l, line in enumerate(lines)]} if lines else {}
 
     def picture(self) -> Tensor:
         """The first test images, uint8 [3 * side, 8 * side]: rows clean, degraded, restored."""
-        inputs, targets = (
-            t[:PICTURED] for t in (self.problem.test.inputs, self.problem.test.targets)
-        )
+        test = self.problem.test
+        inputs, targets = test.inputs[:PICTURED], test.targets[:PICTURED]
         rows = torch.stack([targets, inputs, restore(self.full_network(), inputs)])
         side = math.isqrt(rows.shape[-1])
         grid = rows.reshape(3, -1, side, side).permute(0, 2, 1, 3).reshape(3 * side, -1)
@@ -65,12 +68,10 @@ class Restoration(Search[ResidualMLP]):
 class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
     """The perceptron, searched by Bregman iterations."""
 
-    def _start(self) -> ResidualMLP:
-        return network(self.run, self.seed)
-
-    def _trainer(self) -> CompactMLP | TextbookTrainer:
+    def _start(self) -> tuple[ResidualMLP, CompactMLP | TextbookTrainer]:
+        net = network(self.run, self.seed).to(self.device)
         trainer = compact_trainer if self.engine == "compact" else textbook_trainer
-        return trainer(self.run, self.network)
+        return net, trainer(self.run, net)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
         """Loss on the held-out images; rows of each layer; skips."""
@@ -119,31 +120,21 @@ def textbook_trainer(run: Run, net: ResidualMLP) -> TextbookTrainer:
 
 def freeze_inactive_biases(net: ResidualMLP, optimizer: AdaBreg) -> None:
     """Let the optimizer leave the bias of each row as it is while the row is not active."""
-    kept: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def before(*_: Any) -> None:
         kept.clear()
         for layer in net.layers:
-            off = ~active_rows(layer.weight)
-            # Before the first step there is no state.
-            start = vars(Subgradient.start(optimizer.subgradient(layer.bias)))
-            state = optimizer.state.get(layer.bias) or start
-            values = {key: state[key][off].clone() for key in start}
-            kept.append((layer.bias, off, {**values, "bias": layer.bias.detach()[off].clone()}))
+            off, state = ~active_rows(layer.weight), state_of(optimizer, layer.bias)
+            held = (layer.bias.data, *(state[name] for name in MOMENTS))
+            kept.extend((values, off, values[off]) for values in held)
 
     def after(*_: Any) -> None:
-        for bias, off, values in kept:
-            bias.data[off] = values.pop("bias")
-            for key, value in values.items():
-                optimizer.state[bias][key][off] = value
+        for values, off, old in kept:
+            values[off] = old
 
     optimizer.register_step_pre_hook(before)
     optimizer.register_step_post_hook(after)
-
-
-def lower_triangle(tau: list[list[float]]) -> list[list[float]]:
-    """The skips that exist: those with i <= l."""
-    return [row[: l + 1] for l, row in enumerate(tau)]
 
 
 def blurring(experiment: MLPExperiment) -> tuple[int, float] | None:
@@ -205,18 +196,13 @@ def parameter_groups(run: Run, net: ResidualMLP) -> list[dict[str, Any]]:
 
     The autoencoder's module has no skips for the indicator in (2.9) to hold at zero.
     """
+    rows = GroupLasso(run.experiment.mu, ROWS)
     groups: list[dict[str, Any]] = [
-        {
-            "params": [layer.weight for layer in net.layers],
-            "regularizer": GroupLasso(run.experiment.mu, ROWS),
-        },
+        {"params": [layer.weight for layer in net.layers], "regularizer": rows},
         {"params": [layer.bias for layer in net.layers], "regularizer": Zero()},
     ]
     if net.skips is not None:
-        on = _experiment(run).skips
-        groups.append(
-            {"params": [net.skips], "regularizer": L1(skip_mu(run)) if on else ZeroIndicator()}
-        )
+        groups.append({"params": [net.skips], "regularizer": L1(skip_mu(run))})
     return groups
 
 
@@ -244,32 +230,26 @@ def baselines(inputs: Tensor, targets: Tensor, mean_image: Tensor) -> dict[str, 
 def effective_widths(net: ResidualMLP, inputs: Tensor) -> list[int]:
     """For each layer the active rows that respond to the input and can influence the output.
 
-    A row responds if its ReLU gives different values for different images among `inputs`. It can
-    influence the output if a chain of nonzero weights of responding rows, and of nonzero skips,
-    leads from it there.
-
-    Args:
-        net: the network.
-        inputs: images [n, pixels].
+    A row responds if its ReLU gives different values for different images among `inputs`, which
+    are [n, pixels]. It can influence the output if a chain of nonzero weights of responding rows,
+    and of nonzero skips, leads from it there.
     """
     depth, width = len(net.layers), inputs.shape[1]
     lowest = inputs.new_full((depth, width), math.inf)
-    highest = inputs.new_full((depth, width), -math.inf)
+    highest = -lowest
     for part in inputs.split(1_000):
-        for l, y in enumerate(rectified(net, part)):
-            lowest[l] = torch.minimum(lowest[l], y.amin(0))
-            highest[l] = torch.maximum(highest[l], y.amax(0))
+        y = torch.stack(rectified(net, part))
+        lowest, highest = torch.minimum(lowest, y.amin(1)), torch.maximum(highest, y.amax(1))
     responds = (highest > lowest) & torch.stack([active_rows(layer.weight) for layer in net.layers])
     reaches = [torch.ones(width, dtype=torch.bool, device=inputs.device)]
     for l in range(depth - 1, 0, -1):
         readers = responds[l] & reaches[0]
         through = (net.layers[l].weight[readers] != 0).any(0)
-        if net.skips is not None:
-            for j in range(l, depth):
-                if net.skips[j, l] != 0:
-                    through = through | reaches[j - l]
+        for j in range(l, depth):
+            if net.skips is not None and net.skips[j, l] != 0:
+                through = through | reaches[j - l]
         reaches.insert(0, through)
-    return [int((responds[l] & reaches[l]).sum()) for l in range(depth)]
+    return [int((rows & leads).sum()) for rows, leads in zip(responds, reaches, strict=True)]
 
 
 @torch.no_grad()

@@ -5,52 +5,51 @@ From some step on none of them is large enough to change a bit of v.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Momentum:
-    """The constants that bound what the moments can still do to v.
+def is_at_rest(
+    v: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    learning_rate: float,
+    betas: tuple[float, float],
+    eps: float,
+    steps: int,
+) -> Tensor:
+    """Boolean: the entries of v that no later step will change if all gradients are exactly 0.
 
-    Attributes:
+    After j more steps with gradient 0 the moments are beta1^j m1 and beta2^j m2, and the step is
+    at most
+
+        lr |m1| beta1^j / (1 - beta1^k) / max(sqrt(m2) beta2^(j/2), eps).
+
+    The sum over j > 0 of either bound is a geometric series. An entry is at rest if adding twice
+    the smaller sum does not change its floating-point value.
+
+    Args:
+        v: subgradients.
+        exp_avg: m1.
+        exp_avg_sq: m2.
         learning_rate: the current one; it must never rise later.
-        beta1: decay of the first moment.
-        beta2: decay of the second moment.
+        betas: decay of the moments.
         eps: added to the denominator.
         steps: k, the number of steps made so far.
     """
-
-    learning_rate: float
-    beta1: float
-    beta2: float
-    eps: float
-    steps: int
-
-    def is_at_rest(self, v: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor) -> Tensor:
-        """Boolean: the entries of v that no later step will change if all gradients are exactly 0.
-
-        After j more steps with gradient 0 the moments are beta1^j m1 and beta2^j m2, and the step
-        is at most
-
-            lr |m1| beta1^j / (1 - beta1^k) / max(sqrt(m2) beta2^(j/2), eps).
-
-        The sum over j > 0 of either bound is a geometric series. An entry is at rest if adding
-        twice the smaller sum does not change its floating-point value.
-        """
-        if self.steps == 0:
-            return exp_avg == 0
-        if self.beta1 == 0:
-            return torch.ones_like(v, dtype=torch.bool)  # no momentum at all
-        ratio = self.beta1 / math.sqrt(self.beta2) if self.beta2 > 0 else math.inf
-        by_moment = exp_avg_sq.sqrt() * ((1 - ratio) / ratio if ratio < 1 else 0.0)
-        by_eps = self.eps * (1 - self.beta1) / self.beta1
-        slowest = torch.clamp_min(by_moment, by_eps)
-        bound = exp_avg.abs() * (2 * self.learning_rate / (1 - self.beta1**self.steps)) / slowest
-        bound = bound.nan_to_num(nan=0.0)  # 0 / 0: no momentum and no denominator
-        return (v + bound == v) & (v - bound == v)
+    beta1, beta2 = betas
+    if steps == 0:
+        return exp_avg == 0
+    if beta1 == 0:
+        return torch.ones_like(v, dtype=torch.bool)  # no momentum at all
+    ratio = beta1 / math.sqrt(beta2) if beta2 > 0 else math.inf
+    by_moment = exp_avg_sq.sqrt() * ((1 - ratio) / ratio if ratio < 1 else 0.0)
+    by_eps = eps * (1 - beta1) / beta1
+    slowest = torch.clamp_min(by_moment, by_eps)
+    bound = exp_avg.abs() * (2 * learning_rate / (1 - beta1**steps)) / slowest
+    bound = bound.nan_to_num(nan=0.0)  # 0 / 0: no momentum and no denominator
+    return (v + bound == v) & (v - bound == v)
 
 
 def dead_rows(active: Tensor, bias: Tensor, at_rest: Tensor) -> Tensor:

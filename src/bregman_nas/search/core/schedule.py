@@ -1,5 +1,6 @@
 """The learning rate over the epochs."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,46 +10,31 @@ from bregman_nas.settings import Constant, Plateau
 
 
 class LearningRate:
-    """The learning rate of the current epoch: constant, or torch's `ReduceLROnPlateau`."""
+    """The learning rate of the current epoch, by torch's `ReduceLROnPlateau`."""
 
     def __init__(self, start: float, schedule: Constant | Plateau) -> None:
         # torch's schedulers act on an optimizer; this one holds nothing but the learning rate.
-        self._holder = torch.optim.SGD([torch.zeros(())], lr=start)
-        self._plateau = (
-            ReduceLROnPlateau(
-                self._holder,
-                mode="min",
-                factor=schedule.factor,
-                patience=schedule.patience,
-                threshold=schedule.threshold,
-                threshold_mode="rel",
-            )
-            if isinstance(schedule, Plateau)
-            else None
-        )
+        holder = torch.optim.SGD([torch.zeros(())], lr=start)
+        # A constant rate waits for ever.
+        options = schedule.model_dump(exclude={"kind"}) or {"patience": math.inf}
+        self._plateau = ReduceLROnPlateau(holder, threshold_mode="rel", **options)
 
     @property
     def value(self) -> float:
         """The learning rate of the current epoch."""
-        return float(self._holder.param_groups[0]["lr"])
+        return float(self._plateau.optimizer.param_groups[0]["lr"])
 
     def end_epoch(self, summed_loss: float) -> None:
         """Note an epoch's training loss, summed over its batches."""
-        if self._plateau is not None:
-            self._plateau.step(summed_loss)
+        self._plateau.step(summed_loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values from which `load_state_dict` continues."""
-        plateau = self._plateau
-        return {
-            "value": self.value,
-            "best": float(plateau.best) if plateau else None,
-            "bad_epochs": plateau.num_bad_epochs if plateau else None,
-        }
+        best, bad_epochs = float(self._plateau.best), self._plateau.num_bad_epochs
+        return {"value": self.value, "best": best, "bad_epochs": bad_epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
-        self._holder.param_groups[0]["lr"] = state["value"]
-        if self._plateau is not None:
-            self._plateau.best = state["best"]
-            self._plateau.num_bad_epochs = state["bad_epochs"]
+        self._plateau.optimizer.param_groups[0]["lr"] = state["value"]
+        self._plateau.best = state["best"]
+        self._plateau.num_bad_epochs = state["bad_epochs"]

@@ -1,5 +1,6 @@
 """What is searched or trained: the interface of all kinds of runs, and the search of one run."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
@@ -7,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from bregman_nas.bregman.initialization import Mask, sparse_kaiming_normal_
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
 from bregman_nas.search.core.trainer import SparseTrainer, Trainer
@@ -97,17 +99,12 @@ class SparseSearch(Search[Network]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.network = self._start().to(self.device)
-        self.trainer = self._trainer()
+        self.network, self.trainer = self._start()
         self._active = self.trainer.active()
 
     @abstractmethod
-    def _start(self) -> Network:
-        """The network at its start."""
-
-    @abstractmethod
-    def _trainer(self) -> SparseTrainer:
-        """What trains it, of the engine that was chosen."""
+    def _start(self) -> tuple[Network, SparseTrainer]:
+        """The network at its start, on the device, and what trains it, of the engine chosen."""
 
     def _switched(self) -> dict[str, list[int]]:
         """For each layer, how many groups came on and went off since the last look."""
@@ -139,3 +136,30 @@ def searcher(
     """The search of a run at its start, see `Search`; an arm trains what a record has `found`."""
     of_record = () if found is None else (found,)
     return search_class(run.kind)(run, images, seed, engine, device, *of_record)
+
+
+def sparse_weight_(
+    weight: Tensor,
+    run: Run,
+    group_dims: tuple[int, ...],
+    numbers: torch.Generator,
+    *,
+    mask: Mask = "bernoulli",
+) -> None:
+    """Fill a weight with few active groups, of the density and size that a run wants."""
+    scale = run.protocol.initial_scale
+    sparse_kaiming_normal_(
+        weight,
+        density=run.experiment.density,
+        group_dims=group_dims,
+        scale=1.0 if isinstance(scale, str) else scale,
+        rescale_variance=isinstance(scale, str),
+        mask=mask,
+        generator=numbers,
+    )
+
+
+@torch.no_grad()
+def nonnegative_bias_(bias: Tensor, fan_in: int, numbers: torch.Generator) -> None:
+    """Fill a bias uniformly on [0, 1 / sqrt(fan_in)], as the authors' code does."""
+    bias.copy_(torch.rand(bias.shape, generator=numbers) / math.sqrt(fan_in))

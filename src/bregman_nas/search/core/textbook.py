@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg
-from bregman_nas.search.core.momentum import Momentum, dead_rows
+from bregman_nas.search.core.momentum import dead_rows, is_at_rest
 from bregman_nas.search.core.trainer import SparseTrainer, Trainer
 from bregman_nas.settings import Run
+
+#: What AdaBreg keeps of each parameter, beside the number of steps.
+MOMENTS = ("v", "exp_avg", "exp_avg_sq")
 
 
 class AutogradTrainer(Trainer):
@@ -47,11 +50,6 @@ class AutogradTrainer(Trainer):
     def full_parameters(self) -> dict[str, Tensor]:
         """See `Trainer`."""
         return self.network.state_dict()
-
-    def write_to(self, network: nn.Module) -> None:
-        """See `Trainer`; the network that is trained has its parameters already."""
-        if network is not self.network:
-            super().write_to(network)
 
     def size(self) -> int:
         """See `Trainer`."""
@@ -103,16 +101,22 @@ class TextbookTrainer(AutogradTrainer, SparseTrainer):
         sparse = self.optimizer.param_groups[0]
         return [sparse["regularizer"].active(weight).cpu() for weight in sparse["params"]]
 
-    def living(self, learning_rate: float) -> list[int]:
+    @torch.no_grad()
+    def dead(self, learning_rate: float) -> list[Tensor]:
         """See `SparseTrainer`."""
-        if self._slope:
-            return [len(layer.weight) for layer in self._layers]
-        dead = [
-            dead_outputs(self.optimizer, layer.weight, layer.bias, learning_rate)
-            for layer in self._layers
-            if layer.bias is not None
-        ]
-        return [int((~rows).sum()) for rows in dead]
+        group, dead = self.optimizer.param_groups[0], []
+        for layer in self._layers:
+            assert layer.bias is not None
+            at_rest = torch.tensor(self._slope == 0)
+            for parameter in (layer.weight, layer.bias):
+                state = state_of(self.optimizer, parameter)
+                v, m1, m2 = (state[name] for name in MOMENTS)
+                steps, betas, eps = int(state["step"]), group["betas"], group["eps"]
+                rest = is_at_rest(v, m1, m2, learning_rate, betas, eps, steps)
+                at_rest = at_rest.to(rest.device) & rest.view(len(rest), -1).all(1)
+            active = (layer.weight != 0).flatten(1).any(1)
+            dead.append(dead_rows(active, layer.bias, at_rest))
+        return dead
 
 
 def adabreg(run: Run, groups: list[dict[str, Any]]) -> AdaBreg:
@@ -127,14 +131,11 @@ def adabreg(run: Run, groups: list[dict[str, Any]]) -> AdaBreg:
     )
 
 
-@torch.no_grad()
-def dead_outputs(optimizer: AdaBreg, weight: Tensor, bias: Tensor, learning_rate: float) -> Tensor:
-    """Boolean [out]: which rows of a weight, or output channels of a convolution, are dead."""
-    state, bias_state = optimizer.state[weight], optimizer.state[bias]
-    group = optimizer.param_groups[0]
-    beta1, beta2 = group["betas"]
-    momentum = Momentum(learning_rate, beta1, beta2, group["eps"], int(state["step"]))
-    moments = ("v", "exp_avg", "exp_avg_sq")
-    at_rest = momentum.is_at_rest(*(state[m] for m in moments)).flatten(1).all(1)
-    at_rest &= momentum.is_at_rest(*(bias_state[m] for m in moments))
-    return dead_rows((weight != 0).flatten(1).any(1), bias, at_rest)
+def state_of(optimizer: AdaBreg, parameter: Tensor) -> dict[str, Tensor]:
+    """What AdaBreg keeps of a parameter, initialised if no step has been made."""
+    state: dict[str, Tensor] = optimizer.state[parameter]
+    if not state:
+        v = optimizer.subgradient(parameter)
+        zeros = {name: torch.zeros_like(v) for name in MOMENTS[1:]}
+        state |= {"step": torch.zeros(()), "v": v, **zeros}
+    return state

@@ -1,16 +1,16 @@
 """The interface of all trainers, and the fused step of those with gradients by hand."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg, fused_adam_
+from bregman_nas.bregman.regularizers import GroupLasso
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.networks.residual_mlp import ResidualMLP
-from bregman_nas.search.core.momentum import Momentum
+from bregman_nas.search.core.momentum import is_at_rest
 
 
 class Trainer(ABC):
@@ -20,16 +20,13 @@ class Trainer(ABC):
     def train_batches(
         self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
     ) -> float:
-        """Make one step for each batch.
+        """Make one step for each batch; return the sum of the batches' mean losses.
 
         Args:
             inputs: one image a row, not yet standardised.
             targets: one clean image, or the class, a row.
             batches: the numbers of the images of each batch, int64.
             learning_rate: eta; it never rises.
-
-        Returns:
-            The sum over the batches of their mean losses.
         """
 
     def compact(self, learning_rate: float) -> None:  # noqa: B027, some take out nothing
@@ -68,43 +65,19 @@ class SparseTrainer(Trainer):
         """For each layer which groups are active; boolean, on the CPU."""
 
     @abstractmethod
+    def dead(self, learning_rate: float) -> list[Tensor]:
+        """For each layer in which they can die, which of its rows or channels are dead."""
+
     def living(self, learning_rate: float) -> list[int]:
-        """For each layer in which they can die, how many rows or channels are not dead."""
-
-
-@dataclass
-class Subgradient:
-    """The subgradient v of a parameter and its two moments, of the same shape."""
-
-    v: Tensor
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
-
-    @classmethod
-    def start(cls, v: Tensor) -> "Subgradient":
-        """At step 0: no momentum."""
-        return cls(v, torch.zeros_like(v), torch.zeros_like(v))
-
-    def select(self, dim: int, index: Tensor) -> "Subgradient":
-        """A copy of the given rows (dim 0) or columns (dim 1)."""
-        return Subgradient(*(t.index_select(dim, index) for t in self.tensors()))
-
-    def write(self, full: "Subgradient", index: tuple[Tensor, ...]) -> None:
-        """Copy into a larger one at the given positions."""
-        for target, source in zip(full.tensors(), self.tensors(), strict=True):
-            target[index] = source
-
-    def copy(self) -> "Subgradient":
-        """With tensors of its own."""
-        return Subgradient(*(t.clone() for t in self.tensors()))
-
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """v and the moments."""
-        return self.v, self.exp_avg, self.exp_avg_sq
+        """For the same layers, how many rows or channels are not dead."""
+        return [int((~dead).sum()) for dead in self.dead(learning_rate)]
 
 
 class FusedTrainer(Trainer):
-    """Gradients written out by hand, and one fused kernel that moves all subgradients."""
+    """Gradients written out by hand, and one fused kernel that moves all parameters.
+
+    What is trained are stacks [3, ...]: of v, or the parameter itself, and of its two moments.
+    """
 
     #: The attributes that make up the state.
     _state: tuple[str, ...]
@@ -129,25 +102,21 @@ class FusedTrainer(Trainer):
         for batch in batches:
             x = inputs.index_select(0, batch).sub_(self.input_mean).div_(self.input_std)
             total += self._loss_and_gradients(x, targets.index_select(0, batch))
-            self._update(learning_rate)
+            self._move(learning_rate)
+            self.steps += 1
+            self._after_step(learning_rate)
         return float(total)
 
     @abstractmethod
     def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
         """Write the gradients for standardised images; return the mean loss."""
 
-    def _update(self, learning_rate: float) -> None:
-        """Make the step, for gradients that are written."""
-        self._move(learning_rate)
-        self.steps += 1
-
     def _move(self, learning_rate: float) -> None:
-        v, exp_avg, exp_avg_sq = zip(*(x.tensors() for x in self._trained), strict=True)
         fused_adam_(
-            v,
+            self._v,
             self._gradients,
-            exp_avg,
-            exp_avg_sq,
+            self._exp_avg,
+            self._exp_avg_sq,
             self._counters,
             lr=learning_rate,
             betas=self.betas,
@@ -155,11 +124,15 @@ class FusedTrainer(Trainer):
             correct_first_moment=self.correct_first_moment,
         )
 
-    def _train(self, trained: list[Subgradient]) -> None:
+    @abstractmethod
+    def _after_step(self, learning_rate: float) -> None:
+        """Do what follows once v has moved."""
+
+    def _train(self, stacks: list[Tensor]) -> None:
         """Let the steps from now on be of these."""
-        self._trained = trained
-        self._gradients = [torch.zeros_like(x.v) for x in trained]
-        self._counters = [torch.tensor(float(self.steps), device=x.v.device) for x in trained]
+        self._v, self._exp_avg, self._exp_avg_sq = map(list, zip(*stacks, strict=True))
+        self._gradients = [torch.zeros_like(v) for v in self._v]
+        self._counters = [torch.tensor(float(self.steps), device=v.device) for v in self._v]
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -167,16 +140,16 @@ class FusedTrainer(Trainer):
 
     def size(self) -> int:
         """See `Trainer`."""
-        return sum(x.v.numel() for x in self._trained)
+        return sum(v.numel() for v in self._v)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Trainer`."""
-        return {name: _plain(getattr(self, name)) for name in self._state}
+        return {name: getattr(self, name) for name in self._state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `Trainer`."""
         for name in self._state:
-            setattr(self, name, _restored(getattr(self, name), state[name]))
+            setattr(self, name, state[name])
         self._prepare()
 
 
@@ -185,7 +158,8 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
 
     Args:
         network: at its start; it is not changed, and its device and type are those of training.
-        optimizer: of its parameters; it says how they are trained, and is not used itself.
+        optimizer: of its parameters; it says how they are trained, and is not used itself. Its
+            first group has the sparse ones.
     """
 
     #: Images at a time where nothing is trained.
@@ -193,19 +167,19 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
 
     def __init__(self, network: ResidualMLP | DenseNet, optimizer: AdaBreg) -> None:
         group = optimizer.param_groups[0]
-        self.delta: float = group["delta"]
         super().__init__(network, group["betas"], group["eps"], group["correct_first_moment"])
+        self.delta: float = group["delta"]
+        self._regularizer: GroupLasso = group["regularizer"]
 
-    def _update(self, learning_rate: float) -> None:
-        super()._update(learning_rate)
+    def _after_step(self, learning_rate: float) -> None:
         self._shrink()
 
     @abstractmethod
     def _shrink(self) -> None:
         """The step theta = prox(delta v), and what follows from theta."""
 
-    def _train(self, trained: list[Subgradient]) -> None:
-        super()._train(trained)
+    def _train(self, stacks: list[Tensor]) -> None:
+        super()._train(stacks)
         self._shrink()
 
     @torch.no_grad()
@@ -218,24 +192,11 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
     def _outputs(self, x: Tensor) -> Tensor:
         """The outputs for standardised images, one a row."""
 
-    def _momentum(self, learning_rate: float) -> Momentum:
-        return Momentum(learning_rate, self.betas[0], self.betas[1], self.eps, self.steps)
+    def _at_rest(self, stack: Tensor, learning_rate: float) -> Tensor:
+        v, m1, m2 = stack
+        return is_at_rest(v, m1, m2, learning_rate, self.betas, self.eps, self.steps)
 
 
-def _plain(value: Any) -> Any:
-    """Data classes as dictionaries, which can be loaded without running code."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return value
-
-
-def _restored(like: Any, plain: Any) -> Any:
-    """What `_plain` was made of: data classes and lists of the same kinds as `like`."""
-    if isinstance(like, list):
-        return [_restored(like[0], item) for item in plain]
-    if is_dataclass(like):
-        kind: Any = type(like)
-        return kind(**{name: _restored(getattr(like, name), x) for name, x in plain.items()})
-    return plain
+def with_moments(v: Tensor) -> Tensor:
+    """The stack [3, ...] of v and its moments at step 0, which are 0."""
+    return torch.stack([v, torch.zeros_like(v), torch.zeros_like(v)])
