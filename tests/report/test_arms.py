@@ -253,5 +253,5 @@ def test_error_against_parameters_joins_the_mu_of_a_method(
     (line,) = (line for line in panel.get_lines() if line.get_label() == "proximal Adam")
     # Geometric means, of 1000 and 2000, and in the unit of Table 1 of 0.1 and 0.2.
     mean = [1000 * math.sqrt(2), math.sqrt(0.02)]
-    np.testing.assert_allclose(line.get_xydata(), [mean, mean])
+    np.testing.assert_allclose(np.asarray(line.get_xydata()), np.array([mean, mean]))
     assert "AdaBreg, searched" not in words(figure)  # its parameters are not known
