@@ -15,8 +15,6 @@ from bregman_nas.report.output_map import outputs
 from bregman_nas.report.text import NOT_RUN, counted
 from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
 
-COLUMNS = 2
-ROW_HEIGHT = 2  # inches
 # Of Okabe and Ito. Those of one panel can be told apart in grey, one of them by lines.
 LOOKS = {
     "network": {"facecolor": "#000000"},
@@ -30,24 +28,22 @@ LOOKS = {
 
 
 def variance(study: Study) -> Figure:
-    """Figure 11: a panel for each design, a bar for each measure: the shares of its variance.
+    """Figure 11: a panel for each design that was run, in it the shares of each measure's variance.
 
     The black line is the 95% interval of the share of the seed, which ends at the right.
     """
-    apart, found = taken_apart(study), designs(study)
-    lines = -(-len(found) // COLUMNS)
-    figure = Figure(figsize=(FULL_WIDTH, ROW_HEIGHT * lines + 0.3))
-    grid = figure.subplots(lines, COLUMNS, squeeze=False)
-    for axes, design in zip(grid.flat, found, strict=True):
-        rows = apart[apart["design"] == design.name].dropna(subset="share")
-        seeds = f"\n({counted(len(design.seeds), 'seed')} in each cell)" if design.seeds else ""
-        axes.set_title(f"{design.name.capitalize()}{seeds}")
-        if rows.empty:
-            leave_empty(axes, "too few seeds" if design.seeds else NOT_RUN)
-        else:
-            _draw_shares(axes, rows, design.components)
-    for left, right in grid:
-        right.tick_params(labelleft=not left.has_data())
+    apart = taken_apart(study).dropna(subset="share")
+    found = [design for design in designs(study) if design.name in set(apart["design"])]
+    figure = Figure(figsize=(FULL_WIDTH, 2.7))
+    grid = figure.subplots(1, max(len(found), 1), squeeze=False)
+    if not found:
+        leave_empty(grid[0, 0], NOT_RUN)
+    for axes, design in zip(grid.flat, found, strict=False):
+        axes.set_title(
+            f"{design.name.capitalize()}\n({counted(len(design.seeds), 'seed')} in each cell)"
+        )
+        _draw_shares(axes, apart[apart["design"] == design.name], design.components)
+        axes.tick_params(labelleft=axes is grid[0, 0])
     seen = {component for axes in grid.flat for component in axes.get_legend_handles_labels()[1]}
     handles = [Patch(label=name, **_look(name)) for name in LOOKS if name in seen]
     if handles:
@@ -61,7 +57,7 @@ def _look(component: str) -> dict[str, Any]:
 
 def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
     table = rows.pivot(index="measure", columns="component")
-    table = table.loc[[name for name in MEASURES if name in table.index]]
+    table = table.reindex(list(MEASURES))
     places, left = np.arange(len(table)), np.zeros(len(table))
     for component in components:
         width = table["share", component].to_numpy(float)
