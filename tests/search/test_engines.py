@@ -340,14 +340,20 @@ def side_by_side(case: Case, count: int = 600) -> LockstepSearch:
 
 @pytest.mark.parametrize(
     "name",
-    ["autoencoder", "late skips", "late skips, uncorrected", "densenet", "densenet, uncorrected"],
+    [
+        "autoencoder",
+        "late skips",
+        "late skips, uncorrected",
+        "densenet, linear",
+        "densenet, uncorrected",
+    ],
 )
 def test_each_seed_is_trained_as_if_alone(name: str) -> None:
     case = CASES[name]
     alone, together = [case.textbook(case.start(seed)) for seed in SEEDS], side_by_side(case)
     start = [one.active() for one in alone]
     for epoch in range(8):
-        rates = [case.rate * 0.9**epoch * (1 + seed / 4) for seed in SEEDS]
+        rates = [3 * case.rate * 0.9**epoch * (1 + seed / 4) for seed in SEEDS]
         batches = together.batches(epoch, 64)  # the last of 24 images
         losses = together.train_batches(batches, rates)
         for s, (one, search) in enumerate(zip(alone, together.searches, strict=True)):
@@ -365,7 +371,7 @@ def test_each_seed_is_trained_as_if_alone(name: str) -> None:
         for one, old in zip(alone, start, strict=True)
         for pair in zip(one.active(), old, strict=True)
     ]
-    assert sum(int((now != old).sum()) for now, old in pairs) > 40, "the test is too easy"
+    assert sum(int((now != old).sum()) for now, old in pairs) > 10, "the test is too easy"
 
 
 def test_seeds_with_different_numbers_of_steps_cannot_be_in_lockstep() -> None:
