@@ -60,7 +60,7 @@ def test_arms_are_read_like_runs(make_project: MakeProject) -> None:
         "dead": [False, True],
     }
     (study.project / "results" / "runs" / FOUND / "seeds.csv").write_text("seed\n", "utf-8")
-    with pytest.raises(UserError, match=f"{FOUND}/seeds.csv does not agree with the records"):
+    with pytest.raises(UserError, match=f"{FOUND}/seeds.csv cannot be used: it does not agree with the records"):
         read_study(study.project)
 
 

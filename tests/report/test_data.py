@@ -97,7 +97,7 @@ def test_kernels_by_hand(make_run: Callable[..., Run]) -> None:
 def test_results_that_an_interrupted_pipeline_removed(project: Path) -> None:
     for name in ("metrics.json", "seeds.csv", "history.csv"):
         (project / "results" / "runs" / RUN / name).unlink()
-    refused(project, f"{RUN}/seeds.csv is missing", "git restore")
+    refused(project, f"{RUN}/seeds.csv cannot be used", "git restore")
     not_published(project)
 
 

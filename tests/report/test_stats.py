@@ -12,7 +12,7 @@ from bregman_nas.report.stats import (
     welch,
     welch_of_printed,
 )
-from bregman_nas.report.text import interval, mean_std, number, probability, span
+from bregman_nas.report.text import fixed, interval, mean_std, probability, span
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
@@ -102,7 +102,7 @@ def test_holm_by_hand() -> None:
 
 
 def test_numbers_as_they_are_printed() -> None:
-    assert [number(x) for x in (0.12345, -123.4, 1e-9, None)] == [
+    assert [fixed(x, None) for x in (0.12345, -123.4, 1e-9, None)] == [
         "0.123",
         f"{MINUS}123",
         f"1e{MINUS}09",

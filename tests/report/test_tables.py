@@ -163,7 +163,7 @@ def test_small_networks_of_the_present_records(make_project: Callable[..., Path]
     assert "| authors-densenet-fashion \N{DAGGER} | 0 |" in tables["networks.md"]
     assert "\N{DAGGER}: collapsed to one answer" in tables["networks.md"]
     path.write_text(json.dumps({"run": "other"}), "utf-8")
-    with pytest.raises(UserError, match=r"networks/.*json cannot be used: seed: Field required"):
+    with pytest.raises(UserError, match=r"networks/.*json cannot be used: 'seed'"):
         render_all(read_study(project))
 
 

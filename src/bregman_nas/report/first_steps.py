@@ -51,14 +51,11 @@ def shares(frame: pd.DataFrame, names: pd.Series) -> Iterator[Share]:
 
 def by_settings(frame: pd.DataFrame) -> list[Share]:
     """By density, and by what else is not as in the first row of the table."""
-    others = {"logits": "{} logits", "initial_scale": "scale {}", "first_moment": "{} moment"}
-    first = frame.iloc[0]
-
-    def words(row: pd.Series) -> str:
-        changed = [text.format(row[key]) for key, text in others.items() if row[key] != first[key]]
-        return ", ".join([f"density {row['density']:.0%}", *changed])
-
-    return list(shares(frame, frame.apply(words, axis=1)))
+    names = frame["density"].map("density {:.0%}".format)
+    others = {"logits": ", {} logits", "initial_scale": ", scale {}", "first_moment": ", {} moment"}
+    for key, words in others.items():
+        names += frame[key].map(words.format).where(frame[key] != frame[key].iloc[0], "")
+    return list(shares(frame, names))
 
 
 def by_beginning(frame: pd.DataFrame) -> list[Share]:
@@ -67,6 +64,8 @@ def by_beginning(frame: pd.DataFrame) -> list[Share]:
     Where none do, the output of the last convolution is the same for all images: by whether its
     ReLU passes any of that, and by the sign of the last bias.
     """
-    sign = (frame["last_bias"] > 0).map({True: "last bias positive", False: "last bias negative"})
-    names = ("no path, " + sign).mask(frame["firing_0"] == 0, "no path, last ReLU passes nothing")
+    sign = (frame["last_bias"] > 0).map({True: "positive", False: "negative"})
+    names = ("no path, last bias " + sign).mask(
+        frame["firing_0"] == 0, "no path, last ReLU passes nothing"
+    )
     return list(shares(frame, names.mask(frame["path"] == 1, "active path").sort_values()))

@@ -67,12 +67,7 @@ class Welch(NamedTuple):
 
 
 def summarize(values: Iterable[float], factor: float = 1) -> Summary:
-    """Summarize one number for each seed, NaN or infinite for a search that diverged.
-
-    Args:
-        values: the numbers.
-        factor: multiplies them, to change the unit.
-    """
+    """Summarize one number for each seed, NaN or infinite if it diverged; `factor` is a unit."""
     every = factor * np.asarray([*values], dtype=float)
     finite = every[np.isfinite(every)]
     if len(finite) < 2:
@@ -99,37 +94,23 @@ def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Wel
 
     Of all means and deviations that print so, it takes those most in favour of equality: the mean
     nearest to ours, and the deviation with the largest p. So no difference is due to rounding.
-
-    Args:
-        ours: the mean of our seeds, in the unit of `printed`.
-        printed: as printed.
-        half_unit: half of the last printed digit: 0.0005 for three decimals.
-
-    Returns:
-        The test; None where `welch` is undefined for all of them.
+    `half_unit` is half of the last printed digit: 0.0005 for three decimals.
     """
     if ours.mean is None:
         return None
     nearest = min(max(ours.mean, printed.mean - half_unit), printed.mean + half_unit)
     deviations = np.linspace(max(printed.std - half_unit, 0.0), printed.std + half_unit, 101)
     tests = (welch(ours, Reference(nearest, float(std), printed.seeds)) for std in deviations)
-    return max((test for test in tests if test is not None), key=lambda t: t.p, default=None)
+    return max(filter(None, tests), key=lambda test: test.p, default=None)
 
 
 def signed_rank(values: Iterable[float], low: float, high: float) -> float | None:
-    """Two-sided p of Wilcoxon's signed rank test, against a centre known to lie in an interval.
+    """Two-sided p of Wilcoxon's signed rank test against a centre between `low` and `high`.
 
     A single seed far from all others moves a mean, and hardly moves ranks. The centre is the one
     most in favour of equality: nearest to the median of the pairwise averages of the seeds (Hodges
-    and Lehmann). p is 1 if that median lies in the interval.
-
-    Args:
-        values: one for each seed; one that is not finite counts as larger than all others.
-        low: lower end of the interval; a point if it equals `high`.
-        high: upper end.
-
-    Returns:
-        p; None without seeds.
+    and Lehmann). p is 1 if that median lies in the interval, None without seeds. A number that is
+    not finite counts as larger than all others.
     """
     found = np.asarray([*values], dtype=float)
     found = np.where(np.isfinite(found), found, np.inf)
