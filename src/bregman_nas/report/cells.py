@@ -17,14 +17,10 @@ Cells = dict[tuple[str, ...], Run | None]  # by threshold and scale; None if not
 
 
 class Cell(NamedTuple):
-    """A threshold and a scale.
+    """A run with so many planned seeds; None if not run, or of another depth.
 
-    Attributes:
-        network: one of `NETWORKS`.
-        threshold: in multiples of mu; None without skips.
-        scale: factor on the Kaiming standard deviation.
-        planned: how many seeds there are to be.
-        run: None if not run, or of another depth.
+    The threshold is in multiples of mu, None without skips; the scale is a factor on the Kaiming
+    standard deviation.
     """
 
     network: str

@@ -21,12 +21,8 @@ NOTHING = summarize([])
 class Row:
     """A protocol's own run, or one in which something is changed.
 
-    Attributes:
-        name: of the run.
-        row: in params.yaml.
-        numbers: as `measure` returns them; empty if not run.
-        difference: `numbers` less those of the protocol's own run, for the seeds of both; empty
-            for that run itself.
+    `numbers` are those of `measure`, empty if not run; `difference` is `numbers` less those of the
+    protocol's own run, for the seeds of both, and empty for that run itself.
     """
 
     name: str
@@ -156,5 +152,5 @@ def rows(found: Sequence[Group]) -> Iterator[dict[str, Any]]:
                     **(numbers or NOTHING).named(),
                     "pairs": gap and gap.seeds,
                     "nan_pairs": gap and gap.nan_seeds,
-                    **(gap or NOTHING).named("difference"),
+                    **(gap or NOTHING).named("difference_"),
                 }

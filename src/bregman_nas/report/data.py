@@ -52,15 +52,7 @@ class Pixels(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of params.yaml and its results.
-
-    Attributes:
-        name: its key in params.yaml.
-        row: its row there.
-        folder: of its results.
-        frames: the results of all seeds.
-        digests: of the record of each seed.
-    """
+    """A run: its row of params.yaml, and the results of all seeds, with the digests of records."""
 
     name: str
     row: RunRow
@@ -175,16 +167,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """All settings and results.
+    """All settings, and the results of the runs and arms that have seeds.
 
     Attributes:
-        project: the repository.
-        settings: its params.yaml.
-        runs: those that have seeds, by name, in the order of params.yaml.
         pixels: counts on MNIST; None if `bregman-nas prepare` has not made them.
         frequencies: [784], the share of the training images of MNIST in which each pixel is not
             zero; None likewise.
-        arms: the frame `networks` of each arm that has seeds.
+        arms: the frame `networks` of each.
     """
 
     project: Path
@@ -277,9 +266,11 @@ def read_study(project: Path) -> Study:
         problems[MOST_PROBLEMS:] = [f"... and {len(problems) - MOST_PROBLEMS} other runs"]
     if problems:
         raise UserError("\n".join(problems))
-    answers, manifest, pixels = (
-        project / path
-        for path in ("results/baselines.csv", "data/manifest.json", "data/pixels.csv")
+    answers, data, counts, shares = (
+        project / "results" / "baselines.csv",
+        project / "data",
+        None,
+        None,
     )
     if answers.exists():
         with readable(answers, "`bregman-nas baselines` makes it anew"):
@@ -288,17 +279,14 @@ def read_study(project: Path) -> Study:
                 if (run := runs.get(str(of))) is not None:
                     frames = add_answers(run.frames, run.network, lines)
                     runs[run.name] = replace(run, frames=frames)
-    counts = shares = None
-    if manifest.exists():
+    if (manifest := data / "manifest.json").exists():
         with readable(manifest):
             mnist = json.loads(manifest.read_text("utf-8")).get("datasets", {}).get("mnist", {})
             counts = Pixels(**mnist["pixels"]) if "pixels" in mnist else None
-    if pixels.exists():
+    if (pixels := data / "pixels.csv").exists():
         with readable(pixels):
             table = pd.read_csv(pixels).query("dataset == 'mnist'").sort_values(["row", "column"])
-            shares = table["share"].to_numpy(float)
-            if len(shares) != PIXELS:
-                raise ValueError(f"it has {len(shares)} pixels of mnist, not {PIXELS}")
+            shares = table["share"].to_numpy(float).reshape(PIXELS)
     return Study(project, settings, runs, counts, shares, arms)
 
 
@@ -309,15 +297,14 @@ def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> l
         path = record_path(project, planned.name, seed)
         with readable(path):
             record = read_record(path)
-        settings = planned.decisive()
-        if record["settings"] != settings:
-            then, now = (pd.json_normalize(x).iloc[0] for x in (record["settings"], settings))
-            key = next(k for k in [*then.index, *now.index] if then.get(k) != now.get(k))
-            raise UserError(
-                f"{planned.name}: its results were made with {key} = {then.get(key)}, and "
-                f"params.yaml says {now.get(key)}; `dvc repro` makes them anew, or change "
-                f"params.yaml back (found in {path})"
-            )
+        then, now = (pd.json_normalize(x).loc[0] for x in (record["settings"], planned.decisive()))
+        for key in dict.fromkeys([*then.index, *now.index]):
+            if then.get(key) != now.get(key):
+                raise UserError(
+                    f"{planned.name}: its results were made with {key} = {then.get(key)}, and "
+                    f"params.yaml says {now.get(key)}; `dvc repro` makes them anew, or change "
+                    f"params.yaml back (found in {path})"
+                )
         # Data and code decide whether a seed is searched again, not whether it may be shown.
         fault = fault_of(record, planned, seed, record["data"], record["digests"])
         if fault is None and len(record["history"]) != planned.experiment.epochs:

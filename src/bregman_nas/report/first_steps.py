@@ -7,8 +7,7 @@ import pandas as pd
 
 from bregman_nas.report.stats import share_interval
 
-#: The start of the protocol's own run.
-OWN = "authors"
+OWN = "authors"  # the start of the protocol's own run
 COLUMNS = (
     *("start", "density", "initial_scale", "logits", "first_moment", "seed"),
     *("path", "last_bias", "firing_0", "steps", "outcome"),
@@ -17,15 +16,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Share:
-    """How many networks of a group grow.
+    """How many networks of a group grow, and the exact 95% interval of their share.
 
-    Attributes:
-        name: of the group.
-        seeds: the number of networks.
-        grow: those that have more active kernels after the last step than before the first.
-        dead: those whose last ReLU passes nothing after the last step.
-        low: lower end of the exact 95% interval of the share that grows.
-        high: its upper end.
+    Those that `grow` have more active kernels after the last step than before the first. The last
+    ReLU of those that are `dead` passes nothing then.
     """
 
     name: str

@@ -11,6 +11,7 @@ from bregman_nas.report.facts import facts
 from bregman_nas.report.findings import findings, markdown
 from bregman_nas.report.tables import render
 
+wrap = textwrap.TextWrapper(100, subsequent_indent="  ", break_on_hyphens=False).fill
 # The place ends with the next mark of its name.
 PLACE = "(<!-- {0}: made by `make readme` -->\n).*?(<!-- end of {0} -->)"
 PLACES = {name: f"readme-{name.replace(' ', '')}.md.j2" for name in ("findings", "table 1", "cost")}
@@ -49,7 +50,8 @@ def filled(readme: str, told: dict[str, Any]) -> str:
     """The README with all its places filled."""
     for name, template in PLACES.items():
         lines = render(template, **told).splitlines()
-        text = "".join(f"{_wrapped(line) if line.startswith('- ') else line}\n" for line in lines)
+        wrapped = [wrap(line) if line.startswith("- ") else line for line in lines]
+        text = "".join(f"{line}\n" for line in wrapped)
         place = re.compile(PLACE.format(name), re.DOTALL)
         if not place.search(readme):
             raise UserError(
@@ -58,7 +60,3 @@ def filled(readme: str, told: dict[str, Any]) -> str:
             )
         readme = place.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", readme)  # type: ignore[misc]
     return readme
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, 100, subsequent_indent="  ", break_on_hyphens=False)

@@ -11,21 +11,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-#: The level at which two means are told apart.
-LEVEL = 0.05
+LEVEL = 0.05  # at which two means are told apart
 
 
 @dataclass(frozen=True)
 class Summary:
     """One number for each seed; those of diverged searches are counted and otherwise left out.
 
-    Attributes:
-        seeds: the number of seeds.
-        finite: the numbers that are finite.
-        mean: of these; None if there are none.
-        std: their standard deviation, with n - 1; None if there are fewer than two.
-        low: lower end of the 95% interval of the mean, by Student's t; None as `std`.
-        high: its upper end.
+    `mean`, `std` (n - 1) and the ends of the mean's 95% interval, by Student's t, are None where
+    there are too few `finite` numbers.
     """
 
     seeds: int
@@ -46,9 +40,8 @@ class Summary:
         return self.seeds - self.used
 
     def named(self, prefix: str = "") -> dict[str, float | None]:
-        """`mean`, `std`, `low` and `high`, as columns of a table: `<prefix>_mean`."""
-        start = f"{prefix}_" if prefix else ""
-        return {f"{start}{name}": getattr(self, name) for name in ("mean", "std", "low", "high")}
+        """`mean`, `std`, `low` and `high`, as columns of a table."""
+        return {f"{prefix}{name}": getattr(self, name) for name in ("mean", "std", "low", "high")}
 
 
 class Reference(NamedTuple):
@@ -92,9 +85,8 @@ def welch(ours: Summary, reference: Reference) -> Welch | None:
 def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Welch | None:
     """Welch's test against a mean and a deviation that are known only as they were printed.
 
-    Of all means and deviations that print so, it takes those most in favour of equality: the mean
+    Of all that print so (to within `half_unit`) it takes those most in favour of equality: the mean
     nearest to ours, and the deviation with the largest p. So no difference is due to rounding.
-    `half_unit` is half of the last printed digit: 0.0005 for three decimals.
     """
     if ours.mean is None:
         return None
@@ -108,12 +100,10 @@ def signed_rank(values: Iterable[float], low: float, high: float) -> float | Non
     """Two-sided p of Wilcoxon's signed rank test against a centre between `low` and `high`.
 
     A single seed far from all others moves a mean, and hardly moves ranks. The centre is the one
-    most in favour of equality: nearest to the median of the pairwise averages of the seeds (Hodges
-    and Lehmann). p is 1 if that median lies in the interval, None without seeds. A number that is
-    not finite counts as larger than all others.
+    most in favour of equality: nearest to the median of the pairwise averages (Hodges and Lehmann).
+    p is 1 if that median lies between, None without seeds. What is not finite counts as largest.
     """
-    found = np.asarray([*values], dtype=float)
-    found = np.where(np.isfinite(found), found, np.inf)
+    found = np.array([value if math.isfinite(value) else math.inf for value in values])
     if not len(found):
         return None
     first, second = np.triu_indices(len(found))

@@ -88,9 +88,9 @@ def _line(protocol: str, task: str, answer: str, images: str, run: Run | None) -
         "status": "run" if seeds else NOT_RUN,
         "seeds": seeds or None,
         "nan_seeds": mse.nan_seeds + accuracy.nan_seeds if seeds else None,
-        **mse.named("mse"),
-        **ten_mse.named("ten_mse"),
-        **accuracy.named("accuracy"),
+        **mse.named("mse_"),
+        **ten_mse.named("ten_mse_"),
+        **accuracy.named("accuracy_"),
         **{f"article_{k}": getattr(article, k, None) for k in ("mean", "std", "seeds")},
         **{f"welch_{k}": getattr(test, k, None) for k in ("t", "p")},
     }

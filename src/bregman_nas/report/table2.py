@@ -29,14 +29,7 @@ PLANNED = "planned, not computed"
 
 
 class Line(NamedTuple):
-    """The networks of a run or an arm.
-
-    Attributes:
-        name: its key in params.yaml.
-        method: one of `METHODS`.
-        change: the settings that differ, in words; empty if none do.
-        networks: as in `report.frames`; empty if there are none yet.
-    """
+    """The networks of a run or an arm, by one of `METHODS`; none if they are only planned."""
 
     name: str
     method: str
@@ -58,7 +51,7 @@ class Line(NamedTuple):
             "seeds": error.seeds,
             "nan_seeds": error.nan_seeds,
             "dead": int(self.networks["dead"].sum()),
-            **error.named("ten_mse"),
+            **error.named("ten_mse_"),
             **{"parameters_mean": parameters.mean, "parameters_std": parameters.std},
         }
 

@@ -43,13 +43,7 @@ MEASURES = (*(f"width of layer {l}" for l in range(1, LAYERS + 1)), ROWS, NARROW
 
 @dataclass(frozen=True)
 class Design:
-    """Crossed factors, and a run for each cell.
-
-    Attributes:
-        name: such as `residual autoencoders`.
-        factors: the name of each, and its levels.
-        cells: the run of each combination of levels; None if not run.
-    """
+    """Crossed factors with their levels, and the run of each combination of levels."""
 
     name: str
     factors: Mapping[str, tuple[str, ...]]
