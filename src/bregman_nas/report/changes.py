@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,8 +44,7 @@ class Row:
         return summarize(self.difference[measure]) if measure in self.difference else None
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """An experiment at an epoch: each protocol's own run, and then its changes."""
 
     experiment: str
@@ -67,14 +66,12 @@ def in_words(change: Mapping[str, Any]) -> str:
 
 
 def measure(run: Run, epoch: int) -> pd.DataFrame:
-    """The numbers that are compared, for each seed; NaN where it diverged.
+    """The numbers that are compared, indexed by seed; NaN where it diverged.
 
-    Returns:
-        Index `seed`. Columns: `ten_mse`, ten times the held-out mean squared error per pixel;
-        if there are hidden layers, `coding_width`, `coding_share` (of the widest hidden layer),
-        `coding_layer` and `rising_line` (1 or 0); if there are skips, `skips_on` and
-        `largest_skip`; `rows_on` and `rows_living` of all layers; `width_l`, active rows of layer
-        l. Empty if the run ended before that epoch.
+    Columns: `ten_mse`, ten times the held-out mean squared error per pixel; if there are hidden
+    layers, `coding_width`, `coding_share` (of the widest hidden layer), `coding_layer` and
+    `rising_line` (1 or 0); if there are skips, `skips_on` and `largest_skip`; `rows_on` and
+    `rows_living` of all layers; `width_l`, active rows of layer l. Empty if the run ended before.
     """
     at_epoch = run.frames.epochs[run.frames.epochs["epoch"] == epoch].set_index("seed")
     if at_epoch.empty:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bregman_nas.errors import UserError
 from bregman_nas.report import claims, table1, variance
-from bregman_nas.report.data import Study
+from bregman_nas.report.data import Study, readable
 from bregman_nas.report.facts import facts
 from bregman_nas.report.findings import findings, markdown
 from bregman_nas.report.tables import render
@@ -24,12 +24,8 @@ def update(study: Study) -> str:
         UserError: if it is not there, or a mark is not in it.
     """
     readme = study.project / "README.md"
-    try:
+    with readable(readme):
         text = readme.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{readme} cannot be read: {error}; `git restore` brings it back"
-        ) from error
     readme.write_text(filled(text, numbers(study)), encoding="utf-8", newline="\n")
     return f"{', '.join(PLACES)} in {readme}"
 

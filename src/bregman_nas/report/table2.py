@@ -48,8 +48,7 @@ class Line(NamedTuple):
         return {
             **{"name": self.name, "method": self.method, "change": self.change},
             "status": "run" if error.seeds else PLANNED,
-            "seeds": error.seeds,
-            "nan_seeds": error.nan_seeds,
+            **{"seeds": error.seeds, "nan_seeds": error.nan_seeds},
             "dead": int(self.networks["dead"].sum()),
             **error.named("ten_mse_"),
             **{"parameters_mean": parameters.mean, "parameters_std": parameters.std},

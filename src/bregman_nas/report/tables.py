@@ -36,6 +36,10 @@ _TEMPLATES = (
     *("table1.md", "table1.tex", "table1-detailed.tex", "table2.md", "planned.md", "claims.md"),
     *("widths.md", "networks.md", "ablation.md", "variance.md", "questions.md"),
 )
+_SMALL = (
+    *("run", "seed", "parameters_full", "parameters_small", "multiply_adds_full"),
+    *("multiply_adds_small", "images", "difference_double", "difference_single"),
+)
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("bregman_nas.report"),
     undefined=jinja2.StrictUndefined,
@@ -154,22 +158,13 @@ def _networks(study: Study) -> Iterator[dict[str, Any]]:
     """A line for each small network that is described, ordered by run and seed."""
     for path in sorted((study.project / "results" / "networks").glob("*/seed-*.json")):
         with readable(path):
-            about = json.loads(path.read_text("utf-8"))
-            name, seed, difference = about["run"], about["seed"], about["difference"]
-            line = {
-                **{"run": name, "seed": seed},
-                **{
-                    f"{kind}_{which}": about[kind][which]
-                    for kind in ("parameters", "multiply_adds")
-                    for which in ("full", "small")
-                },
-                "images": difference["images"],
-                **{f"difference_{digits}": difference[digits] for digits in ("double", "single")},
-                "weights_committed": int(path.with_suffix(".safetensors").exists()),
-            }
-        run = study.runs.get(name)
-        if run is not None and run.digests.get(seed) == about["record"]:  # else: replaced since
-            yield {**line, "collapsed": int(collapsed(run)[run.seeds.index(seed)])}
+            flat = pd.json_normalize(json.loads(path.read_text("utf-8")), sep="_")
+            (about,) = flat.rename(columns={"difference_images": "images"}).to_dict("records")
+            line = {name: about[name] for name in _SMALL}
+            run, digest = study.runs.get(line["run"]), about["record"]
+        if run is not None and run.digests.get(line["seed"]) == digest:  # else: replaced since
+            line["weights_committed"] = int(path.with_suffix(".safetensors").exists())
+            yield {**line, "collapsed": int(collapsed(run)[run.seeds.index(line["seed"])])}
 
 
 def _planned(settings: Settings) -> Iterator[dict[str, str]]:
