@@ -93,8 +93,6 @@ def test_what_is_measured_of_a_seed_by_hand(make_run: Callable[..., Run]) -> Non
     assert (found["skips_on"], found["largest_skip"]) == (3, 0.5)
     assert (found["width_1"], found["width_4"]) == (90, 260)
 
-
-def test_networks_that_lack_something(make_run: Callable[..., Run]) -> None:
     inactive = changes.measure(make_run([{"active": [0, 0, 5]}]), 1)
     assert inactive.loc[0, "coding_share"] == 1  # no layer is narrower than another
     shallow = changes.measure(make_run([{"active": [5], "tau": None}]), 1)
@@ -168,14 +166,11 @@ def test_more_runs_than_panels_in_a_line_go_on_below(compare: Compare) -> None:
     assert titles[4:] == ["", "initial_scale 4", "initial_scale 5", ""]
 
 
-def test_without_skips_and_with_one_pair(compare: Compare) -> None:
+def test_without_skips_with_one_pair_and_as_long_as_nothing_is_changed(compare: Compare) -> None:
     one = [seed(0, 0.001, (10, 20, 30), None)]
     study = compare({OWN: one, CHANGED: one})
     assert f"| paper | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
     assert "1 seed" in words(FIGURES[7](study))
-
-
-def test_as_long_as_nothing_is_changed(compare: Compare) -> None:
-    study = compare({OWN: [seed(0, 0.001, (10, 20, 30), {})]})
+    study = compare({OWN: one})
     assert changes.groups(study) == []
     assert words(FIGURES[7](study))[0] == "runs in which something is changed: not run"

@@ -155,19 +155,14 @@ def test_missing_seeds(project: Path) -> None:
     refused(project, f"{RUN}/records/seed-02.json cannot", f"{OTHER}/records/seed-01.json cannot")
 
 
-def test_a_picture_that_cannot_be_read(project: Path) -> None:
-    run = read_study(project).runs[RUN]
-    assert run.picture(7) is None
+def test_a_picture_and_first_steps_that_cannot_be_read(project: Path) -> None:
+    study = read_study(project)
+    run = study.runs[RUN]
+    assert study.first_steps is run.picture(7) is None
     path = run.folder / "records" / "seed-00.png"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"seed-00\.png cannot be used"):
         run.picture(0)
-
-
-@pytest.mark.parametrize("text", ["seed,step\n0,0\n", "<<<<<<< HEAD\n", ""])
-def test_first_steps_that_cannot_be_read(make_project: Callable[..., Path], text: str) -> None:
-    project = make_project({})
-    assert read_study(project).first_steps is None
-    (project / "results" / "first_steps.csv").write_text(text, "utf-8")
+    (project / "results" / "first_steps.csv").write_text("seed,step\n0,0\n", "utf-8")
     with pytest.raises(UserError, match=r"first_steps\.csv cannot be used"):
         assert read_study(project).first_steps is not None
