@@ -36,34 +36,26 @@ def record(
 ) -> Any:
     """A record as a search or an arm writes it.
 
-    Args:
-        name: of the run.
-        number: of the seed.
-        seed: what is other than the default: of a perceptron `mse`, `active`, `living`,
-            `effective`, `output`, `tau` (by (l, i), None for no skips at all); of a DenseNet
-            `norms`, `accuracy`, `loss`. `history` has for each epoch what is other than in the
-            last; `seed` is another number; `groups` are its active groups. Of an arm: `mse`,
-            `parameters`, `dead`, and `found`, the digest of the search.
-        settings: that decide its numbers.
-        data: their digests.
+    `seed` has what is other than the default: of a perceptron `mse`, `active`, `living`,
+    `effective`, `output`, `tau` (by (l, i), None for no skips at all); of a DenseNet `norms`,
+    `accuracy`, `loss`. `history` has for each epoch what is other than in the last; `seed` is
+    another number; `groups` are its active groups. Of an arm: `mse`, `parameters`, `dead`, and
+    `found`, the digest of the search.
     """
-    dense = "norms" in seed
-    if dense:
+    loss = seed.get("mse", 0.01)
+    active = list(seed.get("active", SHAPE))
+    names = ("active_rows", "living_rows")
+    if "norms" in seed:
         active = [int((np.asarray(norms) > 0).sum()) for norms in seed["norms"]]
         names, loss = ("active_kernels", "living_channels"), seed.get("loss", 0.3)
-        result = {
-            **{f"{images}_accuracy": seed.get("accuracy", 0.9) for images in ("test", "held_out")},
-            **{f"{images}_loss": loss for images in ("test", "held_out")},
-            "kernel_norms": seed["norms"],
-        }
+        result = {"kernel_norms": seed["norms"]}
+        for images in ("test", "held_out"):
+            result |= {f"{images}_accuracy": seed.get("accuracy", 0.9), f"{images}_loss": loss}
     elif "parameters" in seed:
-        active, loss = list(SHAPE), seed.get("mse", 0.01)
         names = ("active_rows", "firing_rows")
         result = {"test_mse": loss, "dead": seed.get("dead", False)}
         result |= {"parameters": seed["parameters"], "effective_rows": active}
     else:
-        active = list(seed.get("active", SHAPE))
-        names, loss = ("active_rows", "living_rows"), seed.get("mse", 0.01)
         result = {"test_mse": loss, "held_out_mse": seed.get("held_out", 2 * loss)}
         for images, value in (("test", 0.01), ("held_out", 0.02)):
             baselines = {name: k * value for k, name in enumerate(BASELINES, start=1)}
@@ -71,45 +63,28 @@ def record(
         result["output_rows"] = seed.get("output", [])
         result["effective_rows"] = seed.get("effective", [5 * l + 5 for l in range(len(active))])
     entry = {
-        "learning_rate": 0.001,
-        "train_loss": loss,
+        **{"learning_rate": 0.001, "train_loss": loss, "held_out_accuracy": 0.9},
         "held_out_loss": result.get("held_out_mse", loss),
-        "held_out_accuracy": 0.9,
-        "active_channels": active,
-        names[0]: active,
+        **{"active_channels": active, names[0]: active},
         names[1]: list(seed.get("living", active)),
-        "switched_on": [0] * len(active),
-        "switched_off": [0] * len(active),
+        **{name: [0] * len(active) for name in ("switched_on", "switched_off")},
     }
     tau = seed.get("tau", {} if "residual" in name else None)
     if tau is not None:
         entry["skips"] = [[tau.get((l, i), 0.0) for i in range(l + 1)] for l in range(len(active))]
         result["skips"] = entry["skips"]
     result[names[0]] = active
-    epochs = settings["experiment"]["epochs"]
-    before = seed.get("history", {})
-    history = [{"epoch": e, **entry, **before.get(e, {})} for e in range(1, epochs + 1)]
-    digests = {
-        "settings": digest_of(settings),
-        "data": digest_of(data or {}),
-        "code": "made by hand",
-    }
-    provenance = {
-        "seconds": 60.0,
-        "host": {"processor": "made up", "device": "cpu"},
-        "versions": {"torch": "2"},
-    }
+    epochs = range(1, settings["experiment"]["epochs"] + 1)
+    history = [{"epoch": e, **entry, **seed.get("history", {}).get(e, {})} for e in epochs]
+    data = dict(data or {})
+    digests = {"settings": digest_of(settings), "data": digest_of(data), "code": "made by hand"}
+    host = {"processor": "made up", "device": "cpu"}
     return {
-        "run": name,
-        "seed": number,
+        **{"run": name, "seed": number, "settings": dict(settings), "data": data},
         "digests": {**digests, "all": whole_digest(digests, number)},
-        "settings": dict(settings),
-        "data": dict(data or {}),
         **({"active_groups": seed["groups"]} if "groups" in seed else {}),
-        "checksum": checksum(result, history),
-        "result": result,
-        "provenance": provenance,
-        "history": history,
+        **{"checksum": checksum(result, history), "result": result, "history": history},
+        "provenance": {"seconds": 60.0, "host": host, "versions": {"torch": "2"}},
     }
 
 

@@ -40,8 +40,7 @@ from bregman_nas.report.claims.claim import (
     verdict_of,
     within,
 )
-from bregman_nas.report.data import DENSENET, NETWORKS, PROTOCOLS, TASKS, Run, Study
-from bregman_nas.report.records import Pixels
+from bregman_nas.report.data import DENSENET, NETWORKS, PROTOCOLS, TASKS, Pixels, Run, Study
 from bregman_nas.report.stats import summarize
 from bregman_nas.report.tables import render_all
 

@@ -13,7 +13,6 @@ from bregman_nas.report.data import Study
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.first_steps import by_beginning, by_settings, shares
 
-DENSENET = "authors-densenet-fashion"
 ROW = {"start": "authors", "density": 0.03, "initial_scale": "5", "logits": "relu"}
 ROW |= {"first_moment": "corrected", "seed": 0, "path": 1, "last_bias": 0.1, "firing_0": 0.5}
 ROW |= {"steps": 200, "outcome": "grows"}
@@ -31,18 +30,14 @@ def test_shares_and_exact_intervals_by_hand() -> None:
     assert counts == ("b", 3, 1, 1, 1)
     # Of 1 in 3 the lower end is p with 1 - (1 - p)^3 = 0.025.
     assert one.low == pytest.approx(1 - 0.975 ** (1 / 3))
-    assert (other.name, other.seeds, other.grow) == ("a", 1, 0)
     # Of 0 in 1 the upper end is p with 1 - p = 0.025.
-    assert (other.low, other.high) == pytest.approx((0, 0.975))
+    assert (other.name, other.low, other.high) == ("a", 0, pytest.approx(0.975))
 
 
-def test_settings_name_the_density_and_the_change() -> None:
+def test_groups_by_settings_and_by_what_networks_began_with() -> None:
     frame = table(density=[0.03, 0.3, 0.03], logits=["relu", "relu", "linear"])
     names = [share.name for share in by_settings(frame)]
     assert names == ["density 3%", "density 30%", "density 3%, linear logits"]
-
-
-def test_networks_by_what_they_began_with() -> None:
     frame = table(
         path=[0, 0, 0, 1, 1],
         last_bias=[0.1, -0.1, 0.1, 0.1, -0.1],
@@ -56,43 +51,31 @@ def test_networks_by_what_they_began_with() -> None:
     }
 
 
-def test_first_steps_in_the_report(make_study: Callable[..., Study]) -> None:
+def test_first_steps_in_the_report_and_its_figure(make_study: Callable[..., Study]) -> None:
+    def texts(axes: Axes) -> list[str]:
+        return [text.get_text() for text in axes.texts]
+
     study = make_study({})
+    study.__dict__["first_steps"] = None
+    (empty,) = FIGURES[8](study).axes
+    assert texts(empty) == ["first steps of the DenseNet: not made"]
     study.__dict__["first_steps"] = table(
         start=["authors", "authors", "authors", "denser"],
         density=[0.03, 0.03, 0.03, 0.1],
-        seed=[0, 1, 2, 0],
-        outcome=["dead", "grows", "dead", "undecided"],
+        outcome=["dead", "grows", "undecided", "dead"],
     )
-    found = facts._first_steps(study)
-    assert found is not None
+    found = facts.facts(study)["first_steps"]
     own, denser = found["settings"]
     # Of 1 in 3 the upper end is p with (1 - p)^3 + 3 p (1 - p)^2 = 0.025.
-    assert own == {"name": "density 3%", "seeds": 3, "grow": 1, "dead": 2} | {
+    assert own == {"name": "density 3%", "seeds": 3, "grow": 1, "dead": 1} | {
         "low": pytest.approx(0.0084, abs=1e-4),
         "high": pytest.approx(0.9057, abs=1e-4),
     }
     assert denser["name"] == "density 10%"
     assert [one["seeds"] for one in found["beginnings"]] == [3], "of the own start alone"
-
-
-def texts(axes: Axes) -> list[str]:
-    return [text.get_text() for text in axes.texts]
-
-
-def test_the_figure(make_study: Callable[..., Study]) -> None:
-    study = make_study({})
-    study.__dict__["first_steps"] = None
-    (empty,) = FIGURES[8](study).axes
-    assert texts(empty) == ["first steps of the DenseNet: not made"]
-    frame = table(
-        start=["authors", "authors", "denser"],
-        density=[0.03, 0.03, 0.1],
-        outcome=["grows", "undecided", "dead"],
-    )
-    study.__dict__["first_steps"] = frame
     settings, beginning = FIGURES[8](study).axes
-    assert texts(settings) == ["1 of 2, 1 undecided", "0 of 1"]
-    assert texts(beginning) == ["1 of 2, 1 undecided"], "of the own start alone"
+    assert texts(settings) == ["1 of 3, 1 undecided", "0 of 1"]
+    assert texts(beginning) == ["1 of 3, 1 undecided"], "of the own start alone"
     points = [line for line in settings.lines if line.get_marker() == "o"]
-    assert [np.asarray(p.get_xydata()).tolist() for p in points] == [[[0.5, 0]], [[0, 1]]]
+    ends = [np.asarray(point.get_xydata()).ravel().tolist() for point in points]
+    assert ends == [[pytest.approx(1 / 3), 0], [0, 1]]

@@ -13,17 +13,14 @@ from bregman_nas.report.table1 import ARTICLE_UNIT
 PROTOCOL, TASK = "paper", "denoising"
 FACTORS = {"skip_threshold", "initial_scale"}
 MEASURES = ("ten_mse", "narrowest", "place", *(f"width_{l}" for l in range(1, LAYERS + 1)))
+Cells = dict[tuple[str, ...], Run | None]  # by threshold and scale; None if not run
 
 
 class Cell(NamedTuple):
-    """A threshold and a scale.
+    """A run with so many planned seeds; None if not run, or of another depth.
 
-    Attributes:
-        network: one of `NETWORKS`.
-        threshold: in multiples of mu; None without skips.
-        scale: factor on the Kaiming standard deviation.
-        planned: how many seeds there are to be.
-        run: None if not run, or of another depth.
+    The threshold is in multiples of mu, None without skips; the scale is a factor on the Kaiming
+    standard deviation.
     """
 
     network: str
@@ -45,32 +42,26 @@ class Cell(NamedTuple):
 
 def cells(study: Study) -> list[Cell]:
     """All cells of denoising under `paper`, by network, threshold and scale."""
-    settings, found = study.settings, []
-    for network in NETWORKS:
-        for name, row in settings.runs.items():
-            of = (row.protocol, row.experiment, row.epochs)
-            if of == (PROTOCOL, f"{network}-{TASK}", None) and row.change.keys() <= FACTORS:
-                planned = settings.run(name)
-                scale = planned.protocol.initial_scale
-                if isinstance(scale, str):
-                    scale = 1 / math.sqrt(planned.experiment.density)
-                threshold = planned.protocol.skip_threshold if network == "residual" else None
-                run = study.runs.get(name)
-                run = run if run is not None and run.depth == LAYERS else None
-                found.append(Cell(network, threshold, scale, row.planned or len(row.seeds), run))
+    found = []
+    for name, row in study.settings.runs.items():
+        network, _, task = row.experiment.partition("-")
+        of = (row.protocol, task, row.epochs)
+        if of == (PROTOCOL, TASK, None) and network in NETWORKS and row.change.keys() <= FACTORS:
+            planned, run = study.settings.run(name), study.runs.get(name)
+            scale = planned.protocol.initial_scale
+            scale = 1 / math.sqrt(planned.experiment.density) if isinstance(scale, str) else scale
+            threshold = planned.protocol.skip_threshold if network == "residual" else None
+            run = run if run is not None and run.depth == LAYERS else None
+            found.append(Cell(network, threshold, scale, row.planned or len(row.seeds), run))
     return sorted(found, key=lambda cell: (cell.network, cell.threshold or 0, cell.scale))
 
 
-def threshold_x_scale(
-    study: Study,
-) -> tuple[tuple[str, ...], tuple[str, ...], dict[tuple[str, ...], Run | None]]:
-    """Thresholds, the scales that go with each of them, and the runs, None for those not made."""
+def threshold_x_scale(study: Study) -> tuple[tuple[str, ...], tuple[str, ...], Cells]:
+    """Thresholds, the scales that go with each of them, and the residual networks."""
     residual = [cell for cell in cells(study) if cell.network == "residual"]
-    found = {(f"{cell.threshold:g}", f"{cell.scale:g}"): cell.run for cell in residual}
+    found: Cells = {(f"{cell.threshold:g}", f"{cell.scale:g}"): cell.run for cell in residual}
     thresholds = tuple(dict.fromkeys(t for t, _ in found))
-    scales = tuple(
-        s for s in dict.fromkeys(s for _, s in found) if all((t, s) in found for t in thresholds)
-    )
+    scales = tuple(dict.fromkeys(s for _, s in found if all((t, s) in found for t in thresholds)))
     return thresholds, scales, {(t, s): found[t, s] for t in thresholds for s in scales}
 
 
@@ -80,12 +71,7 @@ def rows(found: Iterable[Cell]) -> Iterator[dict[str, Any]]:
         for measure in MEASURES:
             summary = cell.numbers.get(measure, summarize([]))
             yield {
-                "network": cell.network,
-                "threshold": cell.threshold,
-                "scale": cell.scale,
-                "planned": cell.planned,
-                "measure": measure,
-                "seeds": summary.seeds,
-                "nan_seeds": summary.nan_seeds,
+                **{k: getattr(cell, k) for k in ("network", "threshold", "scale", "planned")},
+                **{"measure": measure, "seeds": summary.seeds, "nan_seeds": summary.nan_seeds},
                 **summary.named(),
             }

@@ -1,14 +1,17 @@
-"""The results of the study, read and checked in this one place.
+"""The results of the study as tidy frames, read and checked in this one place.
 
 The records are the source. A run of `params.yaml` that has seeds must have a record of each, made
 with the settings that stand there now, and its tables must agree with the records. Otherwise
 nothing is read.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +21,7 @@ from PIL import Image
 from bregman_nas.errors import UserError
 from bregman_nas.report.first_steps import COLUMNS
 from bregman_nas.report.frames import Frames, add_answers, frames_of, networks_of
-from bregman_nas.report.records import MEND, Manifest, Pixels, read, readable
-from bregman_nas.search.records import Record, fault_of, read_record
+from bregman_nas.search.records import Record, fault_of, read_record, record_path
 from bregman_nas.search.results import results_of
 from bregman_nas.settings import Run as Planned
 from bregman_nas.settings import RunRow, Settings, load_settings
@@ -36,19 +38,21 @@ DIGIT_ROWS = 28
 #: The seeds for which the claims and their rules were registered: ten, as in the article.
 REGISTERED = range(10)
 MOST_PROBLEMS = 5  # shown at once
+MEND = "`git restore` brings the committed file back, `dvc repro` makes it anew"
+
+
+class Pixels(NamedTuple):
+    """Counts on the training images: the share of values, and how many pixels, are not zero."""
+
+    nonzero_share: float
+    ever_nonzero: int
+    nonzero_in_one_per_thousand: int
+    nonzero_in_one_per_hundred: int
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of params.yaml and its results.
-
-    Attributes:
-        name: its key in params.yaml.
-        row: its row there.
-        folder: of its results.
-        frames: the results of all seeds.
-        digests: of the record of each seed.
-    """
+    """A run: its row of params.yaml, and the results of all seeds, with the digests of records."""
 
     name: str
     row: RunRow
@@ -58,9 +62,8 @@ class Run:
 
     def only(self, seeds: Collection[int]) -> "Run":
         """The same run with some of its seeds alone."""
-        frames = vars(self.frames).items()
-        kept = {name: frame[frame["seed"].isin([*seeds])] for name, frame in frames}
-        return replace(self, frames=Frames(**kept))
+        kept = (frame[frame["seed"].isin([*seeds])] for frame in self.frames)
+        return replace(self, frames=Frames(*kept))
 
     @property
     def protocol(self) -> str:
@@ -131,6 +134,10 @@ class Run:
         found[at] = frame["tau"]
         return found
 
+    def _after(self, frame: pd.DataFrame, epoch: int | None) -> pd.DataFrame:
+        wanted = frame["epoch"] == (self.last if epoch is None else epoch)
+        return frame[wanted & frame["seed"].isin(self.converged)]
+
     @property
     def output(self) -> Flags:
         """Which rows of the output layer are active, [converged seeds, 784]."""
@@ -143,11 +150,10 @@ class Run:
     def norms(self) -> list[Array]:
         """The norms of the kernels of each convolution, [converged seeds, out, in] each."""
         frame = self.frames.kernels[self.frames.kernels["seed"].isin(self.converged)]
+        frame = frame.sort_values(["seed", "out", "in"])
         return [
-            of_conv.sort_values(["seed", "out", "in"])["norm"]
-            .to_numpy(float)
-            .reshape(len(self.converged), of_conv["out"].nunique(), of_conv["in"].nunique())
-            for _, of_conv in frame.groupby("conv")
+            of["norm"].to_numpy(float).reshape(-1, of["out"].nunique(), of["in"].nunique())
+            for _, of in frame.groupby("conv")
         ]
 
     def picture(self, seed: int) -> Array | None:
@@ -158,23 +164,16 @@ class Run:
         with readable(path), Image.open(path) as image:
             return np.asarray(image.convert("L"), dtype=float).reshape(3, DIGIT_ROWS, -1)
 
-    def _after(self, frame: pd.DataFrame, epoch: int | None) -> pd.DataFrame:
-        wanted = frame["epoch"] == (self.last if epoch is None else epoch)
-        return frame[wanted & frame["seed"].isin(self.converged)]
-
 
 @dataclass(frozen=True)
 class Study:
-    """All settings and results.
+    """All settings, and the results of the runs and arms that have seeds.
 
     Attributes:
-        project: the repository.
-        settings: its params.yaml.
-        runs: those that have seeds, by name, in the order of params.yaml.
         pixels: counts on MNIST; None if `bregman-nas prepare` has not made them.
         frequencies: [784], the share of the training images of MNIST in which each pixel is not
             zero; None likewise.
-        arms: the frame `networks` of each arm that has seeds.
+        arms: the frame `networks` of each.
     """
 
     project: Path
@@ -218,11 +217,28 @@ class Study:
         return replace(self, runs=enough)
 
 
+def why_empty(run: Run | None) -> str | None:
+    """The reason why a run has nothing to show; None if it has."""
+    if run is None:
+        return "not run"
+    return None if run.converged else "all seeds diverged"
+
+
+@contextmanager
+def readable(path: Path, mend: str = MEND) -> Iterator[None]:
+    """Report any fault of a file as a `UserError` that names the file and says what to do."""
+    try:
+        if path.is_fifo():
+            raise ValueError("it is a pipe, which may never end")
+        yield
+    except UserError as error:
+        raise UserError(f"{error}; {mend}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} cannot be used: {error}; {mend}") from error
+
+
 def read_study(project: Path) -> Study:
     """Read all results and check them against the records and params.yaml.
-
-    Args:
-        project: the repository.
 
     Raises:
         UserError: if a result is missing, unreadable, or made with other settings; it names each
@@ -237,7 +253,7 @@ def read_study(project: Path) -> Study:
         if not planned.seeds or planned.of not in {None, *runs}:
             continue
         try:
-            records = _read_records(folder, planned, runs)
+            records = _read_records(project, planned, runs)
             with readable(folder / "records"):
                 if planned.of is not None:
                     arms[name] = networks_of(records)
@@ -246,11 +262,16 @@ def read_study(project: Path) -> Study:
                 runs[name] = Run(name, settings.runs[name], folder, frames_of(records), digests)
         except UserError as error:
             problems.append(str(error))
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [f"... and {len(problems) - MOST_PROBLEMS} other runs"]
     if problems:
-        more = len(problems) - MOST_PROBLEMS
-        rest = [f"... and {more} other runs"] if more > 0 else []
-        raise UserError("\n".join(problems[:MOST_PROBLEMS] + rest))
-    answers = project / "results" / "baselines.csv"
+        raise UserError("\n".join(problems))
+    answers, data, counts, shares = (
+        project / "results" / "baselines.csv",
+        project / "data",
+        None,
+        None,
+    )
     if answers.exists():
         with readable(answers, "`bregman-nas baselines` makes it anew"):
             numbers = dict.fromkeys(["seed", "dimensions", "mse", "accuracy"], float)
@@ -258,37 +279,32 @@ def read_study(project: Path) -> Study:
                 if (run := runs.get(str(of))) is not None:
                     frames = add_answers(run.frames, run.network, lines)
                     runs[run.name] = replace(run, frames=frames)
-    manifest, pixels = project / "data" / "manifest.json", project / "data" / "pixels.csv"
-    counts = read(manifest, Manifest).pixels if manifest.exists() else None
-    shares = None
-    if pixels.exists():
+    if (manifest := data / "manifest.json").exists():
+        with readable(manifest):
+            mnist = json.loads(manifest.read_text("utf-8")).get("datasets", {}).get("mnist", {})
+            counts = Pixels(**mnist["pixels"]) if "pixels" in mnist else None
+    if (pixels := data / "pixels.csv").exists():
         with readable(pixels):
             table = pd.read_csv(pixels).query("dataset == 'mnist'").sort_values(["row", "column"])
-            shares = table["share"].to_numpy(float)
-            if len(shares) != PIXELS:
-                raise ValueError(f"it has {len(shares)} pixels of mnist, not {PIXELS}")
+            shares = table["share"].to_numpy(float).reshape(PIXELS)
     return Study(project, settings, runs, counts, shares, arms)
 
 
-def why_empty(run: Run | None) -> str | None:
-    """The reason why a run has nothing to show; None if it has."""
-    if run is None:
-        return "not run"
-    return None if run.converged else "all seeds diverged"
-
-
-def _read_records(folder: Path, planned: Planned, runs: Mapping[str, Run]) -> list[Record]:
+def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> list[Record]:
     """The records of all seeds of a run or an arm, if they and its tables belong together."""
     records = []
     for seed in planned.seeds:
-        path = folder / "records" / f"seed-{seed:02d}.json"
+        path = record_path(project, planned.name, seed)
         with readable(path):
             record = read_record(path)
-        for key, then, now in _differences(record["settings"], planned.decisive()):
-            raise UserError(
-                f"{planned.name}: its results were made with {key} = {then}, and params.yaml says "
-                f"{now}; `dvc repro` makes them anew, or change params.yaml back (found in {path})"
-            )
+        then, now = (pd.json_normalize(x).loc[0] for x in (record["settings"], planned.decisive()))
+        for key in dict.fromkeys([*then.index, *now.index]):
+            if then.get(key) != now.get(key):
+                raise UserError(
+                    f"{planned.name}: its results were made with {key} = {then.get(key)}, and "
+                    f"params.yaml says {now.get(key)}; `dvc repro` makes them anew, or change "
+                    f"params.yaml back (found in {path})"
+                )
         # Data and code decide whether a seed is searched again, not whether it may be shown.
         fault = fault_of(record, planned, seed, record["data"], record["digests"])
         if fault is None and len(record["history"]) != planned.experiment.epochs:
@@ -300,17 +316,7 @@ def _read_records(folder: Path, planned: Planned, runs: Mapping[str, Run]) -> li
             raise UserError(f"{path} {fault}; {MEND}")
         records.append(record)
     for file, text in results_of(records).items():
-        path = folder / file
-        if not path.is_file() or path.read_bytes() != text.encode():
-            fault = "does not agree with the records" if path.is_file() else "is missing"
-            raise UserError(f"{path} {fault}; {MEND}")
+        with readable(path := project / "results" / "runs" / planned.name / file):
+            if path.read_bytes() != text.encode():
+                raise ValueError("it does not agree with the records")
     return records
-
-
-def _differences(then: object, now: object, key: str = "") -> Iterator[tuple[str, object, object]]:
-    if isinstance(then, dict) and isinstance(now, dict):
-        for name in dict.fromkeys([*then, *now]):
-            below = f"{key}.{name}" if key else str(name)
-            yield from _differences(then.get(name), now.get(name), below)
-    elif then != now:
-        yield key, then, now

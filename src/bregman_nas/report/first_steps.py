@@ -7,8 +7,7 @@ import pandas as pd
 
 from bregman_nas.report.stats import share_interval
 
-#: The start of the protocol's own run.
-OWN = "authors"
+OWN = "authors"  # the start of the protocol's own run
 COLUMNS = (
     *("start", "density", "initial_scale", "logits", "first_moment", "seed"),
     *("path", "last_bias", "firing_0", "steps", "outcome"),
@@ -17,15 +16,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Share:
-    """How many networks of a group grow.
+    """How many networks of a group grow, and the exact 95% interval of their share.
 
-    Attributes:
-        name: of the group.
-        seeds: the number of networks.
-        grow: those that have more active kernels after the last step than before the first.
-        dead: those whose last ReLU passes nothing after the last step.
-        low: lower end of the exact 95% interval of the share that grows.
-        high: its upper end.
+    Those that `grow` have more active kernels after the last step than before the first. The last
+    ReLU of those that are `dead` passes nothing then.
     """
 
     name: str
@@ -51,14 +45,11 @@ def shares(frame: pd.DataFrame, names: pd.Series) -> Iterator[Share]:
 
 def by_settings(frame: pd.DataFrame) -> list[Share]:
     """By density, and by what else is not as in the first row of the table."""
-    others = {"logits": "{} logits", "initial_scale": "scale {}", "first_moment": "{} moment"}
-    first = frame.iloc[0]
-
-    def words(row: pd.Series) -> str:
-        changed = [text.format(row[key]) for key, text in others.items() if row[key] != first[key]]
-        return ", ".join([f"density {row['density']:.0%}", *changed])
-
-    return list(shares(frame, frame.apply(words, axis=1)))
+    names = frame["density"].map("density {:.0%}".format)
+    others = {"logits": ", {} logits", "initial_scale": ", scale {}", "first_moment": ", {} moment"}
+    for key, words in others.items():
+        names += frame[key].map(words.format).where(frame[key] != frame[key].iloc[0], "")
+    return list(shares(frame, names))
 
 
 def by_beginning(frame: pd.DataFrame) -> list[Share]:
@@ -67,6 +58,8 @@ def by_beginning(frame: pd.DataFrame) -> list[Share]:
     Where none do, the output of the last convolution is the same for all images: by whether its
     ReLU passes any of that, and by the sign of the last bias.
     """
-    sign = (frame["last_bias"] > 0).map({True: "last bias positive", False: "last bias negative"})
-    names = ("no path, " + sign).mask(frame["firing_0"] == 0, "no path, last ReLU passes nothing")
+    sign = (frame["last_bias"] > 0).map({True: "positive", False: "negative"})
+    names = ("no path, last bias " + sign).mask(
+        frame["firing_0"] == 0, "no path, last ReLU passes nothing"
+    )
     return list(shares(frame, names.mask(frame["path"] == 1, "active path").sort_values()))

@@ -1,25 +1,7 @@
-"""The results of a run as a few tidy frames: the contract between records and report.
+"""The results of a run as tidy frames: the contract between records and report."""
 
-Each has the column `seed`, and:
-
-- `losses(images, answer, mse, cross_entropy, accuracy)`: after the last epoch. `images` is `test`
-  or `held_out`; `answer` is `network` or an answer that needs none (`add_answers`). `mse` is the
-  mean squared error per pixel; a classifier has `cross_entropy` and `accuracy` instead.
-- `epochs(epoch, learning_rate, train_loss, held_out_loss)`.
-- `layers(epoch, layer, kind, rows)`: layers from 1. `kind` is `active`, `living`, `switched_on` or
-  `switched_off`, and after the last epoch also `effective`. For a DenseNet, layer 0 is the first
-  convolution, and kernels (living: channels) are counted.
-- `skips(epoch, l, i, tau)`: tau(l, i) leads from x(i) to x(l + 1), i <= l; (2.5).
-- `output(row)`: the active rows of a perceptron's output layer, from 0.
-- `kernels(conv, out, in, norm)`: Frobenius norms of a DenseNet's kernels; conv 0 is the first.
-- `networks(mse, parameters, dead)`: a perceptron's error on the test images, its number of
-  parameters (NaN if its record does not keep which rows are active), and whether all outputs are 0.
-- `costs(seconds, processor, device, torch, lockstep)`.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +10,7 @@ from bregman_nas.search.records import unpack
 
 Record = Mapping[str, Any]  # as of `search.records`
 
-#: The kinds of `layers`, by their names in the history of a record.
+#: The kinds of `Frames.layers`, by their names in the history of a record.
 KINDS = {
     "active_rows": "active",
     "active_kernels": "active",
@@ -37,11 +19,26 @@ KINDS = {
     "switched_on": "switched_on",
     "switched_off": "switched_off",
 }
+KERNEL = ("conv", "out", "in")
 
 
-@dataclass(frozen=True)
-class Frames:
-    """The frames of one run; those that its network does not have are empty."""
+class Frames(NamedTuple):
+    """The frames of a run, each with the column `seed`; empty if its network does not have them.
+
+    Attributes:
+        losses: `images`, `answer`, `mse`, `cross_entropy`, `accuracy` after the last epoch.
+            `images` is `test` or `held_out`; `answer` is `network` or one that needs none
+            (`add_answers`). A classifier has no `mse` (per pixel), others none of the last two.
+        epochs: `epoch`, `learning_rate`, `train_loss`, `held_out_loss`.
+        layers: `epoch`, `layer` from 1, `kind`, `rows`. `kind` is `active`, `living`, `switched_on`
+            or `switched_off`, and after the last epoch also `effective`. For a DenseNet, layer 0 is
+            the first convolution, and kernels (living: channels) are counted.
+        skips: `epoch`, `l`, `i`, `tau`: tau(l, i) leads from x(i) to x(l + 1), i <= l; (2.5).
+        output: `row`: the active rows of a perceptron's output layer, from 0.
+        kernels: `conv`, `out`, `in`, `norm`: Frobenius norms of a DenseNet's kernels.
+        networks: of perceptrons, as `networks_of`.
+        costs: `seconds`, `processor`, `device`, `torch`; seeds in lockstep share the time evenly.
+    """
 
     losses: pd.DataFrame
     epochs: pd.DataFrame
@@ -58,32 +55,53 @@ def frames_of(records: Sequence[Record]) -> Frames:
     results = pd.DataFrame([{"seed": r["seed"], **r["result"]} for r in records])
     every = [{"seed": r["seed"], **entry} for r in records for entry in r["history"]]
     history = pd.DataFrame(every).rename(columns=KINDS)
-    perceptron = "effective_rows" in results
     counts = history.melt(["seed", "epoch"], [*dict.fromkeys(KINDS.values())], "kind", "rows")
+    perceptron = "effective_rows" in results
     if perceptron:
         effective = results[["seed"]].assign(rows=results["effective_rows"], kind="effective")
         counts = pd.concat([counts, effective.assign(epoch=history["epoch"].max())])
     skips = history.reindex(columns=["seed", "epoch", "skips"]).rename(columns={"skips": "tau"})
     output = results.reindex(columns=["seed", "output_rows"]).explode("output_rows").dropna()
     norms = results.reindex(columns=["seed", "kernel_norms"])
+    losses = [
+        {
+            **{"seed": r["seed"], "images": images, "answer": answer, "mse": mse},
+            "cross_entropy": r["result"].get(f"{images}_loss"),
+            "accuracy": r["result"].get(f"{images}_accuracy"),
+        }
+        for r in records
+        for images in ("test", "held_out")
+        for answer, mse in {
+            "network": r["result"].get(f"{images}_mse"),
+            **r["result"].get(f"{images}_baselines", {}),
+        }.items()
+    ]
+    costs = [
+        {
+            **{"seed": seed, "torch": made["versions"].get("torch", "")},
+            **{name: made["host"][name] for name in ("processor", "device")},
+            "seconds": made["seconds"] / max(1, len(made.get("in_lockstep", []))),
+        }
+        for seed, made in ((r["seed"], r["provenance"]) for r in records)
+    ]
     return Frames(
-        losses=pd.DataFrame([row for r in records for row in _losses(r)]).astype(
-            {"mse": float, "cross_entropy": float, "accuracy": float}
-        ),
-        epochs=history[["seed", "epoch", "learning_rate", "train_loss", "held_out_loss"]],
-        layers=_long(counts, "rows", {"layer": int(perceptron)}),
-        skips=_long(skips, "tau", {"l": 0, "i": 0}),
-        output=output.rename(columns={"output_rows": "row"}).astype(int),
-        kernels=_long(
-            norms.rename(columns={"kernel_norms": "norm"}), "norm", {"conv": 0, "out": 0, "in": 0}
-        ),
-        networks=networks_of(records),
-        costs=pd.DataFrame([_cost(record) for record in records]),
+        pd.DataFrame(losses).astype({"mse": float, "cross_entropy": float, "accuracy": float}),
+        history[["seed", "epoch", "learning_rate", "train_loss", "held_out_loss"]],
+        _long(counts, "rows", {"layer": int(perceptron)}),
+        _long(skips, "tau", {"l": 0, "i": 0}),
+        output.rename(columns={"output_rows": "row"}).astype(int),
+        _long(norms.rename(columns={"kernel_norms": "norm"}), "norm", dict.fromkeys(KERNEL, 0)),
+        networks_of(records),
+        pd.DataFrame(costs),
     )
 
 
 def networks_of(records: Sequence[Record]) -> pd.DataFrame:
-    """The frame `networks` of a run or an arm."""
+    """The perceptrons of a run or an arm.
+
+    Columns: `seed`; `mse` on the test images; `parameters`, NaN if the record does not keep which
+    rows are active; `dead`, whether all outputs are 0.
+    """
     lines = []
     for record in records:
         result = record["result"]
@@ -118,18 +136,19 @@ def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:
     else:
         last = layers[(layers["epoch"] == layers["epoch"].max()) & (layers["kind"] == "active")]
         narrowest = components["seed"].map(last.groupby("seed")["rows"].min())
-        number = components["dimensions"].astype(int).astype(str)
-        every.append(components.assign(answer=components["answer"] + "_" + number))
-        own = components[components["dimensions"] == narrowest]
-        every.append(own.assign(answer=own["answer"] + f"_{network}"))
+        own = components["dimensions"] == narrowest
+        for rows, names in (
+            (components, components["dimensions"].map("_{:.0f}".format)),
+            (components[own], f"_{network}"),
+        ):
+            every.append(rows.assign(answer=rows["answer"] + names))
     key = ["seed", "images", "answer"]
     found = pd.concat(every).astype({"seed": int})[[*key, "mse", "accuracy"]]
-    both = found.merge(losses, "left", on=key, suffixes=("", "_recorded"), indicator="there")
-    known = both["there"] == "both"
+    both = found.merge(losses, "left", on=key, suffixes=("", "_recorded"), indicator=True)
+    known = both["_merge"] == "both"
     if not np.allclose(both.loc[known, "mse"], both.loc[known, "mse_recorded"], rtol=1e-4):
         raise ValueError("it is of other images or noise than the records")
-    new = found[~known.to_numpy()]
-    return replace(frames, losses=pd.concat([losses, new], ignore_index=True))
+    return frames._replace(losses=pd.concat([losses, found[~known.to_numpy()]], ignore_index=True))
 
 
 def skip_names(layers: int) -> list[tuple[int, int]]:
@@ -138,12 +157,9 @@ def skip_names(layers: int) -> list[tuple[int, int]]:
 
 
 def _long(frame: pd.DataFrame, column: str, axes: Mapping[str, int]) -> pd.DataFrame:
-    """One row for each number in nested lists.
+    """One row for each number of a column of nested lists, NaN where there are none.
 
-    Args:
-        frame: has the lists in a column; NaN where there are none.
-        column: its name.
-        axes: a name for the place at each level of the lists, and its first number.
+    `axes` has a name for the place at each level of the lists, and its first number.
     """
     for axis, first in axes.items():
         frame = frame.dropna(subset=column)
@@ -152,40 +168,15 @@ def _long(frame: pd.DataFrame, column: str, axes: Mapping[str, int]) -> pd.DataF
     return frame.infer_objects().reset_index(drop=True)
 
 
-def _losses(record: Record) -> Iterator[dict[str, object]]:
-    for images in ("test", "held_out"):
-        of = {
-            name: record["result"].get(f"{images}_{name}")
-            for name in ("mse", "loss", "accuracy", "baselines")
-        }
-        for answer, mse in {"network": of["mse"], **(of["baselines"] or {})}.items():
-            row = {"seed": record["seed"], "images": images, "answer": answer, "mse": mse}
-            yield {**row, "cross_entropy": of["loss"], "accuracy": of["accuracy"]}
-
-
 def _parameters(record: Record) -> float:
     """Of a searched perceptron, counted as `baselines.architectures` counts."""
     if not record.get("active_groups"):
         return float("nan")
     layers = [unpack(group) for group in record["active_groups"].values()]
-    skips = record["result"].get("skips", [])
+    skips = record["result"].get("skips") or [[]] * len(layers)
     count, carrying = 0, [np.ones_like(layers[0])]  # the entries of each x(l) that can be nonzero
-    for l, rows in enumerate(layers):
-        count += int(rows.sum()) * (int(carrying[l].sum()) + 1)
-        on = [carrying[i] for i, tau in enumerate(skips[l] if skips else []) if tau]
+    for l, (rows, of_layer) in enumerate(zip(layers, skips, strict=True)):
+        count += int(rows.sum() * (carrying[l].sum() + 1)) + int(np.count_nonzero(of_layer))
+        on = [carrying[i] for i, tau in enumerate(of_layer) if tau]
         carrying.append(np.any([rows, *on], axis=0))
-    return float(count + sum(tau != 0 for row in skips for tau in row))
-
-
-def _cost(record: Record) -> dict[str, object]:
-    """The time of a seed; seeds in lockstep share that of their batch evenly."""
-    provenance = record["provenance"]
-    batch = provenance.get("in_lockstep", [])
-    return {
-        "seed": record["seed"],
-        "seconds": provenance["seconds"] / max(1, len(batch)),
-        "processor": provenance["host"]["processor"],
-        "device": provenance["host"]["device"],
-        "torch": provenance["versions"].get("torch", ""),
-        "lockstep": bool(batch),
-    }
+    return float(count)

@@ -19,8 +19,7 @@ def build(study: Study) -> str:
     the fonts that come with Typst are used.
 
     Raises:
-        UserError: if there is no result to write of, a table is not of the present results, or the
-            source has a mistake.
+        UserError: without results, with tables of other results, or for a mistake in the source.
     """
     if not study.restoration:
         raise UserError(
@@ -34,25 +33,17 @@ def build(study: Study) -> str:
 
 
 def render(project: Path, **options: Any) -> bytes:
-    """The report as it follows from the tables, as PDF.
-
-    Args:
-        project: the repository.
-        options: of `typst.compile`, for another format than PDF.
-    """
+    """The report as it follows from the tables, as PDF or by other `options` of `typst.compile`."""
     source = str(project / "paper" / SOURCE)
     options |= {"root": str(project), "ignore_system_fonts": True}
     try:
-        try:
-            return bytes(typst.compile(source, **options))
-        except typst.TypstError as error:
-            # Typst 0.15 fails to tag some layouts for screen readers, which depend on the numbers.
-            if "internal error" not in error.diagnostic:
-                raise
-            return bytes(typst.compile(source, pdf_tags=False, **options))
-    except RuntimeError as error:  # a missing source has no diagnostic
+        return bytes(typst.compile(source, **options))
+    except RuntimeError as error:
+        told = getattr(error, "diagnostic", str(error)).strip()  # a missing source has none
+        # Typst 0.15 fails to tag some layouts for screen readers, which depend on the numbers.
+        if "internal error" in told and "pdf_tags" not in options:
+            return render(project, **options, pdf_tags=False)
         raise UserError(
             "the report cannot be built; its numbers and figures are made by `bregman-nas "
-            "aggregate` and `bregman-nas figures`, its source is in paper/. Typst says:\n"
-            f"{getattr(error, 'diagnostic', str(error)).strip()}"
+            "aggregate` and `bregman-nas figures`, its source is in paper/. Typst says:\n" + told
         ) from error

@@ -6,11 +6,12 @@ from typing import Any
 
 from bregman_nas.errors import UserError
 from bregman_nas.report import claims, table1, variance
-from bregman_nas.report.data import PROTOCOLS, Study
+from bregman_nas.report.data import Study, readable
 from bregman_nas.report.facts import facts
 from bregman_nas.report.findings import findings, markdown
 from bregman_nas.report.tables import render
 
+wrap = textwrap.TextWrapper(100, subsequent_indent="  ", break_on_hyphens=False).fill
 # The place ends with the next mark of its name.
 PLACE = "(<!-- {0}: made by `make readme` -->\n).*?(<!-- end of {0} -->)"
 PLACES = {name: f"readme-{name.replace(' ', '')}.md.j2" for name in ("findings", "table 1", "cost")}
@@ -23,34 +24,30 @@ def update(study: Study) -> str:
         UserError: if it is not there, or a mark is not in it.
     """
     readme = study.project / "README.md"
-    try:
-        text = filled(readme.read_text("utf-8"), numbers(study))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{readme} cannot be read: {error}; `git restore` brings it back"
-        ) from error
-    readme.write_text(text, encoding="utf-8", newline="\n")
+    with readable(readme):
+        text = readme.read_text("utf-8")
+    readme.write_text(filled(text, numbers(study)), encoding="utf-8", newline="\n")
     return f"{', '.join(PLACES)} in {readme}"
 
 
 def numbers(study: Study) -> dict[str, Any]:
-    """What the templates show."""
-    losses, told = table1.rows(study), facts(study)
+    """The numbers that the templates show."""
+    told = facts(study)
     found = findings(study, told, claims.decide(study), variance.taken_apart(study))
     return {
         "facts": told,
         "own": [run.name for run in study.runs.values() if run.own],
         "findings": list(markdown(found)),
-        "compact": table1.compact(losses),
-        "fitted": table1.fitted(losses),
+        "shown": table1.shown(table1.rows(study)),
     }
 
 
 def filled(readme: str, told: dict[str, Any]) -> str:
     """The README with all its places filled."""
     for name, template in PLACES.items():
-        text = render(template, **told, protocols=PROTOCOLS)
-        text = "".join(map(_wrapped, text.splitlines(keepends=True)))
+        lines = render(template, **told).splitlines()
+        wrapped = [wrap(line) if line.startswith("- ") else line for line in lines]
+        text = "".join(f"{line}\n" for line in wrapped)
         place = re.compile(PLACE.format(name), re.DOTALL)
         if not place.search(readme):
             raise UserError(
@@ -59,10 +56,3 @@ def filled(readme: str, told: dict[str, Any]) -> str:
             )
         readme = place.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", readme)  # type: ignore[misc]
     return readme
-
-
-def _wrapped(line: str) -> str:
-    if not line.startswith("- "):
-        return line
-    line = textwrap.fill(line, 100, subsequent_indent="  ", break_on_hyphens=False)
-    return f"{line}\n"

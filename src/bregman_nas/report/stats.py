@@ -11,21 +11,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-#: The level at which two means are told apart.
-LEVEL = 0.05
+LEVEL = 0.05  # at which two means are told apart
 
 
 @dataclass(frozen=True)
 class Summary:
     """One number for each seed; those of diverged searches are counted and otherwise left out.
 
-    Attributes:
-        seeds: the number of seeds.
-        finite: the numbers that are finite.
-        mean: of these; None if there are none.
-        std: their standard deviation, with n - 1; None if there are fewer than two.
-        low: lower end of the 95% interval of the mean, by Student's t; None as `std`.
-        high: its upper end.
+    `mean`, `std` (n - 1) and the ends of the mean's 95% interval, by Student's t, are None where
+    there are too few `finite` numbers.
     """
 
     seeds: int
@@ -46,9 +40,8 @@ class Summary:
         return self.seeds - self.used
 
     def named(self, prefix: str = "") -> dict[str, float | None]:
-        """`mean`, `std`, `low` and `high`, as columns of a table: `<prefix>_mean`."""
-        start = f"{prefix}_" if prefix else ""
-        return {f"{start}{name}": getattr(self, name) for name in ("mean", "std", "low", "high")}
+        """`mean`, `std`, `low` and `high`, as columns of a table."""
+        return {f"{prefix}{name}": getattr(self, name) for name in ("mean", "std", "low", "high")}
 
 
 class Reference(NamedTuple):
@@ -67,12 +60,7 @@ class Welch(NamedTuple):
 
 
 def summarize(values: Iterable[float], factor: float = 1) -> Summary:
-    """Summarize one number for each seed, NaN or infinite for a search that diverged.
-
-    Args:
-        values: the numbers.
-        factor: multiplies them, to change the unit.
-    """
+    """Summarize one number for each seed, NaN or infinite if it diverged; `factor` is a unit."""
     every = factor * np.asarray([*values], dtype=float)
     finite = every[np.isfinite(every)]
     if len(finite) < 2:
@@ -97,42 +85,25 @@ def welch(ours: Summary, reference: Reference) -> Welch | None:
 def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Welch | None:
     """Welch's test against a mean and a deviation that are known only as they were printed.
 
-    Of all means and deviations that print so, it takes those most in favour of equality: the mean
+    Of all that print so (to within `half_unit`) it takes those most in favour of equality: the mean
     nearest to ours, and the deviation with the largest p. So no difference is due to rounding.
-
-    Args:
-        ours: the mean of our seeds, in the unit of `printed`.
-        printed: as printed.
-        half_unit: half of the last printed digit: 0.0005 for three decimals.
-
-    Returns:
-        The test; None where `welch` is undefined for all of them.
     """
     if ours.mean is None:
         return None
     nearest = min(max(ours.mean, printed.mean - half_unit), printed.mean + half_unit)
     deviations = np.linspace(max(printed.std - half_unit, 0.0), printed.std + half_unit, 101)
     tests = (welch(ours, Reference(nearest, float(std), printed.seeds)) for std in deviations)
-    return max((test for test in tests if test is not None), key=lambda t: t.p, default=None)
+    return max(filter(None, tests), key=lambda test: test.p, default=None)
 
 
 def signed_rank(values: Iterable[float], low: float, high: float) -> float | None:
-    """Two-sided p of Wilcoxon's signed rank test, against a centre known to lie in an interval.
+    """Two-sided p of Wilcoxon's signed rank test against a centre between `low` and `high`.
 
     A single seed far from all others moves a mean, and hardly moves ranks. The centre is the one
-    most in favour of equality: nearest to the median of the pairwise averages of the seeds (Hodges
-    and Lehmann). p is 1 if that median lies in the interval.
-
-    Args:
-        values: one for each seed; one that is not finite counts as larger than all others.
-        low: lower end of the interval; a point if it equals `high`.
-        high: upper end.
-
-    Returns:
-        p; None without seeds.
+    most in favour of equality: nearest to the median of the pairwise averages (Hodges and Lehmann).
+    p is 1 if that median lies between, None without seeds. What is not finite counts as largest.
     """
-    found = np.asarray([*values], dtype=float)
-    found = np.where(np.isfinite(found), found, np.inf)
+    found = np.array([value if math.isfinite(value) else math.inf for value in values])
     if not len(found):
         return None
     first, second = np.triu_indices(len(found))

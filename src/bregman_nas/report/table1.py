@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
-from bregman_nas.report.data import DENSENET, NETWORKS, PROTOCOLS, REGISTERED, Run, Study
+from bregman_nas.report.data import NETWORKS, PROTOCOLS, REGISTERED, Run, Study
 from bregman_nas.report.stats import Reference, summarize, welch
 from bregman_nas.report.text import NOT_RUN, fixed, mean_std
 
@@ -46,7 +47,6 @@ CLASSIFIERS = ("densenet", "ridge", "logistic_regression")
 SEARCHED = (*NETWORKS, "densenet")
 IMAGES = {"test": "official test", "held_out": "held out"}
 
-
 Line = dict[str, Any]  # of a table, by column; None for what is not there
 
 
@@ -59,23 +59,18 @@ def rows(study: Study) -> list[Line]:
     """
     study, found = study.only(REGISTERED), []
     for task in NAMES:
-        names = [DENSENET] if task == FASHION else [f"{network}-{task}" for network in NETWORKS]
-        by_answer: list[list[Line]] = [[] for _ in _answers(task)]
+        answers = [a for a in ANSWERS if (a in CLASSIFIERS) == (task == FASHION)]
+        if task != "deblurring":
+            answers = [answer for answer in answers if "wiener" not in answer]
+        by_answer: dict[str, list[Line]] = {answer: [] for answer in answers}
         for protocol in PROTOCOLS:
-            runs = {name.partition("-")[0]: study.run(protocol, name) for name in names}
-            first = next((run for run in runs.values() if run is not None), None)
-            for answer, lines in zip(_answers(task), by_answer, strict=True):
+            runs = {n: study.run(protocol, f"{n}-{task}") for n in SEARCHED}
+            first = next(filter(None, runs.values()), None)
+            for answer, lines in by_answer.items():
                 run = runs.get(answer.removeprefix("principal_components_"), first)
                 lines += [_line(protocol, task, answer, images, run) for images in IMAGES]
-        found += [line for lines in sorted(by_answer, key=_least_error) for line in lines]
+        found += [line for lines in sorted(by_answer.values(), key=_error) for line in lines]
     return found
-
-
-def _answers(task: str) -> list[str]:
-    if task == FASHION:
-        return [*CLASSIFIERS]
-    blurred = task == "deblurring"
-    return [a for a in ANSWERS if a not in CLASSIFIERS and (blurred or "wiener" not in a)]
 
 
 def _line(protocol: str, task: str, answer: str, images: str, run: Run | None) -> Line:
@@ -86,87 +81,68 @@ def _line(protocol: str, task: str, answer: str, images: str, run: Run | None) -
             accuracy = summarize(scores["accuracy"], 100)
         else:
             mse, ten_mse = summarize(scores["mse"]), summarize(scores["mse"], ARTICLE_UNIT)
-    seeds = mse.seeds or accuracy.seeds
-    article = ARTICLE.get((answer, task))
+    seeds, article = mse.seeds or accuracy.seeds, ARTICLE.get((answer, task))
     test = None if article is None else welch(ten_mse, article)
     return {
         **{"protocol": protocol, "task": task, "answer": answer, "images": images},
         "status": "run" if seeds else NOT_RUN,
         "seeds": seeds or None,
         "nan_seeds": mse.nan_seeds + accuracy.nan_seeds if seeds else None,
-        **mse.named("mse"),
-        **ten_mse.named("ten_mse"),
-        **accuracy.named("accuracy"),
+        **mse.named("mse_"),
+        **ten_mse.named("ten_mse_"),
+        **accuracy.named("accuracy_"),
         **{f"article_{k}": getattr(article, k, None) for k in ("mean", "std", "seeds")},
         **{f"welch_{k}": getattr(test, k, None) for k in ("t", "p")},
     }
 
 
-def _least_error(lines: Sequence[Line]) -> float:
-    """On the test images under either protocol: what the order within a task follows."""
-    signs = {"ten_mse_mean": 1, "accuracy_mean": -1}
-    errors = [
+def _error(lines: Sequence[Line]) -> float:
+    """The least on the test images under either protocol, which orders the answers of a task."""
+    errors = {"ten_mse_mean": 1, "accuracy_mean": -1}
+    found = [
         sign * line[name]
         for line in lines
-        for name, sign in signs.items()
+        for name, sign in errors.items()
         if line["images"] == "test" and line[name] is not None
     ]
-    return min(errors, default=math.inf)
+    return min(found, default=math.inf)
 
 
-def shown(table: Sequence[Line]) -> dict[str, dict[str, str]]:
-    """By task the names of its answers, the best first, without those that nobody has fitted."""
-    found: dict[str, dict[str, str]] = {task: {} for task in NAMES}
-    for line in table:
-        if line["answer"] in SEARCHED or line["status"] == "run":
-            found[line["task"]][line["answer"]] = ANSWERS[line["answer"]]
+def shown(table: Sequence[Line]) -> dict[str, dict[str, list[Line]]]:
+    """By task the answers, the best first, without those that nobody has fitted.
+
+    Of each the lines on the test images, one for each protocol.
+    """
+    found: dict[str, dict[str, list[Line]]] = {task: {} for task in NAMES}
+    for (task, answer), group in groupby(table, lambda line: (line["task"], line["answer"])):
+        lines = [*group]
+        if answer in SEARCHED or any(line["status"] == "run" for line in lines):
+            found[task][answer] = [line for line in lines if line["images"] == "test"]
     return found
 
 
-def compact(table: Sequence[Line]) -> dict[str, list[Line]]:
-    """The lines of each task by its title: `name`, whether it is `searched`, and its `cells`.
-
-    The cells are the article's and those of the protocols, on the test images.
-    """
-    cells: dict[tuple[str, str], list[str]] = {}
-    for line in table:
-        if line["images"] == "test":
-            theirs = mean_std(line["article_mean"], line["article_std"], 3)
-            cells.setdefault((line["task"], line["answer"]), [theirs]).append(_cell(line))
-    return {
-        NAMES[task]: [
-            {"name": name, "searched": answer in SEARCHED, "cells": cells[task, answer]}
-            for answer, name in answers.items()
-        ]
-        for task, answers in shown(table).items()
-    }
-
-
-def _cell(line: Line) -> str:
+def cell(line: Line) -> str:
     """The loss in the article's unit, or the accuracy, and n if it is not ten."""
     if line["status"] == NOT_RUN:
         return NOT_RUN
     name, digits = ("accuracy", 1) if line["task"] == FASHION else ("ten_mse", 4)
-    mean, std = line[f"{name}_mean"], line[f"{name}_std"]
     if line["answer"] not in SEARCHED:
-        return fixed(mean, digits)
-    cell, seeds = mean_std(mean, std, digits), line["seeds"]
+        return fixed(line[f"{name}_mean"], digits)
+    found = mean_std(line[f"{name}_mean"], line[f"{name}_std"], digits)
     if line["nan_seeds"]:
-        return f"{cell}, {line['nan_seeds']} of {seeds} seeds NaN"
-    return f"{cell}, n = {seeds}" if seeds != ARTICLE_SEEDS else cell
-
-
-def fitted(table: Sequence[Line]) -> bool:
-    """Whether there is any of the answers that only results/baselines.csv has."""
-    return any(line["answer"] == "lookup_table" and line["status"] == "run" for line in table)
+        return f"{found}, {line['nan_seeds']} of {line['seeds']} seeds NaN"
+    return found if line["seeds"] == ARTICLE_SEEDS else f"{found}, n = {line['seeds']}"
 
 
 def as_json(table: Sequence[Line]) -> dict[str, Any]:
     """Numbers nested by protocol, answer, task and images; None if not run or undefined.
 
-    `answers`: as `shown`.
+    `answers`: by task the names of those that are `shown`.
     """
-    nested: dict[str, Any] = {"answers": shown(table), "article": {}}
+    nested: dict[str, Any] = {
+        "answers": {task: {a: ANSWERS[a] for a in of} for task, of in shown(table).items()},
+        "article": {},
+    }
     for (answer, task), reference in ARTICLE.items():
         nested["article"].setdefault(answer, {})[task] = reference._asdict()
     for line in table:
@@ -180,9 +156,10 @@ def as_json(table: Sequence[Line]) -> dict[str, Any]:
         else:
             numbers |= {"nan_seeds": line["nan_seeds"], "mse": mse, "ten_mse": ten_mse}
             numbers["welch"] = None if line["welch_p"] is None else welch
-        by_task = nested.setdefault(line["protocol"], {}).setdefault(line["answer"], {})
-        by_images = by_task.setdefault(line["task"], {})
-        by_images[line["images"]] = numbers if line["status"] == "run" else None
+        place = nested
+        for key in ("protocol", "answer", "task"):
+            place = place.setdefault(line[key], {})
+        place[line["images"]] = numbers if line["status"] == "run" else None
     return nested
 
 
@@ -192,12 +169,10 @@ def metrics(study: Study) -> dict[str, Any]:
     By protocol, then by experiment, or by the name of a run in which something is changed; in the
     article's unit. Runs not made are left out.
     """
-    found: dict[str, Any] = {}
-    for protocol in PROTOCOLS:
-        for run in study.perceptrons:
-            if run.protocol == protocol:
-                loss = summarize(run.scores()["mse"], ARTICLE_UNIT)
-                told = {"ten_mse": loss.mean, "ten_mse_std": loss.std, "seeds": loss.seeds}
-                name = run.row.experiment if run.own else run.name
-                found.setdefault(protocol, {})[name] = told
-    return found
+    found: dict[str, Any] = {protocol: {} for protocol in PROTOCOLS}
+    for run in study.perceptrons:
+        if run.protocol in found:
+            loss = summarize(run.scores()["mse"], ARTICLE_UNIT)
+            told = {"ten_mse": loss.mean, "ten_mse_std": loss.std, "seeds": loss.seeds}
+            found[run.protocol][run.row.experiment if run.own else run.name] = told
+    return {protocol: runs for protocol, runs in found.items() if runs}

@@ -30,17 +30,13 @@ def rows(study: Study) -> Iterator[Line]:
             losses = ARTICLE_UNIT * run.only(seeds).scores()["mse"]
             loss = summarize(losses)
             plain, printed = welch(loss, article), welch_of_printed(loss, article, ROUNDING)
+            ends = (article.mean - ROUNDING, article.mean + ROUNDING)
             yield {
-                "run": run.name,
-                "which": which,
-                "seeds": loss.seeds,
-                "nan_seeds": loss.nan_seeds,
-                **loss.named(),
+                **{"run": run.name, "which": which},
+                **{"seeds": loss.seeds, "nan_seeds": loss.nan_seeds, **loss.named()},
                 "welch_p": plain and plain.p,
                 "printed_p": printed and printed.p,
-                "signed_rank_p": signed_rank(
-                    losses, article.mean - ROUNDING, article.mean + ROUNDING
-                ),
+                "signed_rank_p": signed_rank(losses, *ends),
             }
 
 

@@ -1,9 +1,9 @@
 """Table 2: the architectures that were found, beside others trained on the same problems."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -28,16 +28,8 @@ COMPARED = (("found", "uniform"), ("search", "found"), ("search", "uniform"))
 PLANNED = "planned, not computed"
 
 
-@dataclass(frozen=True)
-class Line:
-    """The networks of a run or an arm.
-
-    Attributes:
-        name: its key in params.yaml.
-        method: one of `METHODS`.
-        change: the settings that differ, in words; empty if none do.
-        networks: as in `report.frames`; empty if there are none yet.
-    """
+class Line(NamedTuple):
+    """The networks of a run or an arm, by one of `METHODS`; none if they are only planned."""
 
     name: str
     method: str
@@ -54,27 +46,17 @@ class Line:
         error = summarize(self.networks["mse"], ARTICLE_UNIT)
         parameters = summarize(self.networks["parameters"])
         return {
-            "name": self.name,
-            "method": self.method,
-            "change": self.change,
+            **{"name": self.name, "method": self.method, "change": self.change},
             "status": "run" if error.seeds else PLANNED,
-            "seeds": error.seeds,
-            "nan_seeds": error.nan_seeds,
+            **{"seeds": error.seeds, "nan_seeds": error.nan_seeds},
             "dead": int(self.networks["dead"].sum()),
-            **error.named("ten_mse"),
-            "parameters_mean": parameters.mean,
-            "parameters_std": parameters.std,
+            **error.named("ten_mse_"),
+            **{"parameters_mean": parameters.mean, "parameters_std": parameters.std},
         }
 
 
-@dataclass(frozen=True)
-class Group:
-    """A run, the runs of its experiment in which mu alone is changed, and its arms, in this order.
-
-    Attributes:
-        of: the name of the run.
-        lines: one for each.
-    """
+class Group(NamedTuple):
+    """The run `of`, the runs of its experiment in which mu alone is changed, and its arms."""
 
     of: str
     lines: Sequence[Line]
@@ -82,19 +64,15 @@ class Group:
     @property
     def comparisons(self) -> list[dict[str, Any]]:
         """Each of `COMPARED` for which both kinds are there: ratios of errors, and a verdict."""
-        plain = {
-            line.method: {
-                seed: Outcome(mse, bool(dead))
-                for seed, mse, dead in line.networks[["seed", "mse", "dead"]].itertuples(
-                    index=False
-                )
-            }
-            for line in self.lines
-            if not line.change and len(line.networks)
-        }
-        return [
-            _told(compare(a, plain[a], b, plain[b])) for a, b in COMPARED if {a, b} <= plain.keys()
-        ]
+        kinds: dict[str, dict[int, Outcome]] = {}
+        for line in self.lines:
+            if not line.change and len(line.networks):
+                columns = (line.networks[name].tolist() for name in ("seed", "mse", "dead"))
+                kinds[line.method] = {
+                    seed: Outcome(mse, bool(dead)) for seed, mse, dead in zip(*columns, strict=True)
+                }
+        pairs = [pair for pair in COMPARED if {*pair} <= kinds.keys()]
+        return [_told(compare(a, kinds[a], b, kinds[b])) for a, b in pairs]
 
 
 def groups(study: Study) -> list[Group]:
@@ -102,52 +80,53 @@ def groups(study: Study) -> list[Group]:
 
     Of the run the seeds are taken that its arms have; all, if there is none.
     """
-    settings = study.settings
+    runs, arms = study.settings.runs, study.settings.arms
+    made = {name: run.frames.networks for name, run in study.runs.items()} | {**study.arms}
     nothing = pd.DataFrame(columns=["seed", "mse", "parameters", "dead"])
-    frames = {name: run.frames.networks for name, run in study.runs.items()} | {**study.arms}
-    lines = {
-        name: Line(
-            name,
-            settings.run(name).method,
-            in_words((settings.arms.get(name) or settings.runs[name]).change),
-            frames.get(name, nothing),
-        )
-        for name in settings.names
-    }
+
+    def line(name: str) -> Line:
+        arm = arms.get(name)
+        method, row = ("search", runs[name]) if arm is None else (arm.method, arm)
+        return Line(name, method, in_words(row.change), made.get(name, nothing))
+
     found = []
-    for of in dict.fromkeys(arm.of for arm in settings.arms.values() if arm.of in settings.runs):
-        arms = [lines[name] for name, arm in settings.arms.items() if arm.of == of]
-        own, row = lines[of], settings.runs[of]
-        seeds = {seed for arm in arms for seed in arm.networks["seed"]}
+    for of in dict.fromkeys(arm.of for arm in arms.values()):
+        own, row = line(of), runs[of]
+        beside = [line(name) for name, arm in arms.items() if arm.of == of]
+        seeds = {seed for one in beside for seed in one.networks["seed"]}
         if seeds:
-            networks = own.networks[own.networks["seed"].isin(seeds)]
-            own = Line(own.name, own.method, own.change, networks)
+            own = own._replace(networks=own.networks[own.networks["seed"].isin(seeds)])
+        same = row.model_dump(include={"protocol", "experiment", "epochs"})
         changed = [
-            lines[name]
-            for name, other in settings.runs.items()
-            if other.change.keys() == {"mu"}
-            and (other.protocol, other.experiment, other.epochs)
-            == (row.protocol, row.experiment, row.epochs)
+            line(name)
+            for name, other in runs.items()
+            if other.change.keys() == {"mu"} and other.model_dump(include={*same}) == same
         ]
-        found.append(Group(of, [own, *changed, *arms]))
+        found.append(Group(of, [own, *changed, *beside]))
     return found
+
+
+def deciding(group: Group) -> dict[str, Any] | None:
+    """The comparison that decides, found against uniform; None if it was not made."""
+    pairs = {(one["first"], one["second"]): one for one in group.comparisons}
+    return pairs.get(COMPARED[0])
 
 
 def finding(found: Sequence[Group]) -> str:
     """The answer in a sentence: in how many experiments found architectures beat uniform ones."""
-    verdicts = [one["verdict"] for group in found if (one := deciding(group)) is not None]
+    verdicts = Counter(one["verdict"] for group in found if (one := deciding(group)) is not None)
     if not verdicts:
         return "No architecture that was found has been compared with a uniform one yet."
+    made = verdicts.total()
     better, worse, same, undecided = (
-        verdicts.count(verdict) or "none"
+        verdicts[verdict] or "none"
         for verdict in ("found better", "uniform better", "equivalent", "undecided")
     )
-    missing = len(found) - len(verdicts)
     return (
         "The architectures that were found are better than uniform ones with as many parameters "
-        f"in {better} of {counted(len(verdicts), 'experiment')}, worse in {worse}, equivalent "
+        f"in {better} of {counted(made, 'experiment')}, worse in {worse}, equivalent "
         f"(within {math.expm1(MARGIN):.0%}) in {same}, and in {undecided} it is undecided"
-        f"{f'; {missing} not compared yet' if missing else ''}."
+        f"{f'; {len(found) - made} not compared yet' if made < len(found) else ''}."
     )
 
 
@@ -162,39 +141,29 @@ def as_json(found: Sequence[Group]) -> dict[str, Any]:
         "finding": finding(found),
         "compared": sum(deciding(group) is not None for group in found),
         "experiments": {
-            group.of: {
-                "networks": [
-                    {**numbers, "words": line.words}
-                    for numbers, line in zip(rows([group]), group.lines, strict=True)
-                ],
-                "comparisons": group.comparisons,
+            of: {
+                "networks": [{"of": of, **line.numbers(), "words": line.words} for line in lines],
+                "comparisons": Group(of, lines).comparisons,
             }
-            for group in found
+            for of, lines in found
         },
     }
 
 
-def deciding(group: Group) -> dict[str, Any] | None:
-    """The comparison that decides, found against uniform; None if it was not made."""
-    pairs = {(one["first"], one["second"]): one for one in group.comparisons}
-    return pairs.get(COMPARED[0])
-
-
 def _told(one: Comparison) -> dict[str, Any]:
     """A comparison as columns; `words` says how much lower or higher the error of the first is."""
-    found, words = one.interval_95, f"{one.verdict}: "
-    low, high = (None, None) if found is None else (math.exp(found.low), math.exp(found.high))
-    if low is None or high is None:
-        words += f"{counted(one.pairs, 'pair')} of seeds, no interval"
-    elif low < 1 < high:
-        words += f"between {1 - low:.1%} lower and {high - 1:.1%} higher"
-    else:
+    low = high = None
+    words = f"{counted(one.pairs, 'pair')} of seeds, no interval"
+    if one.interval_95 is not None:
+        low, high = math.exp(one.interval_95.low), math.exp(one.interval_95.high)
         near, far = sorted((abs(low - 1), abs(high - 1)))
-        words += f"{near:.1%} to {far:.1%} {'lower' if high <= 1 else 'higher'}"
+        words = f"{near:.1%} to {far:.1%} {'lower' if high <= 1 else 'higher'}"
+        if low < 1 < high:
+            words = f"between {1 - low:.1%} lower and {high - 1:.1%} higher"
     if one.verdict == "equivalent" and one.differs:
         words += ", a certain difference, but too small to count"
-    if one.not_finite and found is not None:
+    if one.not_finite and low is not None:
         words += f"; {counted(one.not_finite, 'pair')} diverged"
     numbers = {k: getattr(one, k) for k in ("first", "second", "pairs", "ratio")}
     numbers |= {"low": low, "high": high, "verdict": one.verdict, "differs": one.differs}
-    return {**numbers, "words": words}
+    return {**numbers, "words": f"{one.verdict}: {words}"}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -23,110 +24,98 @@ from bregman_nas.report import (
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
 from bregman_nas.report.claims.densenet import collapsed
 from bregman_nas.report.claims.widths import LINEAR_R2
-from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Study
+from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Study, readable
 from bregman_nas.report.facts import facts
 from bregman_nas.report.output_map import outputs
-from bregman_nas.report.records import SmallNetwork, read
 from bregman_nas.report.stats import summarize
 from bregman_nas.settings import Settings
 
 # Columns of whole numbers, some of which may be missing.
 _COUNTS = ("seeds", "nan_seeds", "article_seeds", "pairs", "nan_pairs")
+_TEMPLATES = (
+    *("table1.md", "table1.tex", "table1-detailed.tex", "table2.md", "planned.md", "claims.md"),
+    *("widths.md", "networks.md", "ablation.md", "variance.md", "questions.md"),
+)
+_SMALL = (
+    *("run", "seed", "parameters_full", "parameters_small", "multiply_adds_full"),
+    *("multiply_adds_small", "images", "difference_double", "difference_single"),
+)
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("bregman_nas.report"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,
+)
+_ENVIRONMENT.filters |= {
+    "fixed": text.fixed,
+    "number": partial(text.fixed, digits=None),
+    **{"p": text.probability, "cell": table1.cell, "zip": zip},
+}
+_ENVIRONMENT.globals |= {
+    **{"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH},
+    **{"summarize": summarize, "nothing": summarize([]), "unit": table1.ARTICLE_UNIT},
+    **{"table1": table1, "tests": table1_tests, "table2": table2, "claims": claims},
+    **{"protocols": PROTOCOLS, "tasks": TASKS, "layers": range(1, LAYERS + 1)},
+    **{"registered": len(REGISTERED), "enough": ENOUGH_SEEDS, "too_many": TOO_MANY_DIVERGED},
+    "linear": LINEAR_R2,
+}
 
 
 def render(template: str, **context: Any) -> str:
     """Fill in a template of `templates/`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bregman_nas.report"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    environment.filters |= {"fixed": text.fixed, "number": text.number, "p": text.probability}
-    environment.filters["zip"] = zip
-    environment.globals |= {
-        "mean_std": text.mean_std,
-        "interval": text.interval,
-        "DASH": text.DASH,
-        "summarize": summarize,
-        "nothing": summarize([]),
-        "protocols": PROTOCOLS,
-        "tasks": TASKS,
-        "unit": table1.ARTICLE_UNIT,
-        "registered": len(REGISTERED),
-        "enough": ENOUGH_SEEDS,
-        "too_many": TOO_MANY_DIVERGED,
-    }
-    return environment.get_template(template).render(context)
+    return _ENVIRONMENT.get_template(template).render(context)
 
 
 def render_all(study: Study) -> dict[str, str]:
     """The text of each table, by the name of its file; the same results give the same bytes."""
-    losses, tested = table1.rows(study), list(table1_tests.rows(study))
+    losses, tested, told = table1.rows(study), list(table1_tests.rows(study)), facts(study)
     decisions, revised = claims.decide(study), claims.decide_revised(study)
     compared, changed, crossed = table2.groups(study), changes.groups(study), cells.cells(study)
     apart, networks = variance.taken_apart(study), list(_networks(study))
     asked = questions.ask(study, apart, revised)
-    in_table1 = {
-        "rows": losses,
-        "compact": table1.compact(losses),
-        "fitted": table1.fitted(losses),
-        "answers": table1.shown(losses),
-        "tested": tested,
-        "table1": table1,
-        "tests": table1_tests,
+    frames: dict[str, Any] = {
+        "table1": losses,
+        "table1-tests": tested,
+        "table2": table2.rows(compared),
+        "claims": claims.findings(decisions, revised),
+        "widths": widths(study),
+        "networks": networks,
+        "ablation": changes.rows(changed),
+        "cells": cells.rows(crossed),
+        "variance": apart,
     }
-    told = facts(study)
-    found = findings.findings(study, told, decisions, apart)
+    contents = {
+        "table1": table1.as_json(losses),
+        "table2": table2.as_json(compared),
+        "facts": told,
+        "findings": findings.as_json(findings.findings(study, told, decisions, apart)),
+        "metrics": table1.metrics(study),
+        "claims": claims.as_json(decisions, revised),
+        "questions": {one["name"]: one for one in asked},
+    }
+    shown = {
+        **{"rows": list(_planned(study.settings)), "networks": networks, "questions": asked},
+        **{"losses": losses, "shown": table1.shown(losses), "tested": tested},
+        **{"decisions": decisions, "revised": revised, "beside": _beside},
+        **{"compared": compared, "changed": changed, "cells": crossed},
+        **{"designs": variance.designs(study), "apart": apart, "outputs": list(outputs(study))},
+        "runs": [run for run in study.perceptrons if run.converged],
+    }
     return {
-        "table1.csv": _csv(losses),
-        "table1.json": _json(table1.as_json(losses)),
-        "table1.md": render("table1.md.j2", **in_table1),
-        "table1.tex": render("table1.tex.j2", **in_table1),
-        "table1-detailed.tex": render("table1-detailed.tex.j2", **in_table1),
-        "table1-tests.csv": _csv(tested),
-        "table2.csv": _csv(table2.rows(compared)),
-        "table2.json": _json(table2.as_json(compared)),
-        "table2.md": render("table2.md.j2", groups=compared, finding=table2.finding(compared)),
-        "planned.md": render("planned.md.j2", rows=list(_planned(study.settings))),
-        "facts.json": _json(told),
-        "findings.json": json.dumps(findings.as_json(found), indent=2) + "\n",
-        "metrics.json": _json(table1.metrics(study)),
-        "claims.csv": _csv(claims.findings(decisions, revised)),
-        "claims.json": _json(claims.as_json(decisions, revised)),
-        "claims.md": render(
-            "claims.md.j2", claims=claims, decisions=decisions, revised=revised, beside=_beside
-        ),
-        "widths.csv": _csv(widths(study)),
-        "widths.md": render(
-            "widths.md.j2",
-            runs=[run for run in study.perceptrons if run.converged],
-            outputs=list(outputs(study)),
-        ),
-        "networks.csv": _csv(networks),
-        "networks.md": render("networks.md.j2", rows=networks),
-        "ablation.csv": _csv(changes.rows(changed)),
-        "ablation.md": render("ablation.md.j2", groups=changed, line=LINEAR_R2),
-        "cells.csv": _csv(cells.rows(crossed)),
-        "variance.csv": _csv(apart),
-        "variance.md": render(
-            "variance.md.j2",
-            designs=variance.designs(study),
-            apart=apart,
-            cells=crossed,
-            layers=range(1, LAYERS + 1),
-        ),
-        "questions.json": _json({one["name"]: one for one in asked}),
-        "questions.md": render("questions.md.j2", questions=asked),
+        **{f"{name}.csv": _csv(table) for name, table in frames.items()},
+        **{
+            f"{name}.json": json.dumps(content, indent=2, allow_nan=False) + "\n"
+            for name, content in contents.items()
+        },
+        **{name: render(f"{name}.j2", **shown) for name in _TEMPLATES},
     }
 
 
 def aggregate(study: Study) -> str:
     """Write all tables; returns a line that says so."""
-    results = study.project / "results"
-    tables = render_all(study)
+    results, tables = study.project / "results", render_all(study)
     for name, content in tables.items():
         (results / name).write_text(content, encoding="utf-8", newline="\n")
     return f"{len(tables)} tables of {len(study.runs)} runs in {results}"
@@ -168,22 +157,14 @@ def widths(study: Study) -> pd.DataFrame:
 def _networks(study: Study) -> Iterator[dict[str, Any]]:
     """A line for each small network that is described, ordered by run and seed."""
     for path in sorted((study.project / "results" / "networks").glob("*/seed-*.json")):
-        about = read(path, SmallNetwork)
-        run = study.runs.get(about.run)
-        if run is None or run.digests.get(about.seed) != about.record:
-            continue  # of a search that was replaced since
-        lost = dict(zip(run.seeds, collapsed(run), strict=True))[about.seed]
-        sizes = {"parameters": about.parameters, "multiply_adds": about.multiply_adds}
-        yield {
-            "run": about.run,
-            "seed": about.seed,
-            **{f"{kind}_{which}": n for kind, ns in sizes.items() for which, n in ns.items()},
-            "images": int(about.difference["images"]),
-            "difference_double": about.difference["double"],
-            "difference_single": about.difference["single"],
-            "weights_committed": int(path.with_suffix(".safetensors").exists()),
-            "collapsed": int(lost),
-        }
+        with readable(path):
+            flat = pd.json_normalize(json.loads(path.read_text("utf-8")), sep="_")
+            (about,) = flat.rename(columns={"difference_images": "images"}).to_dict("records")
+            line = {name: about[name] for name in _SMALL}
+            run, digest = study.runs.get(line["run"]), about["record"]
+        if run is not None and run.digests.get(line["seed"]) == digest:  # else: replaced since
+            line["weights_committed"] = int(path.with_suffix(".safetensors").exists())
+            yield {**line, "collapsed": int(collapsed(run)[run.seeds.index(line["seed"])])}
 
 
 def _planned(settings: Settings) -> Iterator[dict[str, str]]:
@@ -212,7 +193,3 @@ def _csv(table: pd.DataFrame | Iterable[Mapping[str, Any]]) -> str:
     frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame([*table])
     counts = {name: "Int64" for name in _COUNTS if name in frame}
     return frame.astype(counts).to_csv(index=False, lineterminator="\n")
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -6,59 +6,38 @@ DASH = "\N{EN DASH}"
 NOT_RUN = "not run"
 
 
-def number(value: float | None) -> str:
-    """Three digits that mean something, without an exponent for numbers of rows."""
+def fixed(value: float | None, digits: int | None, sign: bool = False) -> str:
+    """A number with so many decimals, and with its sign if it is a difference; a dash for None.
+
+    Without `digits` it has three digits that mean something, and numbers of rows no exponent.
+    """
     if value is None:
         return DASH
-    return with_minus(f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}")
-
-
-def fixed(value: float | None, digits: int, sign: bool = False) -> str:
-    """A number with so many decimals, a dash for None; with its sign, if it is a difference."""
-    if value is None:
-        return DASH
+    if digits is None:
+        return with_minus(f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}")
     return with_minus(f"{value:+z.{digits}f}" if sign else f"{value:.{digits}f}")
 
 
 def mean_std(
     mean: float | None, std: float | None, digits: int | None = None, sign: bool = False
 ) -> str:
-    """A mean and, in brackets, the standard deviation if there is one.
-
-    Args:
-        mean: None prints a dash.
-        std: of the seeds.
-        digits: decimals of both; without them as `number` prints.
-        sign: the mean gets its sign, if it is a difference.
-    """
-    if digits is None:
-        shown, spread = number(mean), number(std)
-    else:
-        shown, spread = fixed(mean, digits, sign), fixed(std, digits)
-    return shown if mean is None or std is None else f"{shown} ({spread})"
+    """A mean, as `fixed`, and in brackets the standard deviation if there is one."""
+    spread = "" if mean is None or std is None else f" ({fixed(std, digits)})"
+    return fixed(mean, digits, sign) + spread
 
 
 def interval(low: float | None, high: float | None, digits: int | None, sign: bool = False) -> str:
-    """The ends of an interval; a dash if there is none."""
+    """The ends of an interval, as `fixed`; a dash if there is none."""
     if low is None or high is None:
         return DASH
-    if digits is None:
-        return f"{number(low)} to {number(high)}"
     return f"{fixed(low, digits, sign)} to {fixed(high, digits, sign)}"
 
 
 def span(values: Iterable[float], form: str) -> str:
-    """The least and the greatest, or one of them if they print the same; a dash without any.
-
-    Args:
-        values: of the seeds, for instance.
-        form: how one is printed, as of `str.format`.
-    """
-    found = [*values]
-    if not found:
-        return DASH
-    low, high = form.format(min(found)), form.format(max(found))
-    return with_minus(low if low == high else f"{low} to {high}")
+    """The least and the greatest by a `str.format` form, or one if they print the same."""
+    found = sorted(values)
+    shown = [form.format(value) for value in found[:1] + found[-1:]]
+    return with_minus(" to ".join(dict.fromkeys(shown))) or DASH
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

@@ -12,15 +12,13 @@ averaged over the cells:
               D = C - 1 - sum_A (A - 1)
 
 These are estimates by the method of moments: means of n seeds scatter by s^2 / n, which the last
-terms subtract. `together` stands for all interactions of the factors. A negative estimate counts as
-0; a share is one of these variances divided by the sum of all (omega squared).
-
-Intervals are 95% percentile intervals over resampled seeds, the same in each cell, because a seed
-has the same noise and order of images in all cells. A cell's deviations from its mean are first
-scaled by sqrt(n / (n - 1)), the factor by which those of a sample are too small.
+terms subtract. `together` stands for all interactions. A negative estimate counts as 0; a share is
+one of these variances divided by the sum of all (omega squared). Intervals are 95% percentile
+intervals over resampled seeds, the same in each cell, because a seed has the same noise and order
+of images in all cells.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -28,11 +26,11 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from bregman_nas.report.cells import threshold_x_scale
+from bregman_nas.report.cells import Cells, threshold_x_scale
 from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS
 from bregman_nas.report.claims.resampling import GENERATOR_SEED, RESAMPLES
 from bregman_nas.report.claims.widths import coding_layers
-from bregman_nas.report.data import NETWORKS, PROTOCOLS, TASKS, Array, Run, Study
+from bregman_nas.report.data import NETWORKS, PROTOCOLS, TASKS, Array, Study
 from bregman_nas.report.stats import CONFIDENCE
 
 TOGETHER, SEED = "together", "seed"
@@ -40,28 +38,16 @@ COLUMNS = ["design", "measure", "component", "variance", "share", "low", "high",
 NARROWEST = "width of the narrowest layer"
 ROWS = "number of active rows"
 PLACE = "place of the narrowest layer"
-#: The measures of widths [networks, L]; the narrowest layer is the narrowest hidden one.
-MEASURES: dict[str, Callable[[Array], Array]] = {
-    **{f"width of layer {l}": lambda widths, l=l: widths[:, l - 1] for l in range(1, LAYERS + 1)},  # type: ignore[misc]
-    ROWS: lambda widths: widths.sum(1),
-    NARROWEST: lambda widths: widths[:, :-1].min(1),
-    PLACE: coding_layers,
-}
+MEASURES = (*(f"width of layer {l}" for l in range(1, LAYERS + 1)), ROWS, NARROWEST, PLACE)
 
 
 @dataclass(frozen=True)
 class Design:
-    """Crossed factors, and a run for each cell.
-
-    Attributes:
-        name: such as `residual autoencoders`.
-        factors: the name of each, and its levels.
-        cells: the run of each combination of levels; None if not run.
-    """
+    """Crossed factors with their levels, and the run of each combination of levels."""
 
     name: str
     factors: Mapping[str, tuple[str, ...]]
-    cells: Mapping[tuple[str, ...], Run | None]
+    cells: Cells
 
     @property
     def components(self) -> list[str]:
@@ -74,7 +60,7 @@ class Design:
         runs = [run for run in self.cells.values() if run is not None and run.depth == LAYERS]
         if not runs or len(runs) < len(self.cells):
             return []
-        return sorted(set.intersection(*(set(run.converged) for run in runs)))
+        return sorted(set.intersection(*({*run.converged} for run in runs)))
 
     def widths(self) -> Array:
         """Active rows, [networks, L]: cell by cell, the seeds of each ascending."""
@@ -82,12 +68,17 @@ class Design:
         return np.concatenate([run.rows()[np.isin(run.converged, self.seeds)] for run in runs])
 
 
+def measures(widths: Array) -> dict[str, Array]:
+    """`MEASURES` of widths [networks, L]; the narrowest layer is the narrowest hidden one."""
+    narrowest = (widths[:, :-1].min(1), coding_layers(widths))
+    return dict(zip(MEASURES, (*widths.T, widths.sum(1), *narrowest), strict=True))
+
+
 def designs(study: Study) -> list[Design]:
     """The protocols' own runs on MNIST, those of each network alone, and threshold x scale."""
     crossed = {"setting": PROTOCOLS, "task": TASKS}
     factors = {"network": NETWORKS, **crossed}
-    every: dict[tuple[str, ...], Run | None]
-    every = {(n, p, t): study.run(p, f"{n}-{t}") for n, p, t in product(*factors.values())}
+    every: Cells = {(n, p, t): study.run(p, f"{n}-{t}") for n, p, t in product(*factors.values())}
     found = [Design("both networks", factors, every)]
     for network, name in zip(NETWORKS, ("autoencoders", "residual autoencoders"), strict=True):
         cells = {at[1:]: run for at, run in every.items() if at[0] == network}
@@ -126,10 +117,10 @@ def shares(variances: Array) -> Array:
 
 
 def resampled(values: Array) -> Array:
-    """Bootstrap samples of the seeds, [RESAMPLES, ...], with the variance of the sample.
+    """Bootstrap samples of the seeds, [RESAMPLES, ...], of values [..., seeds].
 
-    Args:
-        values: [..., seeds].
+    A cell's deviations from its mean are scaled by sqrt(n / (n - 1)), the factor by which those of
+    a sample are too small.
     """
     seeds = values.shape[-1]
     mean = values.mean(-1, keepdims=True)
@@ -144,19 +135,17 @@ def taken_apart(study: Study) -> pd.DataFrame:
     Columns: `design`, `measure`, `component`, `variance`, `share` of the sum with `low` and `high`,
     `seeds` in each cell. The share is empty where nothing varies.
     """
-    parts, tail = [pd.DataFrame(columns=COLUMNS)], (1 - CONFIDENCE) / 2
+    parts, tail = [], (1 - CONFIDENCE) / 2
     for design in designs(study):
         seeds, factors = len(design.seeds), len(design.factors)
-        if seeds < ENOUGH_SEEDS:
-            continue
-        for name, measure in MEASURES.items():
-            values = measure(design.widths()).reshape([*map(len, design.factors.values()), seeds])
+        found = measures(design.widths()) if seeds >= ENOUGH_SEEDS else {}
+        for name, numbers in found.items():
+            values = numbers.reshape([*map(len, design.factors.values()), seeds])
             variances = components(values, factors)
             share = low = high = shares(variances)
             if not np.isnan(share).any():
                 of_samples = shares(components(resampled(values), factors))
                 low, high = np.nanquantile(of_samples, [tail, 1 - tail], axis=0)
-            where = {"design": design.name, "measure": name, "component": design.components}
-            numbers = {"variance": variances, "share": share, "low": low, "high": high}
-            parts.append(pd.DataFrame({**where, **numbers, "seeds": seeds}))
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+            columns = (design.name, name, design.components, variances, share, low, high, seeds)
+            parts.append(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
