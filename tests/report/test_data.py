@@ -138,7 +138,7 @@ def test_a_file_that_is_not_what_it_was_is_named(project: Path, name: str) -> No
         (("result", "test_mse"), 1e-9, "was edited"),
         (("history", 1, "living_rows"), [1], "was edited"),
         (("digests",), {}, "digests that do not belong together"),
-        (("provenance",), 3, "provenance: Input should be a valid dictionary"),
+        (("provenance",), 3, "provenance: Input should be"),
         (("provenance",), {}, "'versions'"),
     ],
 )
@@ -158,7 +158,8 @@ def test_missing_seeds(project: Path) -> None:
 def test_a_picture_and_first_steps_that_cannot_be_read(project: Path) -> None:
     study = read_study(project)
     run = study.runs[RUN]
-    assert study.first_steps is run.picture(7) is None
+    assert study.first_steps is None
+    assert run.picture(7) is None
     path = run.folder / "records" / "seed-00.png"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"seed-00\.png cannot be used"):
