@@ -52,6 +52,7 @@ _ENVIRONMENT.filters |= {
     "fixed": text.fixed,
     "number": partial(text.fixed, digits=None),
     **{"p": text.probability, "cell": table1.cell, "zip": zip},
+    "words": findings.WORDS.__getitem__,
 }
 _ENVIRONMENT.globals |= {
     **{"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH},
