@@ -122,21 +122,21 @@ def test_the_tables_for_readers(study: Study) -> None:
     assert "## residual-denoising at epoch 2" in text
     # t for 97.5% and one degree of freedom, 12.7062, times 0.01414 / sqrt 2.
     for line in (
-        "| paper | as it is | 3, 1 NaN | 0.01500 (0.00707) |  |  |  |",
+        "| text | as it is | 3, 1 NaN | 0.01500 (0.00707) |  |  |  |",
         # Narrowest 50, 150 less 100, 100: t times 70.71 / sqrt 2.
-        "| paper | skip_threshold 28 | 93 (51) | +0 (71) "
+        "| text | skip_threshold 28 | 93 (51) | +0 (71) "
         f"| {MINUS}635 to +635 | 0.58 (0.38) | +0.00 (0.35) | {MINUS}3.18 to +3.18 | 1, 2, 1 "
         "| 1 of 3 |",
         # Skips on 1, 0 less 2, 1; largest 2, 0 less 0.5, 0.1.
-        "| paper | skip_threshold 28 | 0.3 (0.6) of 6 "
+        "| text | skip_threshold 28 | 0.3 (0.6) of 6 "
         f"| {MINUS}1.0 (0.0) | {MINUS}1.0 to {MINUS}1.0 | 0.67 (1.15) | +0.70 (1.13) "
         f"| {MINUS}9.46 to +10.86 |",
-        "| paper | skip_threshold 28 | 3 | 0.04333 (0.02082) | +0.02000 (0.01414) "
+        "| text | skip_threshold 28 | 3 | 0.04333 (0.02082) | +0.02000 (0.01414) "
         f"| {MINUS}0.10706 to +0.14706 | 2 |",
-        f"| authors | schedule constant: not run | 0 | {DASH} | {DASH} | {DASH} | 0 |",
-        "| paper | as it is | 100 (0) |  |  | 0.38 (0.18) |  |  | 1, 1 | 1 of 2 |",
-        "| paper | as it is | 1.5 (0.7) of 6 |  |  | 0.30 (0.28) |  |  |",
-        "| paper | as it is | 100 (0) | 300 (141) | 300 (0) |",
+        f"| code | schedule constant: not run | 0 | {DASH} | {DASH} | {DASH} | 0 |",
+        "| text | as it is | 100 (0) |  |  | 0.38 (0.18) |  |  | 1, 1 | 1 of 2 |",
+        "| text | as it is | 1.5 (0.7) of 6 |  |  | 0.30 (0.28) |  |  |",
+        "| text | as it is | 100 (0) | 300 (141) | 300 (0) |",
     ):
         assert line in text, line
 
@@ -167,7 +167,7 @@ def test_more_runs_than_panels_in_a_line_go_on_below(compare: Compare) -> None:
 def test_without_skips_with_one_pair_and_as_long_as_nothing_is_changed(compare: Compare) -> None:
     one = [seed(0, 0.001, (10, 20, 30), None)]
     study = compare({OWN: one, CHANGED: one})
-    assert f"| paper | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
+    assert f"| text | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
     assert "1 seed" in words(FIGURES[7](study))
     study = compare({OWN: one})
     assert changes.groups(study) == []

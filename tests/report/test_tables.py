@@ -72,12 +72,12 @@ def test_table_1_for_readers(complete: dict[str, str], partial: dict[str, str]) 
     for line in (
         r"Autoencoders &  & article & 10 &  & 0.081 (0.012) &  &  \\",
         # Of 0.008 +- 0.012706; Welch's t is -0.0935 (see above), with few degrees of freedom.
-        "Autoencoders & official test & paper & 2 & 0.008000 (0.001414) & 0.08000 (0.01414) & "
+        "Autoencoders & official test & text & 2 & 0.008000 (0.001414) & 0.08000 (0.01414) & "
         "\N{MINUS SIGN}0.04706 to 0.20706 & 0.9",
-        r"Zero & official test & paper &  & 0.030000 & 0.30000 &  &  \\",
+        r"Zero & official test & text &  & 0.030000 & 0.30000 &  &  \\",
     ):
         assert line in complete["table1-detailed.tex"]
-    assert r"Zero & held out & authors &  & not run &  &  &  \\" in partial["table1-detailed.tex"]
+    assert r"Zero & held out & code &  & not run &  &  &  \\" in partial["table1-detailed.tex"]
 
 
 def test_table_1_says_what_is_missing(partial: dict[str, str]) -> None:
