@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 PROTOCOLS = ("paper", "authors")
+#: What readers are told that the protocols are.
+WORDS = {"paper": "text", "authors": "code"}
 NETWORKS = ("autoencoder", "residual")
 TASKS = ("denoising", "deblurring")
 DENSENET = "densenet-fashion"

@@ -9,7 +9,7 @@ from bregman_nas.report import claims, table1, variance
 from bregman_nas.report.data import Study, readable
 from bregman_nas.report.facts import facts
 from bregman_nas.report.findings import findings, markdown
-from bregman_nas.report.tables import render
+from bregman_nas.report.render import render
 
 wrap = textwrap.TextWrapper(100, subsequent_indent="  ", break_on_hyphens=False).fill
 # The place ends with the next mark of its name.

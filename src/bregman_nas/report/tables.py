@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from bregman_nas.errors import UserError
@@ -21,13 +19,10 @@ from bregman_nas.report import (
     text,
     variance,
 )
-from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
-from bregman_nas.report.claims.densenet import collapsed
-from bregman_nas.report.claims.widths import LINEAR_R2
-from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Study, readable
+from bregman_nas.report.data import PIXELS, Study, readable
 from bregman_nas.report.facts import facts
-from bregman_nas.report.output_map import outputs
-from bregman_nas.report.stats import summarize
+from bregman_nas.report.measures import collapsed, outputs
+from bregman_nas.report.render import render
 from bregman_nas.settings import Settings
 
 # Columns of whole numbers, some of which may be missing.
@@ -40,33 +35,6 @@ _SMALL = (
     *("run", "seed", "parameters_full", "parameters_small", "multiply_adds_full"),
     *("multiply_adds_small", "images", "difference_double", "difference_single"),
 )
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("bregman_nas.report"),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    autoescape=False,
-)
-_ENVIRONMENT.filters |= {
-    "fixed": text.fixed,
-    "number": partial(text.fixed, digits=None),
-    **{"p": text.probability, "cell": table1.cell, "zip": zip},
-    "words": findings.WORDS.__getitem__,
-}
-_ENVIRONMENT.globals |= {
-    **{"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH},
-    **{"summarize": summarize, "nothing": summarize([]), "unit": table1.ARTICLE_UNIT},
-    **{"table1": table1, "tests": table1_tests, "table2": table2, "claims": claims},
-    **{"protocols": PROTOCOLS, "tasks": TASKS, "layers": range(1, LAYERS + 1)},
-    **{"registered": len(REGISTERED), "enough": ENOUGH_SEEDS, "too_many": TOO_MANY_DIVERGED},
-    "linear": LINEAR_R2,
-}
-
-
-def render(template: str, **context: Any) -> str:
-    """Fill in a template of `templates/`."""
-    return _ENVIRONMENT.get_template(template).render(context)
 
 
 def render_all(study: Study) -> dict[str, str]:
@@ -91,7 +59,7 @@ def render_all(study: Study) -> dict[str, str]:
         "table1": table1.as_json(losses),
         "table2": table2.as_json(compared),
         "facts": told,
-        "findings": findings.as_json(findings.findings(study, told, decisions, apart)),
+        "findings": findings.findings(study, told, decisions, apart),
         "metrics": table1.metrics(study),
         "claims": claims.as_json(decisions, revised),
         "questions": {one["name"]: one for one in asked},

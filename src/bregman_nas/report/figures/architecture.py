@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from bregman_nas.report.changes import Group, Row, groups
-from bregman_nas.report.data import NETWORKS, PIXELS, PROTOCOLS, TASKS, Array, Run, Study
+from bregman_nas.report.data import NETWORKS, PIXELS, PROTOCOLS, TASKS, WORDS, Array, Run, Study
 from bregman_nas.report.figures.panels import (
     COLOURS,
     FULL_WIDTH,
@@ -28,7 +28,6 @@ from bregman_nas.report.figures.panels import (
     rows_axis,
     signed,
 )
-from bregman_nas.report.findings import WORDS
 from bregman_nas.report.text import NOT_RUN, counted
 
 ARTICLE_OUTPUT = 0.65  # the article's share of rows in the output layer

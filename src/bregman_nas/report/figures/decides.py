@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, Study
 from bregman_nas.report.figures.panels import FULL_WIDTH, leave_empty, panels
-from bregman_nas.report.output_map import outputs
+from bregman_nas.report.measures import outputs
 from bregman_nas.report.text import NOT_RUN, counted
 from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
 

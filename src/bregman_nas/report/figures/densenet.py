@@ -11,11 +11,10 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bregman_nas.report.claims.densenet import collapsed, living
-from bregman_nas.report.data import DENSENET, PROTOCOLS, Array, Run, Study, why_empty
+from bregman_nas.report.data import DENSENET, PROTOCOLS, WORDS, Array, Run, Study, why_empty
 from bregman_nas.report.figures import panels
-from bregman_nas.report.findings import WORDS
 from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
+from bregman_nas.report.measures import collapsed, living
 from bregman_nas.report.text import NOT_RUN, counted, span
 
 STRIP = 8  # times that the only input, or the only output, is drawn as wide as a channel

@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, Array, Study, why_empty
+from bregman_nas.report.data import (
+    DIGIT_ROWS,
+    NETWORKS,
+    PROTOCOLS,
+    TASKS,
+    WORDS,
+    Array,
+    Study,
+    why_empty,
+)
 from bregman_nas.report.figures.panels import (
     COLOURS,
     FULL_WIDTH,
@@ -20,7 +29,6 @@ from bregman_nas.report.figures.panels import (
     leave_empty,
     name_of,
 )
-from bregman_nas.report.findings import WORDS
 from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_UNIT
 from bregman_nas.report.table2 import METHODS, Group, groups
 from bregman_nas.report.text import NOT_RUN

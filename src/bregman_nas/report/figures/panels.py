@@ -15,8 +15,7 @@ from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bregman_nas.report.data import PIXELS, PROTOCOLS, TASKS, Array, Run, Study, why_empty
-from bregman_nas.report.findings import WORDS
+from bregman_nas.report.data import PIXELS, PROTOCOLS, TASKS, WORDS, Array, Run, Study, why_empty
 from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.report.text import counted, with_minus
 
