@@ -3,17 +3,16 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from bregman_nas.report import cells, questions, variance
+from bregman_nas.report import cells, variance
 from bregman_nas.report.data import PIXELS, Run, Study
 from bregman_nas.report.figures import modules
-from bregman_nas.report.output_map import outputs
+from bregman_nas.report.measures import outputs
 from bregman_nas.report.tables import render_all
 from bregman_nas.report.text import quoted
 
@@ -32,57 +31,50 @@ def seeds(base: int, count: int = 3, spread: int = 10, **more: Any) -> list[dict
     ]
 
 
-def row(change: Mapping[str, Any], experiment: str = "residual-denoising") -> dict[str, Any]:
-    return {"protocol": "paper", "experiment": experiment, "change": dict(change)}
+# Of one factor: means 1 and 5 about 3: 4. Within: 2 in each cell. 4 - (2 - 1) 2 / (2 seeds x 2
+# cells) = 3.5. Of two: cells 0, 2 / 4, 14, mean 5. Rows 1, 9: 16. Columns 2, 8: 9. All cells: (25 +
+# 9 + 1 + 81) / 4 = 29, of which 29 - 25 = 4 are together. Within 8; 8 / (2 seeds x 4 cells) = 1 is
+# subtracted.
+CELLS = np.array([[0.0, 2.0], [4.0, 14.0]])
+BY_HAND = [
+    (np.array([[0.0, 2.0], [4.0, 6.0]]), [3.5, 0, 2]),
+    (np.stack([CELLS - 2, CELLS + 2], axis=-1), [15, 8, 3, 8]),
+    (np.ones((2, 3)), [0, 0, 0]),
+]
 
 
-def test_variances_of_one_factor_by_hand() -> None:
-    # Means 1 and 5 about 3: 4. Within: 2 in each cell. 4 - (2 - 1) 2 / (2 seeds x 2 cells) = 3.5.
-    values = np.array([[0.0, 2.0], [4.0, 6.0]])
-    found = variance.components(values, 1)
-    assert found == pytest.approx([3.5, 0, 2])
-    assert variance.shares(found) == pytest.approx([3.5 / 5.5, 0, 2 / 5.5])
-
-
-def test_variances_of_two_factors_by_hand() -> None:
-    # Cells 0, 2 / 4, 14, mean 5. Rows 1, 9: 16. Columns 2, 8: 9. All cells: (25 + 9 + 1 + 81) / 4
-    # = 29, of which 29 - 25 = 4 are together. Within 8; 8 / (2 seeds x 4 cells) = 1 is subtracted.
-    cells = np.array([[0.0, 2.0], [4.0, 14.0]])
-    values = np.stack([cells - 2, cells + 2], axis=-1)
-    assert variance.components(values, 2) == pytest.approx([15, 8, 3, 8])
-    assert variance.components(np.stack([values, values]), 2)[1] == pytest.approx([15, 8, 3, 8])
+@pytest.mark.parametrize(("values", "expected"), BY_HAND)
+def test_variances_by_hand(values: np.ndarray, expected: Sequence[float]) -> None:
+    factors = values.ndim - 1
+    assert variance.components(values, factors) == pytest.approx(expected)
+    stacked = variance.components(np.stack([values, values]), factors)
+    assert stacked[1] == pytest.approx(expected)
+    shares = np.array(expected) / (sum(expected) or math.nan)  # of nothing there is no share
+    assert variance.shares(stacked)[0] == pytest.approx(shares, nan_ok=True)
 
 
 def test_the_estimates_are_right_on_average() -> None:
     """Of many made-up designs; the true variances are 1, 0, 0 and 4."""
     random = np.random.default_rng(0)
     setting = np.array([-1.0, 1.0])[:, None, None]
-    values = setting + random.normal(0, 2, size=(20_000, 2, 2, 5))
-    within = values.var(-1, ddof=1).mean((1, 2))
-    plain = (values.mean((2, 3)) - values.mean((1, 2, 3))[:, None]) ** 2
-    assert (plain.mean(1) - within / 20).mean() == pytest.approx(1, abs=0.02)
-    found = variance.components(values, 2).mean(0)
+    found = variance.components(setting + random.normal(0, 2, size=(20_000, 2, 2, 5)), 2).mean(0)
     assert found[[0, 3]] == pytest.approx([1, 4], abs=0.05)
     assert found[[1, 2]].max() < 0.15  # above 0, for the negative estimates count as 0
 
 
-def test_nothing_varies_and_resamples_keep_the_variance() -> None:
-    assert np.isnan(variance.shares(variance.components(np.ones((2, 3)), 1))).all()
-    values = np.array([[1.0, 2.0, 6.0]])
-    samples = variance.resampled(values)
+def test_resamples_keep_the_variance() -> None:
+    samples = variance.resampled(np.array([[1.0, 2.0, 6.0]]))
     # Of the samples the population's variance is that of the sample, n - 1: 14 / 2.
     assert samples.shape == (10_000, 1, 3)
-    assert samples.var() == pytest.approx(7, rel=0.05)
-    assert samples.mean() == pytest.approx(3, abs=0.05)
+    assert [samples.mean(), samples.var()] == pytest.approx([3, 7], rel=0.05)
 
 
 def shares(study: Study, name: str) -> dict[tuple[str, str], Any]:
     """A column of the variances taken apart by measure and component, of the designs by task."""
-    rows = variance.taken_apart(study).to_dict("records")
+    found = variance.taken_apart(study).set_index("design")
+    found = found[found.index.str.startswith("residual autoencoders")]
     return {
-        (row["measure"], row["component"]): row[name]
-        for row in rows
-        if row["design"] in ("residual autoencoders", "residual autoencoders, denoising")
+        (m, c): value for (m, c), value in found.set_index(["measure", "component"])[name].items()
     }
 
 
@@ -109,45 +101,41 @@ def test_designs_take_the_seeds_of_all_cells(make_study: MakeStudy) -> None:
     assert both.widths().shape == (8 * 3, LAYERS)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def changed(make_run: MakeRun, make_study: MakeStudy) -> Study:
     """Some of everything: cells, interventions, a longer run, another delta, fresh seeds."""
+
+    def run(
+        name: str, of_seeds: list[Any], change: Mapping[str, Any], task: str = "denoising"
+    ) -> Run:
+        row = {"protocol": "paper", "experiment": f"residual-{task}", "change": dict(change)}
+        return make_run(of_seeds, name, 100, row)
+
     fresh = [{**one, "seed": 10 + k, "mse": 0.02} for k, one in enumerate(seeds(300))]
-    runs: dict[str, Any] = {
-        "paper-residual-denoising": [*seeds(300, history={1: {"active_rows": [9] * 6}}), *fresh],
-        "residual-denoising-threshold-28": make_run(
-            seeds(200), "threshold", 100, row({"skip_threshold": 28})
-        ),
-        "residual-denoising-scale-5": make_run(seeds(310), "scale", 100, row({"initial_scale": 5})),
-        "residual-denoising-threshold-28-scale-5": make_run(
-            seeds(110), "both", 100, row({"skip_threshold": 28, "initial_scale": 5})
-        ),
-        "residual-denoising-leaky": make_run(
-            seeds(700, living=[784] * 6), "leaky", 100, row({"relu_slope": 0.01})
-        ),
-        "residual-deblurring-delta-2": make_run(
-            seeds(300, 1), "delta", 100, row({"delta": 2.0}, "residual-deblurring")
-        ),
-        "paper-residual-deblurring": seeds(310),
-        "autoencoder-deblurring-300-epochs": make_run(
-            [{**one, "history": {100: {"active_rows": [100] * 6}}} for one in seeds(300)],
-            "long",
-            300,
-            {"protocol": "paper", "experiment": "autoencoder-deblurring", "epochs": 300},
-        ),
-    }
-    own = ("paper-residual-denoising", "paper-residual-deblurring")
-    runs |= {name: make_run(runs[name], name, 100) for name in own}
-    runs = {name: replace(run, name=name) for name, run in runs.items()}
-    return make_study(runs, frequencies=np.arange(PIXELS) / PIXELS)
+    own = [*seeds(300, history={1: {"active_rows": [9] * 6}}), *fresh]
+    long = [{**one, "history": {100: {"active_rows": [100] * 6}}} for one in seeds(300)]
+    row = {"protocol": "paper", "experiment": "autoencoder-deblurring", "epochs": 300}
+    threshold, scale = {"skip_threshold": 28}, {"initial_scale": 5}
+    runs = [
+        run("paper-residual-denoising", own, {}),
+        run("residual-denoising-threshold-28", seeds(200), threshold),
+        run("residual-denoising-scale-5", seeds(310), scale),
+        run("residual-denoising-threshold-28-scale-5", seeds(110), threshold | scale),
+        run("residual-denoising-leaky", seeds(700, living=[784] * 6), {"relu_slope": 0.01}),
+        run("residual-deblurring-delta-2", seeds(300, 1), {"delta": 2.0}, "deblurring"),
+        run("paper-residual-deblurring", seeds(310), {}, "deblurring"),
+        make_run(long, "autoencoder-deblurring-300-epochs", 300, row),
+    ]
+    found = {one.name: one for one in runs}
+    return make_study(found, frequencies=np.arange(PIXELS) / PIXELS)
 
 
-def answers(study: Study) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(render_all(study)["questions.json"])
-    return found
+@pytest.fixture(scope="module")
+def tables(changed: Study) -> dict[str, str]:
+    return render_all(changed)
 
 
-def test_cells_and_their_variance(changed: Study) -> None:
+def test_cells_and_their_variance(changed: Study, tables: dict[str, str]) -> None:
     found = {(c.network, c.threshold, c.scale): c for c in cells.cells(changed)}
     assert {key for key, cell in found.items() if cell.run} == {
         ("residual", threshold, scale) for threshold in (1, 28) for scale in (5, 10)
@@ -157,22 +145,18 @@ def test_cells_and_their_variance(changed: Study) -> None:
     assert found["autoencoder", None, 2].numbers == {}
     # 300, 310 / 200, 110, mean 230: threshold 75^2, scale 20^2, together 25^2; the seed 10^2.
     error = 100 / 12
-    expected = {
-        "threshold": 5625 - error,
-        "scale": 400 - error,
-        "together": 625 - error,
-        "seed": 100,
-    }
+    expected = {"threshold": 5625 - error, "scale": 400 - error, "together": 625 - error}
     variances = shares(changed, "variance")
-    assert {one: variances["width of layer 1", one] for one in expected} == pytest.approx(expected)
-    text = render_all(changed)["variance.md"]
+    found_variances = {one: variances["width of layer 1", one] for one in (*expected, "seed")}
+    assert found_variances == pytest.approx(expected | {"seed": 100})
+    text = tables["variance.md"]
     assert "Threshold: 1, 28. Scale: 5, 10. 3 seeds in each cell." in text
     assert "| residual | 28 | 5 | 3 of 10 | 0.10000 (0.00000) | 70 (10) | 3.0 (0.0) |" in text
     assert text.count("Not run with 3 seeds in each cell.") == 3
 
 
-def test_each_question_has_sentences_with_their_numbers(changed: Study) -> None:
-    found = answers(changed)
+def test_each_question_has_sentences_with_their_numbers(tables: dict[str, str]) -> None:
+    found = json.loads(tables["questions.json"])
     told = {one["run"]: one for question in found.values() for one in question["answers"]}
     assert told["residual-denoising-leaky"]["sentence"] == (
         f"In residual denoising under {quoted('paper')}, with relu_slope 0.01, after 100 epochs, "
@@ -189,44 +173,35 @@ def test_each_question_has_sentences_with_their_numbers(changed: Study) -> None:
     assert first["numbers"]["rows_on"]["value"] == pytest.approx(1750 + 60 - 600)
     assert "from epoch 200 to 300, " in last["sentence"]
     assert last["numbers"]["rows_on"]["value"] == 0
-    fresh = found["fresh-seeds"]["answers"][0]
-    assert (
-        "the mean loss of 3 fresh seeds is 0.2000, that of the registered ones 0.1000"
-        in (fresh["sentence"])
-    )
-    assert "by the revised rules" in found["fresh-seeds"]["answers"][-1]["sentence"]
+    fresh = found["fresh-seeds"]["answers"]
+    losses = "the mean loss of 3 fresh seeds is 0.2000, that of the registered ones 0.1000"
+    assert losses in fresh[0]["sentence"]
+    assert "by the revised rules" in fresh[-1]["sentence"]
 
 
 def test_what_is_planned_and_not_computed(changed: Study, make_study: MakeStudy) -> None:
     rows = changed.settings.runs.items()
     planned = {n: r.planned for n, r in rows if r.planned and "mu" not in r.change}
-    told = [one for question in answers(make_study({})).values() for one in question["missing"]]
+    tables = render_all(make_study({}))
+    asked = json.loads(tables["questions.json"]).values()
+    told = [one for question in asked for one in question["missing"]]
     assert {one["run"]: one["planned"] for one in told} == planned
-    text = render_all(make_study({}))["questions.md"]
-    assert text.count("No results yet.") == 7
-    assert "residual-denoising-scale-1 (0 of 5 seeds)" in text
-    empty = questions.ask(make_study({}), variance.taken_apart(make_study({})), [])
-    assert not any(question["answers"] for question in empty)
+    assert not any(question["answers"] for question in asked)
+    assert tables["questions.md"].count("No results yet.") == 7
+    assert "residual-denoising-scale-1 (0 of 5 seeds)" in tables["questions.md"]
 
 
 def test_the_output_map(make_study: MakeStudy) -> None:
     # Two seeds whose active rows are those of the most frequent pixels, and one that diverged.
-    runs = {
-        "paper-autoencoder-denoising": [
-            {"output": [*range(400, PIXELS)]},
-            {"output": [*range(300, PIXELS)]},
-            {"mse": math.nan},
-        ]
-    }
+    actives = [{"output": [*range(400, PIXELS)]}, {"output": [*range(300, PIXELS)]}]
+    runs = {"paper-autoencoder-denoising": [*actives, {"mse": math.nan}]}
     study = make_study(runs, frequencies=np.maximum(np.arange(PIXELS) - 299, 0) / PIXELS)
     ((run, found),) = outputs(study)
     assert (run.name, found["area"].nan_seeds) == ("paper-autoencoder-denoising", 1)
     assert found["area"].finite.tolist() == [1, 1]
     assert found["jaccard"].finite.tolist() == pytest.approx([384 / 484, 1])
-    assert (
-        "| paper-autoencoder-denoising | 2 | 434.0 (70.7) | 1.0000"
-        in (render_all(study)["widths.md"])
-    )
+    line = "| paper-autoencoder-denoising | 2 | 434.0 (70.7) | 1.0000"
+    assert line in render_all(study)["widths.md"]
     figure = modules()[12].draw(study)
     ink, picture, *_ = (axes.images[0] for axes in figure.axes if axes.images)
     assert np.asarray(ink.get_array()).ravel()[-1] == pytest.approx(484 / PIXELS)

@@ -3,9 +3,10 @@
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,28 +33,18 @@ def project(committed: Study, tmp_path: Path) -> Study:
     """A copy of what the report is made from; a test may spoil it."""
     for folder in ("figures", "docs", "paper"):
         shutil.copytree(PROJECT / folder, tmp_path / folder)
-    (tmp_path / "results").mkdir()
-    (tmp_path / "data").mkdir()
-    for file in (
-        "params.yaml",
-        "data/manifest.json",
-        "README.md",
-        "results/released-code.json",
-    ):
+    claims = "src/bregman_nas/report/claims/claims.yaml"
+    manifest, released = "data/manifest.json", "results/released-code.json"
+    dense = f"results/runs/{DENSENET}/seeds.csv"
+    for file in ("params.yaml", "README.md", manifest, released, dense, claims):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / file, tmp_path / file)
-    return Study(
-        tmp_path,
-        committed.settings,
-        committed.runs,
-        committed.pixels,
-        committed.frequencies,
-        committed.arms,
-    )
+    return replace(committed, project=tmp_path)
 
 
 def without(study: Study, names: Iterable[str]) -> Study:
     left = {name: run for name, run in study.runs.items() if name not in names}
-    return Study(study.project, study.settings, left, study.pixels)
+    return replace(study, runs=left, frequencies=None, arms={})
 
 
 # Numbers that no table has.
@@ -62,7 +53,7 @@ def without(study: Study, names: Iterable[str]) -> Study:
 def test_an_outlier_by_hand(make_run: MakeRun) -> None:
     losses = (0.0005, 0.0006, 0.0006, 0.0013, float("nan"))
     seeds = [{"mse": loss, "active": [100, 50, 450]} for loss in losses]
-    [found] = facts._outliers(make_run(seeds, "authors-residual-denoising"))
+    [found] = facts.outliers(make_run(seeds, "authors-residual-denoising"))
     assert (found["run"], found["seed"]) == ("authors-residual-denoising", 3)
     assert found["times"] == pytest.approx(13 / 6)
     # Of 0.005, 0.006, 0.006: standard error 0.000333, t = 2 with 2 degrees of freedom.
@@ -80,15 +71,15 @@ def test_when_the_schedule_acted(make_run: MakeRun) -> None:
 
     first = run("authors-autoencoder-denoising", [1, 1, 0.5, 0.25], [1, 1, 1, 1])
     second = run("authors-autoencoder-deblurring", [1, 1, 1, 0.5])
-    assert facts._schedule([first, second]) == {"searches": 3, "changed": 2, "first": 3}
+    assert facts.schedule([first, second]) == {"searches": 3, "changed": 2, "first": 3}
     constant = run("paper-autoencoder-denoising", [1, 1, 1, 1])
-    assert facts._schedule([constant]) == {"searches": 1, "changed": 0, "first": None}
+    assert facts.schedule([constant]) == {"searches": 1, "changed": 0, "first": None}
 
 
 def test_densenets_that_collapsed_are_counted(make_run: MakeRun) -> None:
     norms = [[[1]], [[1]], [[1, 1]]]
     seeds = [{"norms": norms, "loss": facts.EQUAL_LOGITS, "accuracy": a} for a in (0.1, 0.1, 0.9)]
-    found = facts._densenet(make_run(seeds, DENSENET))
+    found = facts.densenet(make_run(seeds, DENSENET))
     assert (found["seeds"], found["collapsed"], found["equal_logits"]) == (3, 2, True)
     assert found["living"]["accuracy"] == [0.9, 0.9]
 
@@ -179,7 +170,7 @@ def test_a_report_of_a_single_seed(project: Study, protocols: Sequence[str]) -> 
         for name, run in project.runs.items()
         if run.own and run.protocol in protocols
     }
-    aggregate(Study(project.project, project.settings, runs, project.pixels))
+    aggregate(replace(project, runs=runs, frequencies=None, arms={}))
     assert paper.render(project.project).startswith(b"%PDF")
 
 
@@ -207,35 +198,33 @@ def test_the_abstract_is_short(committed: Study) -> None:
 # Findings.
 
 
-def group(of: str, *ratios: float) -> Any:
-    """Found and uniform networks whose errors have these ratios, a pair each."""
-    firsts = {seed: Outcome(0.01 * ratio) for seed, ratio in enumerate(ratios)}
-    seconds = {seed: Outcome(0.01) for seed in firsts}
-    pairs = [table2._told(compare("found", firsts, "uniform", seconds))] if ratios else []
-    return SimpleNamespace(of=of, comparisons=pairs)
-
-
 BETTER, WORSE, SAME, OPEN = (0.8, 0.81, 0.79), (1.2, 1.21, 1.19), (1.0, 1.01, 0.99), (0.5, 2.0, 1.0)
+SAID = [
+    ([], "has not been tested yet"),
+    ([BETTER, OPEN], "beat layers of one width with as many parameters in 1 of 2 experiments"),
+    ([WORSE, SAME], "lose to layers of one width with as many parameters in 1 of 2"),
+    ([BETTER, WORSE], "in 1 of 2 experiments, and lose in 1"),
+    ([SAME, SAME], "are as good as layers of one width"),
+    ([SAME, OPEN], "are not shown to beat layers of one width"),
+    ([OPEN], "in any of 1 experiment"),
+]
 
 
-@pytest.mark.parametrize(
-    ("groups", "said"),
-    [
-        ([()], "has not been tested yet"),
-        ([BETTER, OPEN], "beat layers of one width with as many parameters in 1 of 2 experiments"),
-        ([WORSE, SAME], "lose to layers of one width with as many parameters in 1 of 2"),
-        ([BETTER, WORSE], "in 1 of 2 experiments, and lose in 1"),
-        ([SAME, SAME], "are as good as layers of one width"),
-        ([SAME, OPEN], "are not shown to beat layers of one width"),
-        ([OPEN], "in any of 1 experiment"),
-    ],
-)
-def test_what_is_said_of_found_against_uniform(groups: Any, said: str) -> None:
-    names = ("paper-autoencoder-denoising", "paper-residual-denoising")
-    found = findings._arms([group(name, *of) for name, of in zip(names, groups, strict=False)])
-    assert said in found.headline
-
-
-def test_ratios_are_told_with_their_intervals() -> None:
-    found = findings._arms([group("paper-autoencoder-denoising", *SAME)])
-    assert "plain denoising 1.00 (0.98 to 1.03, 3 pairs)" in found.detail
+@pytest.mark.parametrize(("ratios", "said"), SAID)
+def test_what_is_said_of_found_against_uniform(
+    ratios: Sequence[Sequence[float]], said: str
+) -> None:
+    """Of found and uniform networks whose errors have these ratios, a pair each."""
+    pairs = {}
+    for of, of_pairs in zip(("autoencoder-denoising", "residual-denoising"), ratios, strict=False):
+        found = {seed: Outcome(0.01 * ratio) for seed, ratio in enumerate(of_pairs)}
+        uniform = {seed: Outcome(0.01) for seed in found}
+        pairs[f"paper-{of}"] = table2._told(compare("found", found, "uniform", uniform))
+    nothing = {"losses": {"tested": 0}, "densenet": {}, "first_steps": None}
+    told = findings.told(
+        **findings.arms(pairs), both=Counter(), beside=[], size={}, facts=nothing, linear=None
+    )
+    assert [one["topic"] for one in told] == ["Found against uniform"]
+    assert said in told[0]["headline"]
+    if SAME in ratios and OPEN not in ratios and WORSE not in ratios:
+        assert "plain denoising 1.00 (0.98 to 1.03, 3 pairs)" in told[0]["detail"]

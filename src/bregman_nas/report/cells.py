@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from bregman_nas.report.claims.claim import LAYERS
-from bregman_nas.report.claims.widths import coding_layers, coding_width
 from bregman_nas.report.data import NETWORKS, Run, Study
+from bregman_nas.report.measures import LAYERS, coding_layers, coding_width
 from bregman_nas.report.stats import Summary, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bregman_nas.report.claims.widths import coding_layers, rises_linearly
 from bregman_nas.report.data import Run, Study
+from bregman_nas.report.measures import coding_layers, rises_linearly
 from bregman_nas.report.stats import Summary, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.report.text import NOT_RUN, mean_std

@@ -5,85 +5,64 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from bregman_nas.report import table1, table1_tests
-from bregman_nas.report.claims.claim import Measure
-from bregman_nas.report.claims.densenet import (
-    beside_the_collapsed,
-    collapsed,
-    lead,
-    unused_inputs,
-    unused_outputs,
-)
-from bregman_nas.report.claims.training import active_share_of, dead_share
-from bregman_nas.report.claims.widths import coding_width, has_autoencoder_shape
-from bregman_nas.report.data import DENSENET, PIXELS, PROTOCOLS, REGISTERED, Run, Study
+from bregman_nas.report import measures, table1, table1_tests
+from bregman_nas.report.data import DENSENET, PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
 from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
 from bregman_nas.report.stats import summarize, welch
 
-#: A row that dies early has died within this share of the epochs.
-EARLY = 0.1
-#: A seed is an outlier if its loss is more than this many times the median of its run.
-OUTLIER = 2.0
-#: The cross-entropy of ten equal logits.
-EQUAL_LOGITS = math.log(10)
+EARLY = 0.1  # a row that dies early has died within this share of the epochs
+OUTLIER = 2.0  # an outlier's loss is more than this many times the median of its run
+EQUAL_LOGITS = math.log(10)  # the cross-entropy of ten equal logits
 
 Numbers = dict[str, Any]
 
 
 def facts(study: Study) -> Numbers:
     """All of them, by subject; a range is [least, greatest], or None without any."""
-    registered = study.only(REGISTERED)
-    runs = registered.restoration
-    own = [run for run in study.runs.values() if run.own]
-    effective = [_effective_share(run) for run in runs]
+    every, runs = study.runs.values(), study.only(REGISTERED).restoration
     residual = [run for run in runs if run.network == "residual"]
-    plain = [run for run in runs if run.network == "autoencoder" and run.converged]
+    plain = [run.rows() for run in runs if run.network == "autoencoder" and run.converged]
+    shape = measures.has_autoencoder_shape
+    fresh = [{*run.seeds} - {*REGISTERED} for run in study.restoration if run.protocol == "paper"]
     return {
         "seeds": {
-            "searches": sum(len(run.seeds) for run in study.runs.values()),
-            "own": sum(len(run.seeds) for run in own),
-            "registered": _range([len(run.seeds) for run in runs]),
-            "fresh": _range(
-                [
-                    len(set(run.seeds) - {*REGISTERED})
-                    for run in study.restoration
-                    if run.protocol == PROTOCOLS[0]
-                ]
-            ),
-            "trained_anew": sum(len(networks) for networks in study.arms.values()),
-            "diverged": sum(run.diverged for run in study.runs.values()),
+            "searches": sum(len(run.seeds) for run in every),
+            "own": sum(len(run.seeds) for run in every if run.own),
+            "registered": _range(len(run.seeds) for run in runs),
+            "fresh": _range(map(len, fresh)),
+            "trained_anew": sum(map(len, study.arms.values())),
+            "diverged": sum(run.diverged for run in every),
         },
         "losses": _losses(study),
-        "outliers": [one for run in runs for one in _outliers(run)],
-        "schedule": {p: _schedule([run for run in runs if run.protocol == p]) for p in PROTOCOLS},
-        "dead": _range(*(dead_share(run) for run in runs)),
+        "outliers": [one for run in runs for one in outliers(run)],
+        "schedule": {p: schedule([run for run in runs if run.protocol == p]) for p in PROTOCOLS},
+        "dead": _range(*map(measures.dead_share, runs)),
         "died_early": {
-            "epoch": max((_early(run) for run in runs), default=None),
+            "epoch": max(map(_early, runs), default=None),
             "share": _range(*map(_died_early, runs)),
         },
-        "effective": _range(*effective),
+        "effective": _range(*map(measures.effective_share, runs)),
         "zero_skips": {
-            p: _range(*(zero_skips(run) for run in residual if run.protocol == p))
+            p: _range(*((run.tau() == 0).sum((1, 2)) for run in residual if run.protocol == p))
             for p in PROTOCOLS
         },
         "narrowest": {
-            f"{run.protocol}-{run.row.experiment}": summarize(coding_width(run)).named()
+            f"{run.protocol}-{run.row.experiment}": summarize(measures.coding_width(run)).named()
             for run in residual
             if run.converged
         },
         "autoencoder_shape": {
             "runs": len(plain),
-            "of_means": sum(has_autoencoder_shape(run.rows().mean(0)) for run in plain),
-            "seeds": sum(len(run.converged) for run in plain),
-            "of_seeds": sum(has_autoencoder_shape(seed) for run in plain for seed in run.rows()),
+            "of_means": sum(bool(shape(widths.mean(0))) for widths in plain),
+            "seeds": sum(map(len, plain)),
+            "of_seeds": sum(int(shape(widths).sum()) for widths in plain),
         },
         "widths": [_widths(run) for run in runs],
-        "densenet": {
-            p: _densenet(run) for p in PROTOCOLS if (run := study.run(p, DENSENET)) is not None
-        },
+        "densenet": {p: densenet(run) for p in PROTOCOLS if (run := study.run(p, DENSENET))},
         "first_steps": _first_steps(study),
-        "cost": _cost(study.runs.values()),
+        "cost": _cost(every),
     }
 
 
@@ -109,102 +88,72 @@ def _losses(study: Study) -> Numbers:
     return {"tested": tested, "differ": differ}
 
 
-def _outliers(run: Run) -> list[Numbers]:
+def outliers(run: Run) -> list[Numbers]:
     """Converged seeds whose loss is far above the median, and the mean without each."""
     losses = table1.ARTICLE_UNIT * run.score("mse")
     median = float(np.median(losses)) if len(losses) else math.inf
     found = []
-    for seed, loss in zip(run.converged, losses, strict=True):
-        if loss > OUTLIER * median:
-            others = summarize(losses[np.array(run.converged) != seed])
-            test = welch(others, table1.ARTICLE[run.network, run.task])
-            found.append(
-                {
-                    "run": run.name,
-                    "seed": seed,
-                    "times": loss / median,
-                    "median": median,
-                    "without": others.mean,
-                    "p": test and test.p,
-                }
-            )
+    for k in np.flatnonzero(losses > OUTLIER * median):
+        others = summarize(np.delete(losses, k))
+        test = welch(others, table1.ARTICLE[run.network, run.task])
+        found.append(
+            {"run": run.name, "seed": run.converged[k], "times": losses[k] / median}
+            | {"median": median, "without": others.mean, "p": test and test.p}
+        )
     return found
 
 
-def _schedule(runs: Sequence[Run]) -> Numbers:
+def schedule(runs: Sequence[Run]) -> Numbers:
     """In how many searches the schedule changed the learning rate, and the first such epoch."""
-    first = [epoch for run in runs for epoch in _first_changes(run)]
+    first: list[int] = []
+    for run in runs:
+        epochs = run.frames.epochs[run.frames.epochs["seed"].isin(run.converged)]
+        start = epochs.groupby("seed")["learning_rate"].transform("first")
+        changed = epochs[epochs["learning_rate"] != start]
+        first += changed.groupby("seed")["epoch"].min().tolist()
     searches = sum(len(run.converged) for run in runs)
     return {"searches": searches, "changed": len(first), "first": min(first, default=None)}
-
-
-def _first_changes(run: Run) -> list[int]:
-    epochs = run.frames.epochs[run.frames.epochs["seed"].isin(run.converged)]
-    start = epochs.groupby("seed")["learning_rate"].transform("first")
-    changed = epochs[epochs["learning_rate"] != start].groupby("seed")["epoch"].min()
-    return [int(epoch) for epoch in changed]
 
 
 def _early(run: Run) -> int:
     return max(1, round(EARLY * run.last))
 
 
-def _died_early(run: Run) -> Any:
+def _died_early(run: Run) -> Array:
     """Of the rows that are dead in the end, the share that was dead after the early epochs."""
     then, last = (run.depth * PIXELS - run.rows("living", e).sum(1) for e in (_early(run), None))
-    return then[last > 0] / last[last > 0]
-
-
-def _effective_share(run: Run) -> Any:
-    width = run.rows().sum(1)
-    return run.rows("effective").sum(1) / np.where(width > 0, width, 1)
-
-
-def zero_skips(run: Run) -> Any:
-    """How many skips of a search are exactly zero in the end, [converged seeds]."""
-    return (run.tau() == 0).sum((1, 2)).astype(float)
+    share: Array = then[last > 0] / last[last > 0]
+    return share
 
 
 def _widths(run: Run) -> Numbers:
     """Means over the converged seeds of each layer's rows, and of three shares."""
-    shares: dict[str, Measure] = {
-        "effective_share": _effective_share,
-        "active_share": active_share_of,
-        "dead_share": dead_share,
-    }
+    kinds = {kind: run.rows(kind) for kind in ("active", "effective")}
+    shares = (measures.effective_share, measures.active_share, measures.dead_share)
     return {
         "run": run.name,
         "seeds": len(run.converged),
-        **{k: _means(run.rows(k)) for k in ("active", "effective")},
-        **{name: summarize(share(run)).mean for name, share in shares.items()},
+        **{kind: rows.mean(0).tolist() if len(rows) else [] for kind, rows in kinds.items()},
+        **{share.__name__: summarize(share(run)).mean for share in shares},
     }
 
 
-def _means(rows: Any) -> list[float]:
-    """Of each layer, over the seeds; none without seeds."""
-    return rows.mean(0).tolist() if len(rows) else []
-
-
-def _densenet(run: Run) -> Numbers:
+def densenet(run: Run) -> Numbers:
     """How many collapsed, and what the others are: ranges over the seeds."""
-    losses = run.scores()["cross_entropy"].to_numpy(float)
-    lost, others = collapsed(run), beside_the_collapsed(run)
-    if not lost.any():
-        others = run
-    living: Numbers = {"seeds": 0}
-    if others is not None and others.converged:
-        living = {
-            "seeds": len(others.converged),
+    lost, others = measures.collapsed(run), measures.living(run)
+    losses = run.scores()["cross_entropy"].to_numpy(float)[lost]
+    living: Numbers = {"seeds": len(others.converged)}
+    if others.converged:
+        living |= {
             "accuracy": _range(others.score("accuracy")),
-            "lead": _range(lead("sum")(others)),
-            "unused_inputs": _range(unused_inputs(others)),
-            "unused_outputs": _range(unused_outputs(others)),
+            "lead": _range(measures.lead(others)),
+            "unused_inputs": _range(measures.unused_inputs(others)),
+            "unused_outputs": _range(measures.unused_outputs(others)),
         }
-    equal = bool((np.abs(losses[lost] - EQUAL_LOGITS) < 1e-6).all())
     return {
         "seeds": len(run.seeds),
         "collapsed": int(lost.sum()),
-        "equal_logits": equal,
+        "equal_logits": bool((np.abs(losses - EQUAL_LOGITS) < 1e-6).all()),
         "living": living,
     }
 
@@ -214,29 +163,25 @@ def _first_steps(study: Study) -> Numbers | None:
     frame = study.first_steps
     if frame is None:
         return None
-    own = frame[frame["start"] == OWN]
+    beginnings = by_beginning(frame[frame["start"] == OWN])
     return {
         "steps": int(frame["steps"].max()),
         "settings": [vars(share) for share in by_settings(frame)],
-        "beginnings": [vars(share) for share in by_beginning(own)],
+        "beginnings": [vars(share) for share in beginnings],
     }
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:
     """Hours in all, minutes of a search of each run, and the machines."""
-    frames = {run.name: run.frames.costs for run in runs}
-    machines = {
-        f"{processor} ({device})"
-        for costs in frames.values()
-        for processor, device in zip(costs["processor"], costs["device"], strict=True)
-    }
+    costs = {run.name: run.frames.costs for run in runs}
+    every = pd.concat([pd.DataFrame(columns=["processor", "device", "torch"]), *costs.values()])
     return {
-        "hours": sum(costs["seconds"].sum() for costs in frames.values()) / 3600,
-        "machines": sorted(machines),
-        "torch": sorted({version for costs in frames.values() for version in costs["torch"]}),
+        "hours": sum(of["seconds"].sum() for of in costs.values()) / 3600,
+        "machines": sorted({*(every["processor"] + " (" + every["device"] + ")")}),
+        "torch": sorted({*every["torch"]}),
         "runs": [
-            {"run": name, "searches": len(costs), "hours": costs["seconds"].sum() / 3600}
-            | {k: getattr(costs["seconds"], k)() / 60 for k in ("mean", "min", "max")}
-            for name, costs in frames.items()
+            {"run": name, "searches": len(of), "hours": of["seconds"].sum() / 3600}
+            | {k: of["seconds"].agg(k) / 60 for k in ("mean", "min", "max")}
+            for name, of in costs.items()
         ],
     }

@@ -1,29 +1,23 @@
 """What was found, in the order of its weight: a headline for the abstract, and its numbers.
 
 The README and the report's abstract are made of these sentences. Each follows from the results, so
-that none stays when they change.
+that none stays when they change. The words are in templates/findings.txt.j2.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
-from bregman_nas.report.claims.claim import Verdict
-from bregman_nas.report.data import PROTOCOLS, Run, Study
-from bregman_nas.report.text import counted, fixed
+from bregman_nas.report.data import PROTOCOLS, Study
+from bregman_nas.report.render import render
 from bregman_nas.report.variance import ROWS
 
 PAPER = PROTOCOLS[0]
-#: What readers are told that the protocols are.
-WORDS = {"paper": "text", "authors": "code"}
-
-
+WORDS = {"paper": "text", "authors": "code"}  # what readers are told that the protocols are
 NETWORK_WORDS = {"autoencoder": "plain", "residual": "residual"}
 #: The claim that AdaBreg without J is Adam, which a test of our code decides.
 OF_THE_CODE = 15
@@ -36,27 +30,10 @@ BESIDE = (
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One answer.
-
-    Attributes:
-        topic: two or three words.
-        headline: a sentence with at most one or two numbers.
-        detail: the numbers behind it, as sentences; may be empty.
-        source: the file under results/ that has them.
-    """
-
-    topic: str
-    headline: str
-    detail: str
-    source: str
-
-
 def findings(
     study: Study, facts: dict[str, Any], decisions: Sequence[Decision], apart: pd.DataFrame
-) -> list[Finding]:
-    """All of them that the results allow.
+) -> list[dict[str, str]]:
+    """All that the results allow: `topic`, `headline`, `detail` and `source`, a file of results/.
 
     Args:
         study: all results.
@@ -64,199 +41,75 @@ def findings(
         decisions: on the claims, by the registered rules.
         apart: the variances, of `variance.taken_apart`.
     """
-    found = [
-        _arms(table2.groups(study)),
-        _no_training(study),
-        _settings(apart),
-        _losses(facts),
-        _claims(decisions),
-        _densenet(study, facts),
-    ]
-    return [one for one in found if one is not None]
+    pairs = {group.of: one for group in table2.groups(study) if (one := table2.deciding(group))}
+    return told(
+        **arms(pairs),
+        **_claims(decisions),
+        beside=list(_beside(study)),
+        size=_size(apart),
+        facts=facts,
+        linear=_linear(study),
+    )
 
 
-def _arms(groups: Sequence[table2.Group]) -> Finding:
-    """Is what was found better than layers of one width?"""
-    pairs = {group.of: one for group in groups if (one := table2.deciding(group)) is not None}
-    topic, source = "Found against uniform", "table2.md"
-    if not pairs:
-        return Finding(
-            topic,
-            "Whether the architectures found are better than layers of one width has not been "
-            "tested yet.",
-            "",
-            source,
-        )
+def told(**numbers: Any) -> list[dict[str, str]]:
+    """The findings in words."""
+    lines, names = (
+        render("findings.txt.j2", **numbers).splitlines(),
+        ("topic", "headline", "detail", "source"),
+    )
+    return [dict(zip(names, lines[k : k + 4], strict=True)) for k in range(0, len(lines), 4)]
+
+
+def markdown(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """For the README: a line each."""
+    for one in found:
+        line = f"- **{one['headline']}** {one['detail']} (`results/{one['source']}`)"
+        yield line.replace("  ", " ")
+
+
+def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Is what was found better than layers of one width? The comparisons, by experiment."""
+    names = [of.removeprefix(f"{PAPER}-").replace("-", " ") for of in pairs]
+    names = [name.replace("autoencoder", NETWORK_WORDS["autoencoder"]) for name in names]
     verdicts = Counter(one["verdict"] for one in pairs.values())
-    better, worse = verdicts["found better"], verdicts["uniform better"]
-    same = verdicts["equivalent"]
-    many = counted(len(pairs), "experiment")
-    uniform = "layers of one width with as many parameters"
-    if better and not worse:
-        said = f"beat {uniform} in {better} of {many}"
-    elif worse and not better:
-        said = f"lose to {uniform} in {worse} of {many}, and beat them in none"
-    elif better and worse:
-        said = f"beat {uniform} in {better} of {many}, and lose in {worse}"
-    elif same == len(pairs):
-        said = f"are as good as {uniform}, and no better"
-    else:
-        said = f"are not shown to beat {uniform} in any of {many}"
-    detail = "Test error, found to uniform: " + "; ".join(map(_ratio, pairs.values(), pairs)) + "."
-    if verdicts["undecided"]:
-        fewest = min(one["pairs"] for one in pairs.values())
-        said += f"; with {counted(fewest, 'seed')} the intervals are wide"
-    return Finding(topic, f"Trained anew, the architectures found {said}.", detail, source)
+    return {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
 
 
-def _ratio(one: dict[str, Any], of: str) -> str:
-    """Such as: residual denoising 0.98 (0.93 to 1.04, 10 pairs)."""
-    name = of.removeprefix(f"{PAPER}-").replace("-", " ").replace("autoencoder", "plain")
-    low, high = one["low"], one["high"]
-    ends = "no interval" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-    return f"{name} {one['ratio']:.2f} ({ends}, {counted(one['pairs'], 'pair')})"
-
-
-def _no_training(study: Study) -> Finding | None:
+def _beside(study: Study) -> Iterator[dict[str, Any]]:
     """Do networks beat answers that need none?"""
     rows = {
         (row["answer"], row["task"]): row["ten_mse_mean"]
         for row in table1.rows(study)
         if row["protocol"] == PAPER and row["images"] == "test" and row["ten_mse_mean"]
     }
-    told, lost = [], []
     for network, task, answer, words in BESIDE:
-        if {(network, task), (answer, task)} <= rows.keys():
-            ours, theirs = rows[network, task], rows[answer, task]
-            name = f"the {NETWORK_WORDS[network]} {task} network"
-            told.append(f"{words} {fixed(theirs, 4)}, {name} {fixed(ours, 4)}")
-            if theirs < ours:
-                lost.append((words, name))
-    if not told:
-        return None
-    said = [f"{words} beats {name}" for words, name in lost]
-    if not lost:
-        said = ["every network is better than the answers that need no training"]
-    return Finding(
-        "Answers without training",
-        f"{_capital(', and '.join(said))}.",
-        f"Ten times the mean squared error: {'; '.join(told)}.",
-        "table1.md",
-    )
+        ours, theirs = rows.get((network, task)), rows.get((answer, task))
+        if ours and theirs:
+            name = f"{NETWORK_WORDS[network]} {task}"
+            lost = theirs < ours
+            yield {"answer": words, "network": name, "ours": ours, "theirs": theirs, "lost": lost}
 
 
-def _settings(apart: pd.DataFrame) -> Finding | None:
-    """What decides how many rows are active?"""
+def _size(apart: pd.DataFrame) -> dict[str, list[float]]:
+    """What decides how many rows are active? Shares and intervals; empty if they are undefined."""
     chosen = apart[(apart["design"] == "residual autoencoders") & (apart["measure"] == ROWS)]
-    parts = {
-        str(name): [float(x) for x in numbers]
-        for name, *numbers in chosen[["component", "share", "low", "high"]].to_numpy().tolist()
-    }
-    if not {"setting", "task"} <= parts.keys() or math.isnan(parts["task"][0]):
-        return None
-    setting, task = parts["setting"][0], parts["task"][0]
-    return Finding(
-        "What decides",
-        f"The settings in which text and code part make up {setting:.0%} of the variance of the "
-        f"size of residual autoencoders, the task {task:.0%}.",
-        "Of the number of active rows, with 95% intervals: "
-        + ", ".join(
-            f"{name} {share:.0%} ({low:.0%} to {high:.0%})"
-            for name, (share, low, high) in parts.items()
-        )
-        + ".",
-        "variance.md",
-    )
+    parts = chosen.set_index("component")[["share", "low", "high"]].astype(float)
+    return {} if parts["share"].hasnans else {str(of): ends for of, *ends in parts.itertuples()}
 
 
-def _losses(facts: dict[str, Any]) -> Finding | None:
-    """Are the losses those of the article?"""
-    differ, tested = facts["losses"]["differ"], facts["losses"]["tested"]
-    if not tested:
-        return None
-    details = [
-        f"`{one['run']}` is {abs(one['change']):.0%} {'higher' if one['change'] > 0 else 'lower'}"
-        for one in differ
-    ]
-    return Finding(
-        "The article's losses",
-        f"{tested - len(differ)} of {counted(tested, 'mean loss', 'mean losses')} agree with the "
-        "article's, as far as ten runs can tell.",
-        f"After Holm's correction, {' and '.join(details)}." if details else "",
-        "table1.md",
-    )
+def _claims(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """How many of the article's claims hold, and fail: by text and by code, and by both."""
+    article = [one for one in decisions if one.claim.number not in (OURS, OF_THE_CODE)]
+    verdicts = [[one.verdict for one in article if one.protocol == p] for p in PROTOCOLS]
+    both = Counter(first for first, *others in zip(*verdicts, strict=True) if others == [first])
+    return {"both": both, "claims": dict(zip(WORDS.values(), map(Counter, verdicts), strict=True))}
 
 
-def _claims(decisions: Sequence[Decision]) -> Finding | None:
-    """Which claims hold?"""
-    verdicts = {
-        p: {d.claim.number: d.verdict for d in decisions if d.protocol == p} for p in PROTOCOLS
-    }
-    numbers = [n for n in verdicts[PAPER] if n not in (OURS, OF_THE_CODE)]
-
-    def both(kind: Verdict) -> int:
-        return sum(all(verdicts[p][n] is kind for p in PROTOCOLS) for n in numbers)
-
-    holds, fails = both(Verdict.SUPPORTED), both(Verdict.CONTRADICTED)
-    if not holds + fails:
-        return None
-    counts = {p: Counter(verdicts[p][n] for n in numbers) for p in PROTOCOLS}
-    said = [
-        f"following the {WORDS[p]}, {of[Verdict.SUPPORTED]} hold, {of[Verdict.CONTRADICTED]} fail, "
-        f"{of[Verdict.UNDECIDED]} are open"
-        for p, of in counts.items()
-    ]
-    return Finding(
-        "The article's claims",
-        f"Of the article's {len(numbers)} claims on networks {holds} hold and {fails} fail both "
-        "ways, following its text and following its code, which describe different experiments.",
-        f"{_capital('; '.join(said))}.",
-        "claims.md",
-    )
-
-
-def _densenet(study: Study, facts: dict[str, Any]) -> Finding | None:
-    """Do DenseNets live, and are they good?"""
+def _linear(study: Study) -> float | None:
+    """The accuracy of logistic regression."""
     run = study.run("authors", "densenet-fashion")
-    if run is None or not (told := facts["densenet"].get("authors")):
+    if run is None:
         return None
-    linear = _best_linear(run)
-    living = told["living"]
-    best = ""
-    if living["seeds"]:
-        best = f"; the best of the others has {living['accuracy'][1]:.1%} accuracy"
-        best += "" if linear is None else f", logistic regression {linear:.1%}"
-    starts = facts["first_steps"]
-    detail = ""
-    if starts:
-        own = starts["settings"][0]
-        detail = (
-            f"Of {own['seeds']} starts {own['dead']} are dead after {starts['steps']} steps: the "
-            "last ReLU passes nothing."
-        )
-    return Finding(
-        "The DenseNet",
-        f"Of {told['seeds']} DenseNets {told['collapsed']} die{best}.",
-        detail,
-        "table1.md",
-    )
-
-
-def _best_linear(run: Run) -> float | None:
-    scores = run.scores(answer="logistic_regression")["accuracy"].to_numpy(float)
-    return float(scores.mean()) if len(scores) and not math.isnan(scores.mean()) else None
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def as_json(found: Sequence[Finding]) -> list[dict[str, str]]:
-    """For the report."""
-    return [vars(one) for one in found]
-
-
-def markdown(found: Sequence[Finding]) -> Iterator[str]:
-    """For the README: a line each."""
-    for one in found:
-        yield f"- **{one.headline}** {one.detail} (`results/{one.source}`)".replace("  ", " ")
+    scores = run.scores(answer="logistic_regression")["accuracy"].dropna()
+    return float(scores.mean()) if len(scores) else None

@@ -19,8 +19,8 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.report.changes import in_words
 from bregman_nas.report.data import Array, Run, Study
 from bregman_nas.report.frames import skip_names
+from bregman_nas.report.render import render
 from bregman_nas.report.table1 import ANSWERS
-from bregman_nas.report.tables import render
 
 EACH_UNTIL, THEN_EVERY = 10, 5  # epochs that are shown
 GREYS = 16  # of the digits that the networks restore, and that they are given

@@ -3,23 +3,32 @@
 An answer is a sentence with its numbers, so that a text can quote it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from bregman_nas.report import claims, variance
 from bregman_nas.report.changes import groups, measure
-from bregman_nas.report.claims.claim import Verdict
-from bregman_nas.report.data import REGISTERED, Run, Study
-from bregman_nas.report.output_map import outputs
+from bregman_nas.report.claims.rules import Verdict
+from bregman_nas.report.data import PROTOCOLS, REGISTERED, Study
+from bregman_nas.report.findings import NETWORK_WORDS
+from bregman_nas.report.measures import outputs
 from bregman_nas.report.stats import Summary, difference_interval, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.report.text import counted, fixed, interval, quoted
 from bregman_nas.settings import RunRow
 
-NETWORK_WORDS = {"autoencoder": "plain", "residual": "residual"}
+QUESTIONS = {
+    "threshold-and-scale": "What do the threshold of the skips and the scale of the initial "
+    "weights decide?",
+    "variance": "How much is the setting, how much the task, how much the seed?",
+    "dying": "Do rows stay off because they are dead?",
+    "finished": "Do widths and loss stand still at the end?",
+    "delta": "Does delta matter?",
+    "output-layer": "Are the active output rows those of the pixels that are inked?",
+    "fresh-seeds": "Do fresh seeds say the same?",
+}
 # The words for a difference in each measure, and its digits.
 TOLD = {
     "coding_width": ("the width of the narrowest hidden layer", 0),
@@ -27,13 +36,12 @@ TOLD = {
     "rows_living": ("that of living rows", 0),
     "ten_mse": ("the loss", 5),
 }
-
-
 Answer = dict[str, Any]  # as from `_answer`
-Question = dict[str, Any]
 
 
-def ask(study: Study, apart: pd.DataFrame, revised: Sequence[claims.Decision]) -> list[Question]:
+def ask(
+    study: Study, apart: pd.DataFrame, revised: Sequence[claims.Decision]
+) -> list[dict[str, Any]]:
     """All questions.
 
     Args:
@@ -46,74 +54,50 @@ def ask(study: Study, apart: pd.DataFrame, revised: Sequence[claims.Decision]) -
         (`sentence`; `run`, the run or the design; `seeds`, the fewest behind a number; `numbers`,
         by name, with 95% intervals), and `missing`: runs with fewer seeds than are planned.
     """
+    rows = study.settings.runs
 
-    def question(
-        name: str,
-        words: str,
-        answers: Iterable[Answer],
-        holds: Callable[[RunRow], bool] = lambda _: False,
-    ) -> Question:
-        missing = [
-            {"run": run, "seeds": len(row.seeds), "planned": row.planned}
-            for run, row in study.settings.runs.items()
-            if holds(row) and len(row.seeds) < (row.planned or 0)
-        ]
-        return {"name": name, "words": words, "answers": [*answers], "missing": missing}
+    def changed(*keys: str) -> list[str]:
+        return [name for name, row in rows.items() if row.change and row.change.keys() <= {*keys}]
 
-    def changed(name: str, words: str, keys: set[str], *measures: str) -> Question:
-        def holds(row: RunRow) -> bool:
-            return bool(row.change) and row.change.keys() <= keys
+    def unchanged(longer: bool) -> list[str]:
+        return [n for n, row in rows.items() if not row.change and bool(row.epochs) is longer]
 
-        answers = (
-            _differences(
-                f"In {_name(row.row)}, with {row.words}, after {group.epoch} epochs,",
-                row.name,
-                {measure: row.gap(measure) for measure in measures or TOLD},
-                "pair",
-            )
-            for group in groups(study)
-            for row in group.rows
-            if holds(row.row)
-        )
-        return question(name, words, chain.from_iterable(answers), holds)
-
+    scale, delta = changed("skip_threshold", "initial_scale"), changed("delta")
+    alive = changed("relu_slope", "inactive_biases")
+    # The runs whose seeds may be missing, and the answers.
+    asked: dict[str, tuple[list[str], Iterable[Answer]]] = {
+        "threshold-and-scale": (
+            scale,
+            _changes(study, scale, "coding_width", "rows_on", "ten_mse"),
+        ),
+        "variance": ([], _variance(apart)),
+        "dying": (alive, _changes(study, alive, "rows_on", "rows_living", "ten_mse")),
+        "finished": (unchanged(longer=True), _longer(study)),
+        "delta": (delta, _changes(study, delta, *TOLD)),
+        "output-layer": ([], _output(study)),
+        "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
+    }
     return [
-        changed(
-            "threshold-and-scale",
-            "What do the threshold of the skips and the scale of the initial weights decide?",
-            {"skip_threshold", "initial_scale"},
-            *("coding_width", "rows_on", "ten_mse"),
-        ),
-        question(
-            "variance",
-            "How much is the setting, how much the task, how much the seed?",
-            _variance(apart),
-        ),
-        changed(
-            "dying",
-            "Do rows stay off because they are dead?",
-            {"relu_slope", "inactive_biases"},
-            *("rows_on", "rows_living", "ten_mse"),
-        ),
-        question(
-            "finished",
-            "Do widths and loss stand still at the end?",
-            (answer for run in study.runs.values() for answer in _longer(study, run)),
-            lambda row: bool(row.epochs) and not row.change,
-        ),
-        changed("delta", "Does delta matter?", {"delta"}),
-        question(
-            "output-layer",
-            "Are the active output rows those of the pixels that are inked?",
-            _output(study),
-        ),
-        question(
-            "fresh-seeds",
-            "Do fresh seeds say the same?",
-            [*_fresh(study), *_verdicts(revised)],
-            lambda row: not row.change and not row.epochs,
-        ),
+        {
+            "name": name,
+            "words": QUESTIONS[name],
+            "answers": [*answers],
+            "missing": [
+                {"run": run, "seeds": len(rows[run].seeds), "planned": rows[run].planned}
+                for run in runs
+                if len(rows[run].seeds) < (rows[run].planned or 0)
+            ],
+        }
+        for name, (runs, answers) in asked.items()
     ]
+
+
+def _changes(study: Study, names: Collection[str], *measures: str) -> Iterator[Answer]:
+    for group in groups(study):
+        for row in (row for row in group.rows if row.name in names):
+            start = f"In {_name(row.row)}, with {row.words}, after {group.epoch} epochs,"
+            found = {measure: row.gap(measure) for measure in measures}
+            yield from _differences(start, row.name, found, "pair")
 
 
 def _name(row: RunRow) -> str:
@@ -133,17 +117,16 @@ def _answer(
     return {"sentence": sentence, "run": run, "seeds": seeds, "numbers": named}
 
 
-def _longer(study: Study, run: Run) -> Iterator[Answer]:
-    """How a run goes on after the epoch at which others of its experiment end."""
-    if run.own or run.row.change or not run.frames.kernels.empty:
-        return
-    usual = study.settings.experiments[run.row.experiment].epochs
-    for first in dict.fromkeys((usual, run.last - usual)):
-        if usual <= first < run.last:
-            change = measure(run, run.last) - measure(run, first)
-            found = {name: summarize(change[name]) for name in TOLD if name in change}
-            start = f"In {_name(run.row)}, from epoch {first} to {run.last},"
-            yield from _differences(start, run.name, found, "seed")
+def _longer(study: Study) -> Iterator[Answer]:
+    """How longer runs go on after the epoch at which others of their experiment end."""
+    for run in study.perceptrons:
+        usual = study.settings.experiments[run.row.experiment].epochs
+        for first in dict.fromkeys((usual, run.last - usual)):
+            if run.row.epochs and not run.row.change and usual <= first < run.last:
+                change = measure(run, run.last) - measure(run, first)
+                found = {name: summarize(change[name]) for name in TOLD if name in change}
+                start = f"In {_name(run.row)}, from epoch {first} to {run.last},"
+                yield from _differences(start, run.name, found, "seed")
 
 
 def _differences(
@@ -174,10 +157,8 @@ def _chance(low: float, high: float) -> str:
 def _variance(apart: pd.DataFrame) -> Iterator[Answer]:
     told = apart[apart["measure"].isin([variance.NARROWEST, variance.ROWS])].dropna(subset="share")
     for (design, name), rows in told.groupby(["design", "measure"], sort=False):
-        numbers = {
-            str(row["component"]): [float(row[name]) for name in ("share", "low", "high")]
-            for row in rows.to_dict("records")
-        }
+        ends = rows[["component", "share", "low", "high"]].astype({"share": float})
+        numbers = {of: tuple(map(float, some)) for of, *some in ends.itertuples(index=False)}
         parts = [
             f"{'their combinations' if of == variance.TOGETHER else f'the {of}'}"
             f"{'' if k else ' makes up'} {share:.0%} ({low:.0%} to {high:.0%})"
@@ -193,16 +174,14 @@ def _variance(apart: pd.DataFrame) -> Iterator[Answer]:
 
 def _output(study: Study) -> Iterator[Answer]:
     for run, found in outputs(study):
-        area = found["area"]
-        if area.mean is not None:
-            ends = interval(area.low, area.high, 3)
+        if (area := found["area"]).mean is not None:
             sentence = (
                 f"In {_name(run.row)}, the frequency of a pixel tells whether its output row is "
-                f"active with an area under the curve of {area.mean:.3f} ({ends}, "
-                f"{counted(area.used, 'seed')})."
+                f"active with an area under the curve of {area.mean:.3f} "
+                f"({interval(area.low, area.high, 3)}, {counted(area.used, 'seed')})."
             )
-            numbers = {"area": (area.mean, area.low, area.high)}
-            yield _answer(sentence, run.name, area.used, numbers)
+            ends = (area.mean, area.low, area.high)
+            yield _answer(sentence, run.name, area.used, {"area": ends})
 
 
 def _fresh(study: Study) -> Iterator[Answer]:
@@ -225,11 +204,11 @@ def _fresh(study: Study) -> Iterator[Answer]:
 
 
 def _verdicts(revised: Sequence[claims.Decision]) -> Iterator[Answer]:
-    for protocol in dict.fromkeys(decision.protocol for decision in revised):
+    for protocol in PROTOCOLS:
         those = [decision for decision in revised if decision.protocol == protocol]
         seeds = [decision.seeds for decision in those if decision.seeds]
         if seeds:
-            told = {str(v): [one.verdict for one in those].count(v) for v in Verdict}
+            told = {str(v): sum(one.verdict is v for one in those) for v in Verdict}
             parts = [f"{n} {'is' if n == 1 else 'are'} {v}" for v, n in told.items() if n]
             words = f"under {quoted(protocol)}, {', '.join(parts)}."
             numbers = {verdict: (count, None, None) for verdict, count in told.items()}

@@ -9,7 +9,7 @@ from bregman_nas.report import claims, table1, variance
 from bregman_nas.report.data import PROTOCOLS, Study
 from bregman_nas.report.facts import facts
 from bregman_nas.report.findings import findings, markdown
-from bregman_nas.report.tables import render
+from bregman_nas.report.render import render
 
 # The place ends with the next mark of its name.
 PLACE = "(<!-- {0}: made by `make readme` -->\n).*?(<!-- end of {0} -->)"

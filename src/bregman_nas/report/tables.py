@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from bregman_nas.errors import UserError
@@ -20,46 +19,15 @@ from bregman_nas.report import (
     text,
     variance,
 )
-from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS, TOO_MANY_DIVERGED
-from bregman_nas.report.claims.densenet import collapsed
-from bregman_nas.report.claims.widths import LINEAR_R2
-from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, TASKS, Study
+from bregman_nas.report.data import PIXELS, Study
 from bregman_nas.report.facts import facts
-from bregman_nas.report.output_map import outputs
+from bregman_nas.report.measures import LAYERS, LINEAR_R2, collapsed, outputs
 from bregman_nas.report.records import SmallNetwork, read
-from bregman_nas.report.stats import summarize
+from bregman_nas.report.render import render
 from bregman_nas.settings import Settings
 
 # Columns of whole numbers, some of which may be missing.
 _COUNTS = ("seeds", "nan_seeds", "article_seeds", "pairs", "nan_pairs")
-
-
-def render(template: str, **context: Any) -> str:
-    """Fill in a template of `templates/`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bregman_nas.report"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    environment.filters |= {"fixed": text.fixed, "number": text.number, "p": text.probability}
-    environment.filters["zip"] = zip
-    environment.globals |= {
-        "mean_std": text.mean_std,
-        "interval": text.interval,
-        "DASH": text.DASH,
-        "summarize": summarize,
-        "nothing": summarize([]),
-        "protocols": PROTOCOLS,
-        "tasks": TASKS,
-        "unit": table1.ARTICLE_UNIT,
-        "registered": len(REGISTERED),
-        "enough": ENOUGH_SEEDS,
-        "too_many": TOO_MANY_DIVERGED,
-    }
-    return environment.get_template(template).render(context)
 
 
 def render_all(study: Study) -> dict[str, str]:
@@ -92,7 +60,7 @@ def render_all(study: Study) -> dict[str, str]:
         "table2.md": render("table2.md.j2", groups=compared, finding=table2.finding(compared)),
         "planned.md": render("planned.md.j2", rows=list(_planned(study.settings))),
         "facts.json": _json(told),
-        "findings.json": json.dumps(findings.as_json(found), indent=2) + "\n",
+        "findings.json": json.dumps(found, indent=2) + "\n",
         "metrics.json": _json(table1.metrics(study)),
         "claims.csv": _csv(claims.findings(decisions, revised)),
         "claims.json": _json(claims.as_json(decisions, revised)),

@@ -29,10 +29,9 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report.cells import threshold_x_scale
-from bregman_nas.report.claims.claim import ENOUGH_SEEDS, LAYERS
-from bregman_nas.report.claims.resampling import GENERATOR_SEED, RESAMPLES
-from bregman_nas.report.claims.widths import coding_layers
+from bregman_nas.report.claims.rules import ENOUGH_SEEDS
 from bregman_nas.report.data import NETWORKS, PROTOCOLS, TASKS, Array, Run, Study
+from bregman_nas.report.measures import GENERATOR_SEED, LAYERS, RESAMPLES, coding_layers
 from bregman_nas.report.stats import CONFIDENCE
 
 TOGETHER, SEED = "together", "seed"

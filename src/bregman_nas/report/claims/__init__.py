@@ -1,61 +1,78 @@
 """The article's claims, each decided by a rule that was fixed before there were results.
 
-A claim rests on one or more findings: a number, its interval, and whether it bears the claim out.
+A claim rests on findings: a number, its interval, and whether it bears the claim out. How they
+decide is told at the beginning of `results/claims.md`. Beside that:
 
-- The seed is the unit. Means have the 95% interval of Student's t over the seeds, differences of
-  two networks that of Welch, shares of seeds the exact one of Clopper and Pearson.
-- A finding supports its claim if the whole interval lies where the claim puts the number, and
-  contradicts it if the whole interval lies elsewhere. Where the interval covers the threshold, or
-  fewer than `claim.ENOUGH_SEEDS` seeds converged, it is undecided.
 - That a number is about as large as another is decided as equivalence: the interval must lie
   within a margin, which is two one-sided tests.
-- A claim is supported if all its findings support it. It is contradicted if one of them
-  contradicts it: a claim on two tasks must hold on both. If results that it needs are absent, it
-  is not run; else it is undecided. Intervals are not widened for the number of findings. Support
-  needs no such correction, since all of them must hold; a contradiction by one finding among many
-  can be chance, and the table shows which finding it is.
-- A diverged seed counts. It has no shape, and stands against every share of seeds. It has no
-  width, and a mean leaves it out; if it is one of too many (`claim.TOO_MANY_DIVERGED`), the mean
-  decides nothing. Its loss is that of answering zero.
-- A DenseNet that collapsed keeps about the kernels of its start, which say nothing of the method:
-  if it is one of too many, the claim is undecided. This rule was added when results were in.
-- Protocols are decided apart, by the same rules.
-
-Some of these rules cannot answer their claim. Beside them stand revised ones (`claim.revise`).
-They were written after seeds 0 to 9 had been seen and before seeds 10 to 19 were searched, and are
-decided on the latter alone.
+- Support needs no correction for the number of findings, since all of them must hold; a
+  contradiction by one among many can be chance, and the table shows which finding it is.
+- The revised rules were written after seeds 0 to 9 had been seen and before seeds 10 to 19 were
+  searched.
 
 The article counts the input as its first layer: its second and last layers are 1 and 6 here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ruamel.yaml import YAML
 
-from bregman_nas.report.claims import claim, densenet, skips, training, widths  # noqa: F401
-from bregman_nas.report.claims.claim import (
-    ENOUGH_SEEDS,
-    TOO_MANY_DIVERGED,
-    Claim,
-    Finding,
-    Results,
-    Verdict,
-    verdict_of,
-)
+from bregman_nas.report import measures
+from bregman_nas.report.claims import claims as code
+from bregman_nas.report.claims import rules
+from bregman_nas.report.claims.rules import ENOUGH_SEEDS, Finding, Part, Results, Verdict
 from bregman_nas.report.data import PROTOCOLS, REGISTERED, Run, Study
 
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim: its texts of claims.yaml, and its rule as code.
+
+    A revised rule has a `why`; if nothing is decided, `supported_if` is empty.
+    """
+
+    number: int
+    part: Part
+    short: str
+    words: str
+    place: str
+    statistic: str
+    supported_if: str = ""
+    contradicted_if: str = ""
+    why: str | None = None
+
+    @property
+    def rule(self) -> str:
+        """In one sentence."""
+        ends = f"contradicted if {self.contradicted_if}; else undecided."
+        return f"Supported if {self.supported_if}; {ends}" if self.supported_if else "No verdict."
+
+
+def _claim(number: int, part: Part, texts: Mapping[str, str]) -> Claim:
+    """The texts may name constants of the code."""
+    constants = {**vars(measures), **vars(rules), **vars(code)}
+    return Claim(number, part, **{k: text.format_map(constants) for k, text in texts.items()})
+
+
 #: All claims, ascending, with the registered rules; and with the revised one where there is one.
-CLAIMS = [found for _, found in sorted(claim.REGISTERED.items())]
-REVISED = [claim.REVISED.get(found.number, found) for found in CLAIMS]
+CLAIMS: list[Claim] = []
+REVISED: list[Claim] = []
+for _number, _texts in YAML(typ="safe").load(Path(__file__).with_name("claims.yaml")).items():
+    _new = _texts.pop("revised", None)
+    CLAIMS.append(_claim(_number, code.REGISTERED[_number], _texts))
+    if _new is not None:
+        _new = {name: _texts[name] for name in ("short", "words", "place")} | _new
+    REVISED.append(_claim(_number, code.REVISED[_number], _new) if _new else CLAIMS[-1])
+
 #: The seeds that the revised rules are decided by.
 FRESH = range(10, 20)
-#: The claim that is not the article's.
-OURS = 17
-#: The claims on the DenseNet.
-OF_THE_DENSENET = (13, 14)
+#: The claim that is not the article's, and those on the DenseNet.
+OURS, OF_THE_DENSENET = 17, (13, 14)
 COLLAPSED_MARK = "\N{DAGGER}"
 
 
@@ -66,13 +83,13 @@ class Decision:
     Attributes:
         claim: the claim.
         protocol: one of `PROTOCOLS`.
-        findings: the numbers that decide it, and others that stand beside them.
+        findings: the numbers that decide it, then others that stand beside them.
         collapsed: how many of the networks behind them give the same answer for every image.
     """
 
     claim: Claim
     protocol: str
-    findings: list[Finding]
+    findings: Sequence[Finding]
     collapsed: int = 0
 
     @property
@@ -82,39 +99,27 @@ class Decision:
 
     @property
     def verdict(self) -> Verdict | None:
-        """On the claim; undecided, whatever its findings say, if too many networks collapsed.
+        """On the claim, None if no finding decides anything.
 
-        None if no finding decides anything.
+        Undecided, whatever its findings say, if too many networks collapsed: they keep about the
+        kernels of their start, which say nothing of the method.
         """
         if not self.deciding:
             return None
-        found = verdict_of(self.deciding)
-        too_many = self.collapsed > TOO_MANY_DIVERGED * (self.seeds or 0)
+        found = rules.verdict_of(self.deciding)
+        too_many = self.collapsed > rules.TOO_MANY_DIVERGED * (self.seeds or 0)
         return Verdict.UNDECIDED if too_many and found is not Verdict.NOT_RUN else found
 
     @property
     def seeds(self) -> int | None:
         """The fewest behind a finding that decides; None if it does not come from seeds."""
-        found = [finding.seeds for finding in self.deciding if finding.seeds is not None]
-        return min(found, default=None)
-
-    @property
-    def few(self) -> bool:
-        """Whether it is undecided with fewer seeds than were registered: more may decide it."""
-        few = self.seeds is not None and self.seeds < len(REGISTERED)
-        return few and self.verdict is Verdict.UNDECIDED
+        return min((f.seeds for f in self.deciding if f.seeds is not None), default=None)
 
 
 def decide(study: Study) -> list[Decision]:
     """All claims, ascending, under each protocol, by the registered seeds alone."""
-    registered, found = study.only(REGISTERED), []
-    for one in CLAIMS:
-        for protocol in PROTOCOLS:
-            results = Results(registered, protocol)
-            run = results.densenet if one.number in OF_THE_DENSENET else None
-            collapsed = 0 if run is None else int(densenet.collapsed(run).sum())
-            found.append(Decision(one, protocol, one.findings(results), collapsed))
-    return found
+    results = [Results(study.only(REGISTERED), protocol) for protocol in PROTOCOLS]
+    return [_decision(one, of, one.number in OF_THE_DENSENET) for one in CLAIMS for of in results]
 
 
 def decide_revised(study: Study) -> list[Decision]:
@@ -124,28 +129,35 @@ def decide_revised(study: Study) -> list[Decision]:
     """
     fresh = study.only(FRESH, ENOUGH_SEEDS)
     results = [Results(fresh, p, interventions(study, p)) for p in PROTOCOLS]
-    return [Decision(one, of.protocol, one.findings(of)) for one in REVISED for of in results]
+    return [_decision(one, of) for one in REVISED for of in results]
+
+
+def _decision(claim: Claim, results: Results, count_collapsed: bool = False) -> Decision:
+    found = [finding for finding in claim.part(results) if finding is not None]
+    found.sort(key=lambda finding: finding.verdict is None)
+    run = results.densenet if count_collapsed else None
+    lost = 0 if run is None else int(measures.collapsed(run).sum())
+    return Decision(claim, results.protocol, found, lost)
 
 
 def interventions(study: Study, protocol: str) -> dict[str, Run]:
     """Perceptrons whose rows were kept from dying, by network, task and change."""
-    found = {}
-    for run in study.perceptrons:
-        change = run.row.change
-        if run.protocol == protocol and change.keys() & {"relu_slope", "inactive_biases"}:
-            how = " and ".join(f"{key} {value}" for key, value in change.items())
-            found[f"{run.network}, {run.task}, {how}"] = run
-    return found
+    return {
+        f"{run.network}, {run.task}, "
+        + " and ".join(f"{key} {value}" for key, value in run.row.change.items()): run
+        for run in study.perceptrons
+        if run.protocol == protocol and run.row.change.keys() & {"relu_slope", "inactive_biases"}
+    }
 
 
-def findings(registered: Iterable[Decision], revised: Iterable[Decision]) -> pd.DataFrame:
+def findings(registered: Sequence[Decision], revised: Sequence[Decision]) -> pd.DataFrame:
     """A row for each claim, protocol and finding; `verdict` is empty where it decides nothing.
 
     `rules`: `registered` or `revised`.
     """
     rows = [
-        {"claim": one.claim.number, "protocol": one.protocol, "rules": rules, **asdict(finding)}
-        for rules, decisions in (("registered", registered), ("revised", revised))
+        {"claim": one.claim.number, "protocol": one.protocol, "rules": by, **asdict(finding)}
+        for by, decisions in (("registered", registered), ("revised", revised))
         for one in decisions
         for finding in one.findings
     ]
@@ -165,13 +177,11 @@ def as_json(registered: Sequence[Decision], revised: Sequence[Decision]) -> dict
 
 def _as_json(decisions: Sequence[Decision]) -> dict[str, Any]:
     counts = Counter((decision.protocol, decision.verdict) for decision in decisions)
-    claims: dict[str, Any] = {}
-    for decision in decisions:
-        of = decision.claim
-        told = {name: getattr(of, name) for name in ("words", "place", "statistic", "rule")}
-        claims.setdefault(str(of.number), told)[decision.protocol] = {
-            **{name: getattr(decision, name) for name in ("verdict", "seeds", "collapsed")},
-            "findings": [asdict(finding) for finding in decision.findings],
-        }
+    found: dict[str, Any] = {}
+    for one in decisions:
+        texts = {k: getattr(one.claim, k) for k in ("words", "place", "statistic", "rule")}
+        claim = found.setdefault(str(one.claim.number), texts)
+        claim[one.protocol] = {k: getattr(one, k) for k in ("verdict", "seeds", "collapsed")}
+        claim[one.protocol]["findings"] = [asdict(finding) for finding in one.findings]
     verdicts = {p: {str(v): counts[p, v] for v in Verdict} for p in PROTOCOLS}
-    return {"verdicts": verdicts, "claims": claims}
+    return {"verdicts": verdicts, "claims": found}

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, Array, Study, why_empty
 from bregman_nas.report.figures.panels import seeds_in_words
 from bregman_nas.report.figures.style import FULL_WIDTH, leave_empty
-from bregman_nas.report.output_map import outputs
+from bregman_nas.report.measures import outputs
 from bregman_nas.report.text import quoted
 
 

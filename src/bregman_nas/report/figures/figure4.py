@@ -11,7 +11,6 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bregman_nas.report.claims.densenet import collapsed, living
 from bregman_nas.report.data import DENSENET, PROTOCOLS, Array, Run, Study, why_empty
 from bregman_nas.report.figures.panels import seeds_in_words
 from bregman_nas.report.figures.style import (
@@ -22,6 +21,7 @@ from bregman_nas.report.figures.style import (
     signed,
     text_colour,
 )
+from bregman_nas.report.measures import collapsed, living
 from bregman_nas.report.text import NOT_RUN, counted, quoted, span
 
 STRIP = 5  # times that the only input, or the only output, is drawn as wide as a channel

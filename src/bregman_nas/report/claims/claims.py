@@ -1,0 +1,364 @@
+"""The rules of the claims as code: two tables of findings. Their words are in claims.yaml."""
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from bregman_nas.report import measures
+from bregman_nas.report.claims.rules import (
+    Estimate,
+    Finding,
+    Findings,
+    Part,
+    Results,
+    Rule,
+    Verdict,
+    above,
+    at_least,
+    at_most,
+    difference,
+    judged,
+    mean,
+    mean_of,
+    more_than_negligible,
+    of_the_mean,
+    over,
+    share_of_seeds,
+    surely,
+    together,
+    within,
+)
+from bregman_nas.report.data import NETWORKS, PIXELS, TASKS, Array, Flags, Run
+from bregman_nas.report.measures import HALF, LAYERS, WIDTH_MARGIN, Measure
+from bregman_nas.report.stats import CONFIDENCE, summarize
+
+NONZERO = (0.6, 0.7)  # "around 65%", and half of the step to the next number with a name of its own
+CODING_WIDTH = (150, 250)  # "approximately 200 neurons", give or take a quarter
+NEGLIGIBLE_ROWS = 8  # "no wider": a hundredth of a layer, about what a search starts with
+# In nine of ten pairs of an active and an inactive output row the active one has the more frequent
+# pixel: in the usual words, the frequency tells them apart outstandingly ...
+FREQUENCY_TELLS = 0.9
+# ... and half way from chance, 1/2, to certainty: too little to call them the same pixels.
+FREQUENCY_DOES_NOT_TELL = 0.75
+SMALL_SKIP = 0.05  # of the input, the output receives nothing; an identity is 1
+NEGLIGIBLE_SKIP = 0.02  # "nothing", where a skip that copies its layer is 1
+LOSS_RATIOS = {"denoising": 10, "deblurring": 1}  # "more than one order of magnitude", "lower"
+ENOUGH_LIVING = 5  # with fewer living DenseNets, a mean is that of one or two
+ALL_LIVING = 0.99  # "every" living row, but for those about to switch on when the run ends ...
+NOT_ALL_LIVING = 0.9  # ... and clearly not: in between, both readings can be had
+EQUIVALENCE_TEST = "tests/bregman/test_equivalence.py"
+
+
+def _shape_of_the_mean(run: Run) -> Finding:
+    # The tolerances of the registered rule stay. They say how narrow a middle is one, and how large
+    # a step in the wrong direction still leaves the shape, in shares of the search space. That is
+    # no matter of noise, which the bootstrap deals with: a middle of four widths that are nearly
+    # equal is a middle in the mean as well.
+    share = float(measures.has_autoencoder_shape(measures.resampled_means(run.rows())).mean())
+    has_it = bool(measures.has_autoencoder_shape(run.rows().mean(0)))
+    return Finding("", share, verdict=surely(has_it, share))
+
+
+def _pixels(results: Results) -> Findings:
+    pixels = results.study.pixels
+    names = ("share of pixel values that are not zero", "pixels that are ever not zero")
+    if pixels is None:
+        yield from (Finding(name, verdict=Verdict.NOT_RUN) for name in names)
+        return
+    low, high = NONZERO
+    values = pixels.nonzero_share, pixels.ever_nonzero / PIXELS
+    literal, lenient = (low <= value <= high for value in values)
+    for name, value in zip(names, values, strict=True):
+        yield Finding(name, value, verdict=judged(literal, not lenient))
+    counts = (pixels.nonzero_in_one_per_thousand, pixels.nonzero_in_one_per_hundred)
+    for share, count in zip(("0.1%", "1%"), counts, strict=True):
+        yield Finding(f"pixels that are not zero in at least {share} of the images", count / PIXELS)
+
+
+def _output_map(results: Results) -> Findings:
+    ink, rule = results.study.frequencies, at_least(FREQUENCY_TELLS, FREQUENCY_DOES_NOT_TELL)
+    if ink is None:  # as if nothing were run
+        ink, results = np.zeros(PIXELS), replace(results, study=results.study.only([]))
+    both = "active output rows and pixels that are ever inked"
+    of = partial(measures.output_map, frequency=ink)
+    yield from over(
+        "autoencoder",
+        mean("area under the curve", of, rule, share=True, which="area"),
+        mean(f"{both}, agreement", of, share=True, which="agreement"),
+        mean(f"{both}, Jaccard's index", of, share=True, which="jaccard"),
+    )(results)
+    yield from (counted and replace(counted, verdict=None) for counted in _pixels(results))
+
+
+def _similarity(results: Results) -> Findings:
+    runs = [run for run in results.frame("autoencoder").values() if run is not None]
+    gap = pd.DataFrame(columns=range(LAYERS))
+    if len(runs) == len(TASKS):  # of the seeds of both; NaN where one of the two diverged
+        one, other = (
+            pd.DataFrame(run.rows(), run.converged).reindex(index=run.seeds, columns=range(LAYERS))
+            for run in runs
+        )
+        gap = (one - other).loc[one.index.intersection(other.index)]
+    for layer in range(LAYERS):
+        name = f"layer {layer + 1}, {TASKS[0]} less {TASKS[1]}"
+        yield mean_of(name, summarize(gap[layer]), within(-WIDTH_MARGIN, WIDTH_MARGIN))
+
+
+def _wider_output(results: Results, rule: Rule) -> Findings:
+    for task in TASKS:
+        without, skips = (
+            measures.summary(results.run(network, task), measures.width(LAYERS))
+            for network in NETWORKS
+        )
+        name = f"{task}, width of the output with skips less without"
+        yield difference(name, skips, without, rule)
+
+
+def _loss(results: Results) -> Findings:
+    for task in TASKS:
+        runs = [run for network in NETWORKS if (run := results.run(network, task)) is not None]
+        summaries = [summarize(np.log(measures.losses(run))) for run in runs]
+        without, skips = summaries if len(summaries) == len(NETWORKS) else [summarize([])] * 2
+        name = f"{task}, loss without skips / loss with skips"
+        found = difference(name, without, skips, above(LOSS_RATIOS[task]), unit=math.exp)
+        yield replace(found, diverged=sum(run.diverged for run in runs))
+
+
+def _into_output(positive: Rule, none: Rule) -> Part:
+    def part(task: str, decides: bool) -> Part:
+        each = [mean("mean of the skips into the output", _skips_into_output, positive)]
+        for i in range(LAYERS):
+            rule = (positive if i else none) if decides else None
+            name = f"skip into the output from {f'layer {i}' if i else 'the input'}"
+            each.append(mean(name, _skips_into_output, rule, only=i))
+        return over(f"residual-{task}", *each)
+
+    return together(part("denoising", decides=True), part("deblurring", decides=False))
+
+
+def _skips_into_output(run: Run, only: int | None = None) -> Array:
+    skips = run.tau()[:, -1]
+    return np.asarray(skips.mean(1) if only is None else skips[:, only])
+
+
+def _negative_of_all(run: Run) -> Array:
+    others = run.tau()[:, :-1]
+    return np.asarray((others < 0).sum((1, 2)) / (~np.isnan(others)).sum((1, 2)))
+
+
+def _negative_in_the_mean(run: Run) -> Finding:
+    share = float(measures.negative_share(run.tau().mean(0, keepdims=True))[0])
+    of_samples = measures.negative_share(measures.resampled_means(run.tau()))
+    low, high = np.quantile(of_samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
+    return Finding("", share, low=low, high=high, verdict=above(HALF)(low, high))
+
+
+def _if_alive(estimate: Estimate) -> Estimate:
+    """Of the networks that did not collapse; undecided if they are too few."""
+
+    def found(of: str, run: Run | None) -> Finding | None:
+        if run is None or len((others := measures.living(run)).converged) >= ENOUGH_LIVING:
+            return estimate(of, run and measures.living(run))
+        not_run = estimate(of, None) or Finding(of)
+        name = f"{not_run.name} (undecided: fewer than {ENOUGH_LIVING} living networks)"
+        seeds, verdict = len(others.seeds), Verdict.UNDECIDED
+        return Finding(name, seeds=seeds, diverged=run.diverged, verdict=verdict)
+
+    return found
+
+
+def _collapsed(_: str, run: Run | None) -> Finding | None:
+    if run is None:
+        return None
+    lost = float(measures.collapsed(run).sum())
+    return Finding("networks that collapsed", lost, seeds=len(run.seeds))
+
+
+def _both_unused(run: Run) -> Flags:
+    return (measures.unused_inputs(run) > 0) & (measures.unused_outputs(run) > 0)
+
+
+def _kernels(of: str, run: Run | None) -> Finding | None:
+    """Of the networks in which any kernel is switched."""
+    if run is not None:
+        counts = measures.switched(run) if run.converged else np.zeros(0)
+        moved = [seed for seed, n in zip(run.converged, counts, strict=True) if n]
+        run = run.only(moved) if moved else None
+    name = "DenseNet, kernels (seeds with switches)"
+    return mean(name, measures.share_of_additions, share=True)(of, run)
+
+
+def _told(name: str, measure: Measure) -> Estimate:
+    """The mean of a share; what is not run is told to be so."""
+    share = mean(name, measure, share=True)
+    return lambda of, run: share(of, run) or Finding(f"{of}, {name}", seeds=0)
+
+
+WIDTHS = [mean(f"width of layer {l}", measures.width(l)) for l in range(1, LAYERS + 1)]
+COUNTERDIAGONAL = measures.counterdiagonal(LAYERS)
+OFF = np.tri(LAYERS, dtype=bool) & ~COUNTERDIAGONAL
+OTHERS = "(networks that did not collapse)"
+LEAD = "lead of the last layer"
+INPUTS, OUTPUTS = "unused input channels", "unused output channels"
+UNUSED = [mean(INPUTS, measures.unused_inputs), mean(OUTPUTS, measures.unused_outputs)]
+LIVING = "share of the living networks"
+EXCESS = "spread of the inner layers less that of layer"
+ON_COUNTERDIAGONAL = "share of the counterdiagonal"
+
+#: The findings of each claim by the registered rules ...
+REGISTERED: dict[int, Part] = {
+    1: over(
+        "autoencoder", share_of_seeds("", lambda run: measures.has_autoencoder_shape(run.rows()))
+    ),
+    2: over(
+        "autoencoder",
+        mean(f"{EXCESS} 1", measures.excess_spread, above(0), layer=1),
+        mean(f"{EXCESS} {LAYERS}", measures.excess_spread, above(0), layer=LAYERS),
+        *WIDTHS,
+    ),
+    3: over(
+        "autoencoder",
+        mean("", lambda run: run.rows()[:, -1] / PIXELS, within(*NONZERO), share=True),
+    ),
+    4: _pixels,
+    5: _similarity,
+    6: over(
+        "residual",
+        mean("width of the coding layer", measures.coding_width, within(*CODING_WIDTH)),
+        share_of_seeds("coding layer 1 or 2", lambda run: measures.coding_layers(run.rows()) <= 2),
+        mean("coding layer", lambda run: measures.coding_layers(run.rows())),
+    ),
+    7: partial(_wider_output, rule=above(0)),
+    8: _into_output(above(0), at_most(SMALL_SKIP)),
+    9: over(
+        "residual",
+        mean(
+            "among the active ones",
+            lambda run: measures.negative_share(run.tau()),
+            above(HALF),
+            share=True,
+        ),
+        mean("among active and inactive ones", _negative_of_all, share=True),
+    ),
+    10: over(
+        "residual",
+        mean(ON_COUNTERDIAGONAL, measures.counterdiagonal_share, at_most(HALF), share=True),
+        mean("mean |tau| on the counterdiagonal", measures.mean_size, pairs=COUNTERDIAGONAL),
+        mean("mean |tau| off the counterdiagonal", measures.mean_size, pairs=OFF),
+    ),
+    11: over(
+        "residual-denoising",
+        share_of_seeds(
+            "widths on a rising line",
+            lambda run: np.array([*map(measures.rises_linearly, run.rows())]),
+        ),
+    ),
+    12: _loss,
+    13: together(
+        over(
+            "densenet",
+            mean(f"{LEAD}, sums", measures.lead, above(0)),
+            mean(f"{LEAD}, per kernel", measures.lead, how="kernel"),
+            mean(f"{LEAD}, sums without the layer just before", measures.lead, how="skips"),
+        ),
+        over("others", mean(f"{LEAD}, sums {OTHERS}", measures.lead)),
+    ),
+    14: together(
+        over(
+            "densenet",
+            share_of_seeds("share of the seeds", _both_unused),
+            UNUSED[0],
+            mean(f"{INPUTS} of the dense block alone", measures.unused_inputs, last=False),
+            UNUSED[1],
+        ),
+        over(
+            "others",
+            mean(f"{INPUTS} {OTHERS}", measures.unused_inputs),
+            mean(f"{OUTPUTS} {OTHERS}", measures.unused_outputs),
+        ),
+    ),
+    15: lambda _: iter([Finding(f"proved by {EQUIVALENCE_TEST}", verdict=Verdict.SUPPORTED)]),
+    16: together(
+        over(
+            "perceptrons",
+            mean("", measures.share_of_additions, above(HALF), share=True),
+            mean("switches in a seed", measures.switched),
+        ),
+        over("densenet", _kernels, mean("DenseNet, switches in a seed", measures.switched)),
+    ),
+    17: over(
+        "perceptrons",
+        mean("", measures.active_share, at_least(ALL_LIVING, NOT_ALL_LIVING), share=True),
+        *(
+            mean(f"layer {l}", measures.active_share, share=True, layer=l)
+            for l in range(1, LAYERS + 1)
+        ),
+        mean("dead rows among all", measures.dead_share, share=True),
+    ),
+}
+
+#: ... and by the revised ones.
+REVISED: dict[int, Part] = {
+    1: over(
+        "autoencoder",
+        of_the_mean("share of the resampled mean profiles with the shape", _shape_of_the_mean),
+        *WIDTHS,
+    ),
+    4: _output_map,
+    7: partial(_wider_output, rule=more_than_negligible(NEGLIGIBLE_ROWS)),
+    8: _into_output(
+        more_than_negligible(NEGLIGIBLE_SKIP), within(-NEGLIGIBLE_SKIP, NEGLIGIBLE_SKIP)
+    ),
+    9: over(
+        "residual",
+        of_the_mean("among the active ones of the mean matrix", _negative_in_the_mean),
+    ),
+    # A network without skips has no such share. If all are equal, it is 3 of 21.
+    10: over(
+        "residual",
+        mean(
+            ON_COUNTERDIAGONAL,
+            measures.counterdiagonal_share,
+            at_most(3 / 21),
+            share=True,
+            of_nothing=np.nan,
+        ),
+    ),
+    13: together(
+        over("densenet", _if_alive(mean(f"{LEAD}, sums", measures.lead, above(0))), _collapsed),
+        over(
+            "living",
+            mean(f"{LEAD}, per kernel", measures.lead, how="kernel"),
+            mean(f"{LEAD}, without the layer just before", measures.lead, how="skips"),
+        ),
+    ),
+    14: together(
+        over("densenet", _if_alive(share_of_seeds(LIVING, _both_unused)), _collapsed),
+        over("living", *UNUSED),
+    ),
+    15: lambda _: iter([Finding(f"holds by test: {EQUIVALENCE_TEST}")]),
+    # Rows on less rows off is how far the width grows. A search that starts at 1% of the rows must
+    # grow, so that more rows go on than off, and a share above 1/2 is no finding. But no growth
+    # forces the share above 2/3: that takes fewer rows off than the width grows by, and a search
+    # that switches rows on and off to and fro, or adds too many and then prunes, falls below. The
+    # first epoch is left out, in which the output layer grows at once. Rows that go on and off
+    # within one epoch are not seen.
+    16: over(
+        "perceptrons",
+        mean("", measures.share_of_additions, above(2 / 3), share=True, after=1),
+        mean("switches after the first epoch", measures.switched, after=1),
+    ),
+    17: together(
+        *(
+            over(
+                frame,
+                _told("active among living rows", measures.active_share),
+                _told("active among all rows", lambda run: run.rows().sum(1) / (LAYERS * PIXELS)),
+            )
+            for frame in ("perceptrons", "interventions")
+        )
+    ),
+}
