@@ -1,5 +1,6 @@
 """AdaBreg and LinBreg against torch's optimizers, formulas written out, and by hand."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bregman_nas import (
     L1,
@@ -62,7 +64,7 @@ def train_beside(
         (LinBreg, torch.optim.SGD, {}),
     ],
 )
-def test_without_regularizer_they_are_torchs(
+def test_without_regularizer_they_are_those_of_torch(
     ours: Any, theirs: Any, options: dict[str, Any], dtype: torch.dtype
 ) -> None:
     first, second = (
@@ -73,6 +75,27 @@ def test_without_regularizer_they_are_torchs(
     for one, other in zip(first.param_groups, second.param_groups, strict=True):
         # The same kernel, bit for bit.
         assert "fused" not in options or all(map(torch.equal, one["params"], other["params"]))
+
+
+@plain_and_fused
+def test_without_regularizer_a_network_trains_as_under_adam(fused: bool) -> None:
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+    theirs = copy.deepcopy(ours)
+    inputs, targets = torch.randn(16, 3).double(), torch.randn(16, 2).double()
+    losses: dict[str, list[float]] = {}
+    for name, model, optimizer in (
+        ("ours", ours, AdaBreg(ours.parameters(), lr=0.01, fused=fused)),
+        ("theirs", theirs, torch.optim.Adam(theirs.parameters(), lr=0.01)),
+    ):
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = functional.mse_loss(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            losses.setdefault(name, []).append(loss.item())
+    assert losses["ours"] == pytest.approx(losses["theirs"], rel=1e-8)
+    assert losses["ours"][-1] < 0.5 * losses["ours"][0]
 
 
 @each_dtype

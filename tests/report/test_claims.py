@@ -588,7 +588,7 @@ def test_claim_4_counts_pixels(find: Find, counted: Pixels | None, expected: Ver
 def test_claim_15_is_proved_by_tests_that_exist(find: Find) -> None:
     assert [one.verdict for one in find(15, {}, revised=True).values()] == [None]
     text = (Path(__file__).parents[2] / EQUIVALENCE_TEST).read_text("utf-8")
-    assert "def test_without_regularizer_adabreg_is_adam(" in text
+    assert "def test_without_regularizer_they_are_those_of_torch(" in text
     assert "def test_without_regularizer_a_network_trains_as_under_adam(" in text
 
 

@@ -49,7 +49,7 @@ LOSS_RATIOS = {"denoising": 10, "deblurring": 1}  # "more than one order of magn
 ENOUGH_LIVING = 5  # with fewer living DenseNets, a mean is that of one or two
 ALL_LIVING = 0.99  # "every" living row, but for those about to switch on when the run ends ...
 NOT_ALL_LIVING = 0.9  # ... and clearly not: in between, both readings can be had
-EQUIVALENCE_TEST = "tests/bregman/test_equivalence.py"
+EQUIVALENCE_TEST = "tests/bregman/test_optimizers.py"
 
 
 def _shape_of_the_mean(run: Run) -> Finding:
