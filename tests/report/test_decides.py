@@ -14,7 +14,6 @@ from bregman_nas.report.data import PIXELS, Run, Study
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.measures import outputs
 from bregman_nas.report.tables import render_all
-from bregman_nas.report.text import quoted
 
 LAYERS = 6
 OWN = [f"{p}-{n}-{t}" for p in ("paper", "authors") for n in ("autoencoder", "residual")
@@ -157,7 +156,7 @@ def test_each_question_has_sentences_with_their_numbers(tables: dict[str, str]) 
     found = json.loads(tables["questions.json"])
     told = {one["run"]: one for question in found.values() for one in question["answers"]}
     assert told["residual-denoising-leaky"]["sentence"] == (
-        f"In residual denoising under {quoted('paper')}, with relu_slope 0.01, after 100 epochs, "
+        "In residual denoising following the text, with relu_slope 0.01, after 100 epochs, "
         "the number of active rows is 2400 higher (+2400 to +2400); that of living rows is 2894 "
         "higher (+2745 to +3043); the loss is the same (+0.00000 to +0.00000) (3 pairs)."
     )

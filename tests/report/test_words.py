@@ -205,8 +205,8 @@ SAID = [
     ([WORSE, SAME], "lose to layers of one width with as many parameters in 1 of 2"),
     ([BETTER, WORSE], "in 1 of 2 experiments, and lose in 1"),
     ([SAME, SAME], "are as good as layers of one width"),
-    ([SAME, OPEN], "are not shown to beat layers of one width"),
-    ([OPEN], "in any of 1 experiment"),
+    ([SAME, OPEN], "are nowhere shown to beat layers of one width"),
+    ([OPEN], "with as many parameters."),
 ]
 
 
@@ -222,7 +222,9 @@ def test_what_is_said_of_found_against_uniform(
         pairs[f"paper-{of}"] = table2._told(compare("found", found, "uniform", uniform))
     nothing = {"losses": {"tested": 0}, "densenet": {}, "first_steps": None}
     told = findings.told(
-        **findings.arms(pairs), both=Counter(), beside=[], size={}, facts=nothing, logistic=None
+        **findings.arms(pairs),
+        **{"both": Counter(), "searched": Counter(), "beside": [], "dying": [], "size": {}},
+        **{"facts": nothing, "logistic": None},
     )
     assert [one["topic"] for one in told] == ["Found against uniform"]
     assert said in told[0]["headline"]

@@ -150,8 +150,18 @@ def densenet(run: Run) -> Numbers:
             "unused_inputs": _range(measures.unused_inputs(others)),
             "unused_outputs": _range(measures.unused_outputs(others)),
         }
+    norms = run.frames.kernels.set_index("seed")["norm"]
+    accuracy = run.scores()["accuracy"].astype(float)
     return {
         "seeds": len(run.seeds),
+        "networks": [
+            {
+                "seed": seed,
+                "accuracy": accuracy[seed],
+                "kernels": int((norms.loc[[seed]] > 0).sum()),
+            }
+            for seed in run.seeds
+        ],
         "collapsed": int(lost.sum()),
         "equal_logits": bool((np.abs(losses - EQUAL_LOGITS) < 1e-6).all()),
         "living": living,

@@ -30,7 +30,11 @@ BESIDE = (
 
 
 def findings(
-    study: Study, facts: dict[str, Any], decisions: Sequence[Decision], apart: pd.DataFrame
+    study: Study,
+    facts: dict[str, Any],
+    decisions: Sequence[Decision],
+    apart: pd.DataFrame,
+    asked: Sequence[dict[str, Any]],
 ) -> list[dict[str, str]]:
     """All that the results allow: `topic`, `headline`, `detail` and `source`, a file of results/.
 
@@ -39,10 +43,20 @@ def findings(
         facts: of `facts.facts`.
         decisions: on the claims, by the registered rules.
         apart: the variances, of `variance.taken_apart`.
+        asked: the questions, of `questions.ask`.
     """
-    pairs = {group.of: one for group in table2.groups(study) if (one := table2.deciding(group))}
+    groups = table2.groups(study)
+    pairs = {group.of: one for group in groups if (one := table2.deciding(group))}
+    searched = Counter(
+        one["verdict"]
+        for group in groups
+        for one in group.comparisons
+        if (one["first"], one["second"]) == ("search", "uniform")
+    )
     return told(
         **arms(pairs),
+        searched=searched,
+        dying=next(one["answers"] for one in asked if one["name"] == "dying"),
         **_claims(decisions),
         beside=list(_beside(study)),
         size=_size(apart),

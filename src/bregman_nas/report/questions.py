@@ -11,12 +11,12 @@ import pandas as pd
 from bregman_nas.report import claims, variance
 from bregman_nas.report.changes import groups, measure
 from bregman_nas.report.claims.rules import Verdict
-from bregman_nas.report.data import PROTOCOLS, REGISTERED, Study
+from bregman_nas.report.data import PROTOCOLS, REGISTERED, WORDS, Study
 from bregman_nas.report.findings import NETWORK_WORDS
 from bregman_nas.report.measures import outputs
 from bregman_nas.report.stats import Summary, difference_interval, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
-from bregman_nas.report.text import counted, fixed, interval, quoted
+from bregman_nas.report.text import counted, fixed, interval
 from bregman_nas.settings import RunRow
 
 QUESTIONS = {
@@ -101,9 +101,9 @@ def _changes(study: Study, names: Collection[str], *measures: str) -> Iterator[A
 
 
 def _name(row: RunRow) -> str:
-    """Such as `plain denoising under "paper"`."""
+    """Such as `plain denoising following the text`."""
     network, _, task = row.experiment.partition("-")
-    return f"{NETWORK_WORDS.get(network, network)} {task} under {quoted(row.protocol)}"
+    return f"{NETWORK_WORDS.get(network, network)} {task} following the {WORDS[row.protocol]}"
 
 
 def _answer(
@@ -210,7 +210,7 @@ def _verdicts(revised: Sequence[claims.Decision]) -> Iterator[Answer]:
         if seeds:
             told = {str(v): sum(one.verdict is v for one in those) for v in Verdict}
             parts = [f"{n} {'is' if n == 1 else 'are'} {v}" for v, n in told.items() if n]
-            words = f"under {quoted(protocol)}, {', '.join(parts)}."
+            words = f"following the {WORDS[protocol]}, {', '.join(parts)}."
             numbers = {verdict: (count, None, None) for verdict, count in told.items()}
             sentence = f"Of the claims by the revised rules, {words}"
             yield _answer(sentence, protocol, min(seeds), numbers)

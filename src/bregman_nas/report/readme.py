@@ -5,7 +5,7 @@ import textwrap
 from typing import Any
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import claims, table1, variance
+from bregman_nas.report import claims, questions, table1, variance
 from bregman_nas.report.data import Study, readable
 from bregman_nas.report.facts import facts
 from bregman_nas.report.findings import findings, markdown
@@ -32,8 +32,9 @@ def update(study: Study) -> str:
 
 def numbers(study: Study) -> dict[str, Any]:
     """The numbers that the templates show."""
-    told = facts(study)
-    found = findings(study, told, claims.decide(study), variance.taken_apart(study))
+    told, apart = facts(study), variance.taken_apart(study)
+    asked = questions.ask(study, apart, claims.decide_revised(study))
+    found = findings(study, told, claims.decide(study), apart, asked)
     return {
         "facts": told,
         "own": [run.name for run in study.runs.values() if run.own],

@@ -59,7 +59,7 @@ def render_all(study: Study) -> dict[str, str]:
         "table1": table1.as_json(losses),
         "table2": table2.as_json(compared),
         "facts": told,
-        "findings": findings.findings(study, told, decisions, apart),
+        "findings": findings.findings(study, told, decisions, apart, asked),
         "metrics": table1.metrics(study),
         "claims": claims.as_json(decisions, revised),
         "questions": {one["name"]: one for one in asked},

@@ -50,11 +50,6 @@ def probability(p: float) -> str:
     return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
-def quoted(protocol: str) -> str:
-    """The name of a protocol as it stands in titles."""
-    return f"\N{LEFT DOUBLE QUOTATION MARK}{protocol}\N{RIGHT DOUBLE QUOTATION MARK}"
-
-
 def with_minus(text: str) -> str:
     """With a true minus sign in place of each hyphen."""
     return text.replace("-", "\N{MINUS SIGN}")

@@ -6,6 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from bregman_nas.errors import UserError
 from bregman_nas.report.data import Study
 from bregman_nas.report.figures import architecture, decides, densenet, losses
 from bregman_nas.report.figures.panels import study_style
@@ -33,6 +34,8 @@ def draw(study: Study, numbers: Collection[int] = ()) -> str:
 
     The same results give the same bytes.
     """
+    if unknown := sorted({*numbers} - {*FIGURES}):
+        raise UserError(f"there is no figure {unknown[0]}; there are 1 to {max(FIGURES)}")
     folder = study.project / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     chosen = sorted(numbers or FIGURES)
