@@ -780,8 +780,8 @@ def test_verdicts_on_collapsed_networks_are_marked(
     else:
         assert marked == {"13", "14"}
         assert f"| not run | **undecided**{mark}: 0 (n = 3) |" in text
-        assert text.count(f"*Authors:* undecided{mark}") == 2
-        assert f"{words} under `authors`. Their" in text
+        assert text.count(f"*Code:* undecided{mark}") == 2
+        assert f"{words} following the code. Their" in text
 
 
 def test_both_rules_stand_side_by_side(make_study: MakeStudy) -> None:
@@ -805,7 +805,7 @@ def test_both_rules_stand_side_by_side(make_study: MakeStudy) -> None:
         "| **undecided**: 0; 0 (n = 6) | **supported**: 20; 20 (n = 6) | not run | not run |"
     )
     assert f"Revised: {REVISED[6].why}" in after["claims.md"]
-    assert "- *Paper, revised:* supported" in after["claims.md"]
-    assert "- *Paper, fresh seeds:*" in after["claims.md"]  # the registered rule again
+    assert "- *Text, revised:* supported" in after["claims.md"]
+    assert "- *Text, fresh seeds:*" in after["claims.md"]  # the registered rule again
     answers = json.loads(after["questions.json"])["fresh-seeds"]["answers"]
-    assert "by the revised rules, under" in answers[-1]["sentence"]
+    assert "by the revised rules, following" in answers[-1]["sentence"]
