@@ -22,7 +22,7 @@ from bregman_nas.released_code import (
     first_epoch,
     own_start,
 )
-from bregman_nas.report.tables import render
+from bregman_nas.report.render import render
 from bregman_nas.search.records import run_folder
 from bregman_nas.settings import Run, load_settings
 

@@ -24,7 +24,7 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.errors import UserError
 from bregman_nas.randomness import generator
-from bregman_nas.report.tables import render
+from bregman_nas.report.render import render
 from bregman_nas.search.core import densenet, mlp
 from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
 from bregman_nas.search.first_steps import IMAGES, look, outcome
