@@ -241,7 +241,8 @@ def changed(study: Study) -> Figure:
                 axes.set_axis_off()
                 continue
             title = f"{name_of(row.row.protocol, group.experiment)},\nepoch {group.epoch}"
-            axes.set_title(title if row is own else row.words.replace(", ", ",\n"), fontsize=7)
+            words = row.words.replace("_", " ").replace(", ", ",\n")
+            axes.set_title(title if row is own else words, fontsize=7)
             _draw_changed(axes, row, own)
         for axes in [axes for axes in line if axes.has_data()][1:]:
             axes.tick_params(labelleft=False)
@@ -251,7 +252,11 @@ def changed(study: Study) -> Figure:
 def _lines(group: Group) -> Iterator[tuple[Group, Row, list[Row | None]]]:
     """For each line of panels the protocol's own run, and what its panels show."""
     for own in (row for row in group.rows if not row.row.change):
-        others = [r for r in group.rows if r.row.change and r.row.protocol == own.row.protocol]
+        others = [
+            row
+            for row in group.rows
+            if row.row.change and row.row.protocol == own.row.protocol and len(row.numbers)
+        ]
         for start in range(0, max(1, len(others)), COLUMNS - 1):
             yield group, own, [own if start == 0 else None, *others[start : start + COLUMNS - 1]]
 
