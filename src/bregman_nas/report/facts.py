@@ -54,6 +54,7 @@ def facts(study: Study) -> Numbers:
             if run.converged
         },
         "autoencoder_shape": {
+            "tolerance": measures.STEP_TOLERANCE,
             "runs": len(plain),
             "of_means": sum(bool(shape(widths.mean(0))) for widths in plain),
             "seeds": sum(map(len, plain)),
