@@ -4,12 +4,14 @@ The README and the report's abstract are made of these sentences. Each follows f
 that none stays when they change. The words are in templates/findings.txt.j2.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from bregman_nas.baselines.comparison import MARGIN
 from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
 from bregman_nas.report.data import PROTOCOLS, WORDS, Study
@@ -86,7 +88,8 @@ def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     names = [of.removeprefix(f"{PAPER}-").replace("-", " ") for of in pairs]
     names = [name.replace("autoencoder", NETWORK_WORDS["autoencoder"]) for name in names]
     verdicts = Counter(one["verdict"] for one in pairs.values())
-    return {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
+    found = {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
+    return found | {"margin": math.expm1(MARGIN)}
 
 
 def _beside(study: Study) -> Iterator[dict[str, Any]]:
