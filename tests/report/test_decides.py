@@ -176,15 +176,26 @@ def test_each_question_has_sentences_with_their_numbers(tables: dict[str, str]) 
     assert "by the revised rules" in fresh[-1]["sentence"]
 
 
+def test_a_seed_on_another_machine(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study({"paper-residual-denoising": seeds(300)})  # 10 rows apart, and 20
+    there = {"seed": 1, "result": {"active_rows": [313, 307, 263, 313, 307, 0]}}
+    monkeypatch.setattr(Study, "elsewhere", lambda *_: [there, {**there, "seed": 7}])
+    (answer,) = json.loads(render_all(study)["questions.json"])["elsewhere"]["answers"]
+    assert answer["numbers"]["machines"]["value"] == pytest.approx(3)
+    assert answer["numbers"]["seeds"]["value"] == pytest.approx(10)
+    assert answer["sentence"].startswith("Of 1 seed searched on a second machine")
+
+
 def test_what_is_planned_and_not_computed(changed: Study, make_study: MakeStudy) -> None:
     rows = changed.settings.runs.items()
-    planned = {n: r.planned for n, r in rows if r.planned and "mu" not in r.change}
+    others = {"mu", "logits"}  # not among the questions
+    planned = {n: r.planned for n, r in rows if r.planned and not others & r.change.keys()}
     tables = render_all(make_study({}))
     asked = json.loads(tables["questions.json"]).values()
     told = [one for question in asked for one in question["missing"]]
     assert {one["run"]: one["planned"] for one in told} == planned
     assert not any(question["answers"] for question in asked)
-    assert tables["questions.md"].count("No results yet.") == 7
+    assert tables["questions.md"].count("No results yet.") == 8
     assert "residual-denoising-scale-1 (0 of 5 seeds)" in tables["questions.md"]
 
 

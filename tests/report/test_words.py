@@ -210,6 +210,23 @@ SAID = [
 ]
 
 
+DECIDES = [(0.61, "The threshold of the skips decides"), (0.2, "Whether text or code is followed")]
+
+
+@pytest.mark.parametrize(("low", "said"), DECIDES)
+def test_what_is_said_of_what_decides(low: float, said: str) -> None:
+    """The threshold has to lead beyond all doubt: its interval above those of scale and seed."""
+    size = {name: [0.5, 0.4, 0.6] for name in ("setting", "task", "seed")}
+    choice = {"threshold": [0.69, low, 0.77], "scale": [0, 0, 0.1], "seed": [0.2, 0.1, 0.24]}
+    nothing = {"losses": {"tested": 0}, "densenet": {}, "first_steps": None}
+    (told,) = findings.told(
+        **{"both": Counter(), "arms": {}, "verdicts": Counter(), "beside": [], "dying": []},
+        **{"size": size, "choice": choice, "facts": nothing, "logistic": None, "searched": {}},
+    )[1:]
+    assert told["headline"].startswith(said)
+    assert "threshold 69%" in told["detail"]
+
+
 @pytest.mark.parametrize(("ratios", "said"), SAID)
 def test_what_is_said_of_found_against_uniform(
     ratios: Sequence[Sequence[float]], said: str
@@ -223,7 +240,14 @@ def test_what_is_said_of_found_against_uniform(
     nothing = {"losses": {"tested": 0}, "densenet": {}, "first_steps": None}
     told = findings.told(
         **findings.arms(pairs),
-        **{"both": Counter(), "searched": Counter(), "beside": [], "dying": [], "size": {}},
+        **{
+            "both": Counter(),
+            "searched": Counter(),
+            "beside": [],
+            "dying": [],
+            "size": {},
+            "choice": {},
+        },
         **{"facts": nothing, "logistic": None},
     )
     assert [one["topic"] for one in told] == ["Found against uniform"]

@@ -88,7 +88,7 @@ class Run:
         return not self.row.change and self.row.epochs is None
 
     def scores(self, images: str = "test", answer: str = "network") -> pd.DataFrame:
-        """Columns `mse`, `cross_entropy`, `accuracy`, indexed by seed, for all seeds."""
+        """Columns `mse`, `cross_entropy`, `accuracy`, `logits`, indexed by seed, for all seeds."""
         chosen = (self.frames.losses["images"] == images) & (self.frames.losses["answer"] == answer)
         return self.frames.losses[chosen].set_index("seed").sort_index()
 
@@ -211,6 +211,18 @@ class Study:
         """`restoration`, then the runs on MNIST in which something is changed."""
         changed = (run for run in self.runs.values() if not run.own and run.frames.kernels.empty)
         return [*self.restoration, *changed]
+
+    def elsewhere(self, run: Run) -> list[Record]:
+        """The records of seeds of a run that were searched on another machine as well."""
+        planned, records = self.settings.run(run.name), []
+        for path in sorted((run.folder / "elsewhere").glob("seed-*.json")):
+            with readable(path):
+                record = read_record(path)
+                fault = fault_of(record, planned, record["seed"], record["data"], record["digests"])
+                if fault is not None:
+                    raise ValueError(fault)
+            records.append(record)
+        return records
 
     def only(self, seeds: Collection[int], at_least: int = 1) -> "Study":
         """The same with some of the seeds alone, without the runs that have too few of these."""

@@ -152,7 +152,8 @@ def densenet(run: Run) -> Numbers:
             "unused_outputs": _range(measures.unused_outputs(others)),
         }
     norms = run.frames.kernels.set_index("seed")["norm"]
-    accuracy = run.scores()["accuracy"].astype(float)
+    scores = run.scores()
+    accuracy, logits = scores["accuracy"].astype(float), scores["logits"].dropna().astype(int)
     return {
         "seeds": len(run.seeds),
         "networks": [
@@ -160,6 +161,7 @@ def densenet(run: Run) -> Numbers:
                 "seed": seed,
                 "accuracy": accuracy[seed],
                 "kernels": int((norms.loc[[seed]] > 0).sum()),
+                "logits": int(logits[seed]) if seed in logits else None,
             }
             for seed in run.seeds
         ],
@@ -183,15 +185,19 @@ def _first_steps(study: Study) -> Numbers | None:
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:
-    """Hours in all, minutes of a search of each run, and the machines."""
+    """Hours of cores and of GPUs, minutes of a search of each run, and the machines."""
     costs = {run.name: run.frames.costs for run in runs}
-    every = pd.concat([pd.DataFrame(columns=["processor", "device", "torch"]), *costs.values()])
+    columns = ["processor", "device", "torch", "seconds"]
+    every = pd.concat([pd.DataFrame(columns=columns), *costs.values()])
+    on_core = every["device"] == "cpu"
     return {
-        "hours": sum(of["seconds"].sum() for of in costs.values()) / 3600,
-        "machines": sorted({*(every["processor"] + " (" + every["device"] + ")")}),
+        "hours": float(every["seconds"][on_core].sum()) / 3600,
+        "gpu_hours": float(every["seconds"][~on_core].sum()) / 3600,
+        "machines": sorted({*every["processor"].where(on_core, every["device"])}),
         "torch": sorted({*every["torch"]}),
         "runs": [
             {"run": name, "searches": len(of), "hours": of["seconds"].sum() / 3600}
+            | {"on": "a core" if (of["device"] == "cpu").all() else of["device"].iloc[0]}
             | {k: of["seconds"].agg(k) / 60 for k in ("mean", "min", "max")}
             for name, of in costs.items()
         ],

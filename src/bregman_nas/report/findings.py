@@ -61,7 +61,8 @@ def findings(
         dying=next(one["answers"] for one in asked if one["name"] == "dying"),
         **_claims(decisions),
         beside=list(_beside(study)),
-        size=_size(apart),
+        size=_size(apart, "residual autoencoders"),
+        choice=_size(apart, "residual autoencoders, denoising"),
         facts=facts,
         logistic=_logistic(study),
     )
@@ -107,9 +108,9 @@ def _beside(study: Study) -> Iterator[dict[str, Any]]:
             yield {"answer": words, "network": name, "ours": ours, "theirs": theirs, "lost": lost}
 
 
-def _size(apart: pd.DataFrame) -> dict[str, list[float]]:
+def _size(apart: pd.DataFrame, design: str) -> dict[str, list[float]]:
     """What decides how many rows are active? Shares and intervals; empty if they are undefined."""
-    chosen = apart[(apart["design"] == "residual autoencoders") & (apart["measure"] == ROWS)]
+    chosen = apart[(apart["design"] == design) & (apart["measure"] == ROWS)]
     parts = chosen.set_index("component")[["share", "low", "high"]].astype(float)
     return {} if parts["share"].hasnans else {str(of): ends for of, *ends in parts.itertuples()}
 

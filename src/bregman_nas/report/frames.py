@@ -20,6 +20,7 @@ KINDS = {
     "switched_off": "switched_off",
 }
 KERNEL = ("conv", "out", "in")
+SCORES = ("mse", "cross_entropy", "accuracy", "logits")
 
 
 class Frames(NamedTuple):
@@ -28,7 +29,8 @@ class Frames(NamedTuple):
     Attributes:
         losses: `images`, `answer`, `mse`, `cross_entropy`, `accuracy` after the last epoch.
             `images` is `test` or `held_out`; `answer` is `network` or one that needs none
-            (`add_answers`). A classifier has no `mse` (per pixel), others none of the last two.
+            (`add_answers`). A classifier has no `mse` (per pixel), others none of the last two, nor
+            `logits`: how many are positive for some test image, NaN if the record is older.
         epochs: `epoch`, `learning_rate`, `train_loss`, `held_out_loss`.
         layers: `epoch`, `layer` from 1, `kind`, `rows`. `kind` is `active`, `living`, `switched_on`
             or `switched_off`, and after the last epoch also `effective`. For a DenseNet, layer 0 is
@@ -68,6 +70,7 @@ def frames_of(records: Sequence[Record]) -> Frames:
             **{"seed": r["seed"], "images": images, "answer": answer, "mse": mse},
             "cross_entropy": r["result"].get(f"{images}_loss"),
             "accuracy": r["result"].get(f"{images}_accuracy"),
+            "logits": r["result"].get("logits_ever_positive"),
         }
         for r in records
         for images in ("test", "held_out")
@@ -85,7 +88,7 @@ def frames_of(records: Sequence[Record]) -> Frames:
         for seed, made in ((r["seed"], r["provenance"]) for r in records)
     ]
     return Frames(
-        pd.DataFrame(losses).astype({"mse": float, "cross_entropy": float, "accuracy": float}),
+        pd.DataFrame(losses).astype(dict.fromkeys(SCORES, float)),
         history[["seed", "epoch", "learning_rate", "train_loss", "held_out_loss"]],
         _long(counts, "rows", {"layer": int(perceptron)}),
         _long(skips, "tau", {"l": 0, "i": 0}),

@@ -6,6 +6,7 @@ An answer is a sentence with its numbers, so that a text can quote it.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bregman_nas.report import claims, variance
@@ -28,6 +29,7 @@ QUESTIONS = {
     "delta": "Does delta matter?",
     "output-layer": "Are the active output rows those of the pixels that are inked?",
     "fresh-seeds": "Do fresh seeds say the same?",
+    "elsewhere": "Does a seed find the same architecture on another machine?",
 }
 # The words for a difference in each measure, and its digits.
 TOLD = {
@@ -76,6 +78,7 @@ def ask(
         "delta": (delta, _changes(study, delta, *TOLD)),
         "output-layer": ([], _output(study)),
         "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
+        "elsewhere": ([], _elsewhere(study)),
     }
     return [
         {
@@ -201,6 +204,28 @@ def _fresh(study: Study) -> Iterator[Answer]:
             f"{fixed(gap, 4, sign=True)} ({interval(*ends, 4, sign=True)}){_chance(*ends)}."
         )
         yield _answer(sentence, run.name, then.used, {"ten_mse": (gap, *ends)})
+
+
+def _elsewhere(study: Study) -> Iterator[Answer]:
+    """Hidden rows by which two searches of a seed differ on two machines, and two seeds on one."""
+    machines: list[float] = []
+    seeds: list[float] = []
+    for run in study.perceptrons:
+        again = [one for one in study.elsewhere(run) if one["seed"] in run.converged]
+        hidden = run.rows()[:, :-1] if again else np.empty((0, 0))
+        for one in again:
+            ours = hidden[run.converged.index(one["seed"])]
+            machines.append(np.abs(ours - one["result"]["active_rows"][:-1]).mean())
+            seeds.append(np.abs(ours - hidden).mean(1).sum() / (len(hidden) - 1))
+    if machines:
+        same, others = float(np.mean(machines)), float(np.mean(seeds))
+        sentence = (
+            f"Of {counted(len(machines), 'seed')} searched on a second machine as well, whose sums "
+            f"are rounded otherwise, the two architectures differ by {same:.0f} rows a hidden "
+            f"layer; two seeds of the same run by {others:.0f}."
+        )
+        numbers = {"machines": (same, None, None), "seeds": (others, None, None)}
+        yield _answer(sentence, "elsewhere", len(machines), numbers)
 
 
 def _verdicts(revised: Sequence[claims.Decision]) -> Iterator[Answer]:

@@ -39,9 +39,8 @@ def variance(study: Study) -> Figure:
     if not found:
         leave_empty(grid[0, 0], NOT_RUN)
     for axes, design in zip(grid.flat, found, strict=False):
-        axes.set_title(
-            f"{design.name.capitalize()}\n({counted(len(design.seeds), 'seed')} in each cell)"
-        )
+        name = design.name.capitalize().replace(", ", ",\n")
+        axes.set_title(f"{name}\n({counted(len(design.seeds), 'seed')} in each cell)")
         _draw_shares(axes, apart[apart["design"] == design.name], design.components)
         axes.tick_params(labelleft=axes is grid[0, 0])
     seen = {component for axes in grid.flat for component in axes.get_legend_handles_labels()[1]}
