@@ -104,7 +104,7 @@ def test_differences_are_paired_by_seed(study: Study) -> None:
     assert (group.experiment, group.epoch, group.layers) == ("residual-denoising", 2, 3)
     own, changed, *_ = group.rows
     assert own.numbers.index.tolist() == [0, 1, 2]  # seed 9 is none of the changed run's
-    assert (changed.name, changed.words) == (CHANGED, "skip_threshold 28")
+    assert (changed.name, changed.words) == (CHANGED, "skip threshold 28")
     share = changed.gap("coding_share")
     assert share is not None
     assert share.mean == pytest.approx(0.0)  # 50/200, 150/300 less 100/200, 100/400
@@ -124,14 +124,14 @@ def test_the_tables_for_readers(study: Study) -> None:
     for line in (
         "| text | as it is | 3, 1 NaN | 0.01500 (0.00707) |  |  |  |",
         # Narrowest 50, 150 less 100, 100: t times 70.71 / sqrt 2.
-        "| text | skip_threshold 28 | 93 (51) | +0 (71) "
+        "| text | skip threshold 28 | 93 (51) | +0 (71) "
         f"| {MINUS}635 to +635 | 0.58 (0.38) | +0.00 (0.35) | {MINUS}3.18 to +3.18 | 1, 2, 1 "
         "| 1 of 3 |",
         # Skips on 1, 0 less 2, 1; largest 2, 0 less 0.5, 0.1.
-        "| text | skip_threshold 28 | 0.3 (0.6) of 6 "
+        "| text | skip threshold 28 | 0.3 (0.6) of 6 "
         f"| {MINUS}1.0 (0.0) | {MINUS}1.0 to {MINUS}1.0 | 0.67 (1.15) | +0.70 (1.13) "
         f"| {MINUS}9.46 to +10.86 |",
-        "| text | skip_threshold 28 | 3 | 0.04333 (0.02082) | +0.02000 (0.01414) "
+        "| text | skip threshold 28 | 3 | 0.04333 (0.02082) | +0.02000 (0.01414) "
         f"| {MINUS}0.10706 to +0.14706 | 2 |",
         f"| code | schedule constant: not run | 0 | {DASH} | {DASH} | {DASH} | 0 |",
         "| text | as it is | 100 (0) |  |  | 0.38 (0.18) |  |  | 1, 1 | 1 of 2 |",

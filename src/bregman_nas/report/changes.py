@@ -58,9 +58,9 @@ class Group(NamedTuple):
 
 
 def in_words(change: Mapping[str, Any]) -> str:
-    """Keys and values, such as `skip_threshold 28`."""
+    """Keys and values, such as `skip threshold 28`."""
     return ", ".join(
-        f"{key} {value.get('kind', value) if isinstance(value, dict) else value}"
+        f"{key.replace('_', ' ')} {value.get('kind', value) if isinstance(value, dict) else value}"
         for key, value in change.items()
     )
 

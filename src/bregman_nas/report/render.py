@@ -23,7 +23,7 @@ _ENVIRONMENT.filters |= {
     "fixed": text.fixed,
     "number": partial(text.fixed, digits=None),
     **{"p": text.probability, "cell": table1.cell, "zip": zip},
-    "words": WORDS.__getitem__,
+    "words": lambda name: WORDS.get(name, name),
 }
 _ENVIRONMENT.globals |= {
     **{"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH},

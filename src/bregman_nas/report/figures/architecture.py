@@ -241,7 +241,7 @@ def changed(study: Study) -> Figure:
                 axes.set_axis_off()
                 continue
             title = f"{name_of(row.row.protocol, group.experiment)},\nepoch {group.epoch}"
-            words = row.words.replace("_", " ").replace(", ", ",\n")
+            words = row.words.replace(", ", ",\n")
             axes.set_title(title if row is own else words, fontsize=7)
             _draw_changed(axes, row, own)
         for axes in [axes for axes in line if axes.has_data()][1:]:
