@@ -69,7 +69,8 @@ def test_frames_by_hand(made: Path) -> None:
     assert (run.seeds, run.converged, run.diverged) == ([0, 1], [0], 1)
     assert (run.network, run.task, run.depth, run.last) == ("residual", "denoising", LAYERS, EPOCHS)
     losses = run.frames.losses
-    assert list(losses) == ["seed", "images", "answer", "mse", "cross_entropy", "accuracy"]
+    scores = ["mse", "cross_entropy", "accuracy", "logits"]
+    assert list(losses) == ["seed", "images", "answer", *scores]
     assert len(losses) == 2 * 2 * 4
     assert run.scores("held_out", "zero")["mse"].tolist() == [0.06, 0.06]
     assert run.score("mse").tolist() == [0.01]

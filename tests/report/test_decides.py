@@ -226,6 +226,6 @@ def bars(study: Study) -> Sequence[str]:
 def test_the_figure_of_the_variance(changed: Study, make_study: MakeStudy) -> None:
     found = bars(changed)
     assert found.count("not run") == 0  # the other designs have no panel
-    assert "Residual autoencoders, denoising\n(3 seeds in each cell)" in found
+    assert "Residual autoencoders,\ndenoising\n(3 seeds in each cell)" in found
     assert "scale" in found
     assert bars(make_study({})).count("not run") == 1

@@ -214,11 +214,12 @@ class Study:
 
     def elsewhere(self, run: Run) -> list[Record]:
         """The records of seeds of a run that were searched on another machine as well."""
-        planned, records = self.settings.run(run.name), []
+        records = []
         for path in sorted((run.folder / "elsewhere").glob("seed-*.json")):
             with readable(path):
                 record = read_record(path)
-                fault = fault_of(record, planned, record["seed"], record["data"], record["digests"])
+                made = record["seed"], record["data"], record["digests"]
+                fault = fault_of(record, self.settings.run(run.name), *made)
                 if fault is not None:
                     raise ValueError(fault)
             records.append(record)
