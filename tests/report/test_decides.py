@@ -183,7 +183,9 @@ def test_a_seed_on_another_machine(make_study: MakeStudy, monkeypatch: pytest.Mo
     (answer,) = json.loads(render_all(study)["questions.json"])["elsewhere"]["answers"]
     assert answer["numbers"]["machines"]["value"] == pytest.approx(3)
     assert answer["numbers"]["seeds"]["value"] == pytest.approx(10)
-    assert answer["sentence"].startswith("Of 1 seed searched on a second machine")
+    assert (
+        "differ by 3 rows a hidden layer (1 seed), those of two seeds by 10" in answer["sentence"]
+    )
 
 
 def test_what_is_planned_and_not_computed(changed: Study, make_study: MakeStudy) -> None:

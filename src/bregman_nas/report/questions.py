@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report import claims, variance
-from bregman_nas.report.changes import groups, measure
+from bregman_nas.report.changes import groups, in_words, measure
 from bregman_nas.report.claims.rules import Verdict
 from bregman_nas.report.data import PROTOCOLS, REGISTERED, WORDS, Study
 from bregman_nas.report.findings import NETWORK_WORDS
@@ -208,24 +208,24 @@ def _fresh(study: Study) -> Iterator[Answer]:
 
 def _elsewhere(study: Study) -> Iterator[Answer]:
     """Hidden rows by which two searches of a seed differ on two machines, and two seeds on one."""
-    machines: list[float] = []
-    seeds: list[float] = []
     for run in study.perceptrons:
         again = [one for one in study.elsewhere(run) if one["seed"] in run.converged]
-        hidden = run.rows()[:, :-1] if again else np.empty((0, 0))
-        for one in again:
-            ours = hidden[run.converged.index(one["seed"])]
-            machines.append(np.abs(ours - one["result"]["active_rows"][:-1]).mean())
-            seeds.append(np.abs(ours - hidden).mean(1).sum() / (len(hidden) - 1))
-    if machines:
-        same, others = float(np.mean(machines)), float(np.mean(seeds))
+        if not again:
+            continue
+        hidden = run.rows()[:, :-1]
+        ours = hidden[[run.converged.index(one["seed"]) for one in again]]
+        theirs = np.array([one["result"]["active_rows"][:-1] for one in again])
+        machines = float(np.abs(ours - theirs).mean())
+        # Each seed is also compared with itself, which adds 0.
+        others = float(np.abs(ours[:, None] - hidden).mean()) * len(hidden) / (len(hidden) - 1)
+        changed = f", with {words}," if (words := in_words(run.row.change)) else ""
         sentence = (
-            f"Of {counted(len(machines), 'seed')} searched on a second machine as well, whose sums "
-            f"are rounded otherwise, the two architectures differ by {same:.0f} rows a hidden "
-            f"layer; two seeds of the same run by {others:.0f}."
+            f"In {_name(run.row)}{changed} the architectures of a seed on two machines, which "
+            f"round sums otherwise, differ by {counted(round(machines), 'row')} a hidden layer "
+            f"({counted(len(again), 'seed')}), those of two seeds by {others:.0f}."
         )
-        numbers = {"machines": (same, None, None), "seeds": (others, None, None)}
-        yield _answer(sentence, "elsewhere", len(machines), numbers)
+        numbers = {"machines": (machines, None, None), "seeds": (others, None, None)}
+        yield _answer(sentence, run.name, len(again), numbers)
 
 
 def _verdicts(revised: Sequence[claims.Decision]) -> Iterator[Answer]:
