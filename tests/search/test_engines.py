@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import load
 from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.randomness import generator
+from bregman_nas.search.core import compact_densenet
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
 from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactResidual
 from bregman_nas.search.core.lockstep import LockstepSearch
@@ -222,6 +224,38 @@ def test_nothing_is_left_out_that_has_a_gradient(name: str, density: float) -> N
             assert ours == pytest.approx(theirs)
         # Not theta: what a gradient does to an inactive kernel shows in v alone.
         assert_same(subgradients(trainers[0]), subgradients(trainers[1]), 1e-10)
+
+
+@pytest.mark.parametrize("relu_logits", [True, False])
+def test_a_silent_densenet_ends_as_if_all_of_it_were_trained(
+    relu_logits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case("densenet", relu_logits=relu_logits)
+    examples, nets = case.examples(), [case.start() for _ in range(2)]
+    for net in nets:
+        change("never ending", net)
+    stops, whole = (case.compact(net) for net in nets)
+    silent, sizes = [], []
+    for batches in epochs(6, 63, 32):  # all images, the last batch smaller
+        with monkeypatch.context() as context:
+            losses = [stops.train_batches(examples.inputs, examples.targets, batches, case.rate)]
+            stops.compact(case.rate)
+            context.setattr(compact_densenet, "MARGIN", math.inf)
+            losses += [whole.train_batches(examples.inputs, examples.targets, batches, case.rate)]
+            whole.compact(case.rate)
+        assert losses[0] == losses[1]
+        assert stops.living(case.rate) == whole.living(case.rate)
+        assert_same(stops.full_parameters(), whole.full_parameters(), 0)
+        silent.append(stops.silent)
+        sizes.append(stops.size())
+        assert not whole.silent
+    assert silent == sorted(silent)
+    assert silent[0] is False
+    assert sizes[-1] == 10
+    again = case.compact(nets[0])
+    again.load_state_dict(stops.state_dict())
+    assert again.silent
+    assert_same(again.full_parameters(), whole.full_parameters(), 0)
 
 
 # ---------------------------------------------------------------- given architectures, by Adam

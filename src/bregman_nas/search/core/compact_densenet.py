@@ -20,6 +20,7 @@ by one fused kernel. Feature maps are [n, height, width, channels], which convol
 The textbook version is `textbook.TextbookTrainer` with `DenseNet`; the tests hold the two together.
 """
 
+import math
 from itertools import accumulate, pairwise
 
 import torch
@@ -31,6 +32,9 @@ from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.search.core.momentum import dead_rows
 from bregman_nas.search.core.trainer import CompactTrainer, with_moments
+
+#: How far below 0 counts as certain: in another batch convolutions may round in another way.
+MARGIN = 1e-4
 
 
 class CompactDenseNet(CompactTrainer):
@@ -45,6 +49,8 @@ class CompactDenseNet(CompactTrainer):
         optimizer: of its parameters: kernels as groups of the convolutions, the others free.
 
     Attributes:
+        silent: whether the last convolution puts out 0 for every training image, for good. Then
+            only the bias of the linear layer has a gradient, and nothing else is computed.
         channels: for each block the numbers of the channels that are left, int64.
         reads_removed: of the channels that read block 0, whether one has an active kernel on a
             channel that was taken out: it counts as active, although that kernel reads nothing
@@ -53,7 +59,7 @@ class CompactDenseNet(CompactTrainer):
 
     #: Beside these v and moments [3, ...] of what is trained; `full_...` keep what was taken out.
     _state = (
-        *("steps", "channels", "reads_removed", "first", "kernels", "bias", "linear"),
+        *("steps", "silent", "channels", "reads_removed", "first", "kernels", "bias", "linear"),
         *("linear_bias", "full_kernels", "full_bias"),
     )
     _at_once = 500
@@ -61,7 +67,7 @@ class CompactDenseNet(CompactTrainer):
     def __init__(self, network: DenseNet, optimizer: AdaBreg) -> None:
         super().__init__(network, optimizer)
         self.depth, self.growth = len(network.layers), network.growth
-        self.relu_logits = network.relu_logits
+        self.relu_logits, self.silent = network.relu_logits, False
         every = torch.arange(self.growth, device=network.first.weight.device)
         self.channels = [every] * (self.depth + 1)
         v, readers = optimizer.subgradient, [*network.layers, network.last]
@@ -84,21 +90,25 @@ class CompactDenseNet(CompactTrainer):
         self._counts = [len(channels) for channels in self.channels[1:]] + [1]
         #: The number, among the readers of block 0, of the first channel that reads a block.
         self._start = [0, *accumulate(self._counts)]
-        self._train([self.first, *self.kernels, self.bias, self.linear, self.linear_bias])
+        others = [] if self.silent else [self.first, *self.kernels, self.bias, self.linear]
+        self._train([*others, self.linear_bias])
+        #: Whether all but the linear bias have come to rest, and the highest value before the last
+        #: ReLU since then.
+        self._rests, self._highest = False, -math.inf
 
     def _outputs(self, x: Tensor) -> Tensor:
-        return self._forward(x)[-1]
+        return self._logits(torch.relu(self._forward(x)[-1]))
 
     def _forward(
         self, x: Tensor
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor, Tensor]:
-        """The logits of standardised images, and what the backward pass needs.
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+        """The convolutions of standardised images, and what the backward pass needs.
 
         Returns:
             For each block the maps of its constant channels, [1, height, width, channels], 0 where
             a channel varies; the positions of its varying channels that are not 0 everywhere; the
-            maps of these, [n, height, width, sources]; what enters the linear layer, [n, pixels];
-            and the logits, [n, classes].
+            maps of these, [n, height, width, sources]; and those of the last convolution before
+            its ReLU, [n, pixels].
         """
         constant, constant_sums = self._constant_maps(x)
         source = self._varying[0].nonzero()[:, 0]
@@ -122,9 +132,12 @@ class CompactDenseNet(CompactTrainer):
             if kernels.any():
                 sums += _convolve(maps, kernels)
         last = sums if self._varying[-1] else constant_sums.expand(len(x), -1, -1, -1)
-        flat = torch.relu(last[..., -1]).flatten(1)
+        return constant, sources, varying, last[..., -1].flatten(1)
+
+    def _logits(self, flat: Tensor) -> Tensor:
+        """The logits [n, classes] of what enters the linear layer, [n, pixels]."""
         logits = torch.addmm(self._theta_linear_bias, flat, self._theta_linear.T)
-        return constant, sources, varying, flat, logits.relu_() if self.relu_logits else logits
+        return logits.relu_() if self.relu_logits else logits
 
     def _constant_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """For each block the maps of constant channels, 0 for the others; their sums by reader."""
@@ -139,16 +152,24 @@ class CompactDenseNet(CompactTrainer):
         return constant, sums
 
     def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
-        constant, sources, varying, flat, logits = self._forward(x)
+        if self.silent:
+            flat = x.new_zeros(len(x), self._theta_linear.shape[1])
+        else:
+            constant, sources, varying, last = self._forward(x)
+            self._highest = max(self._highest, float(last.max()))
+            flat = torch.relu(last)
+        logits = self._logits(flat)
         loss = functional.cross_entropy(logits, targets)
-        g_first, *g_kernels, g_bias, g_linear, g_linear_bias = self._gradients
         gradient = logits.softmax(1)
         gradient[torch.arange(len(targets), device=targets.device), targets] -= 1
         gradient /= len(targets)
         if self.relu_logits:
             gradient *= logits > 0
+        torch.sum(gradient, dim=0, out=self._gradients[-1])
+        if self.silent:
+            return loss
+        g_first, *g_kernels, g_bias, g_linear, _ = self._gradients
         torch.mm(gradient.T, flat, out=g_linear)
-        torch.sum(gradient, dim=0, out=g_linear_bias)
         # `outer` grows to the gradients of all channels that have one, `rows` are their numbers
         # among the readers of block 0, and `summed` is the sum over the batch.
         outer = (gradient @ self._theta_linear).mul_(flat > 0).view(len(x), *x.shape[2:], 1)
@@ -197,6 +218,12 @@ class CompactDenseNet(CompactTrainer):
         kernels = self._theta[block][readers][:, channels]
         return _convolve(outer, kernels.flip(2, 3).transpose(0, 1))
 
+    def _after_step(self, learning_rate: float) -> None:
+        if self.silent:
+            self._theta_linear_bias = self.delta * self.linear_bias[0]
+        else:
+            self._shrink()
+
     def _shrink(self) -> None:
         prox = self._regularizer.prox
         self._theta_first = prox(self.first[0], self.delta)
@@ -215,6 +242,19 @@ class CompactDenseNet(CompactTrainer):
 
     def compact(self, learning_rate: float) -> None:
         """Take out the dead channels whose readers' kernels have come to rest too."""
+        if self.silent:
+            return
+        # All images of an epoch were seen while nothing that they pass through could change.
+        self.silent = self._rests and self._highest < -MARGIN
+        if self.silent:
+            self._prepare()
+            return
+        others = (self.first, *self.kernels, self.bias, self.linear)
+        rests = all(self._at_rest(x, learning_rate).all() for x in others)
+        self._take_out_channels(learning_rate)
+        self._rests, self._highest = rests, -math.inf
+
+    def _take_out_channels(self, learning_rate: float) -> None:
         keep = [torch.ones_like(self.channels[0], dtype=torch.bool)]
         for dead, kernels in zip(self.dead(learning_rate), self.kernels[1:], strict=True):
             readers = self._at_rest(kernels, learning_rate)
