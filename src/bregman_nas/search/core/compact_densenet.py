@@ -99,9 +99,7 @@ class CompactDenseNet(CompactTrainer):
     def _outputs(self, x: Tensor) -> Tensor:
         return self._logits(torch.relu(self._forward(x)[-1]))
 
-    def _forward(
-        self, x: Tensor
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+    def _forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
         """The convolutions of standardised images, and what the backward pass needs.
 
         Returns:
