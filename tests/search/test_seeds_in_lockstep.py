@@ -2,8 +2,6 @@
 
 import json
 import math
-import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -175,31 +173,6 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
     assert outcome(jobs) == outcome(whole)
 
 
-def search_with_one_thread(jobs: list[Job]) -> None:
-    """As the process of the tests does: sums depend on the number of threads."""
-    torch.set_num_threads(1)
-    search_together(jobs)
-
-
-def test_killed_and_continued(
-    new_project: NewProject, job_in: JobIn, wait_until: Callable[..., None]
-) -> None:
-    short = {"batch_size": 100, "experiments.autoencoder.epochs": 2}
-    jobs = jobs_of(job_in, new_project("killed", short), seconds_between_checkpoints=0)
-    context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=search_with_one_thread, args=(jobs,))
-    process.start()
-    wait_until((jobs[0].workspace / "last.ckpt").exists, "all seeds were saved")
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL, "it had ended before"
-    records = search_together(jobs)
-    assert {record["provenance"]["interruptions"] for record in records} == {1}
-    whole = jobs_of(job_in, new_project("whole", short))
-    search_together(whole)
-    assert outcome(jobs) == outcome(whole)
-
-
 def test_finished_seeds_are_reused_and_only_the_missing_searched(
     project: Path, job_in: JobIn, jobs: list[Job], monkeypatch: Patch
 ) -> None:
@@ -272,15 +245,6 @@ def test_seeds_saved_together_are_continued_in_other_groups(
     assert told == expected
 
 
-def test_a_seed_that_is_left_out_keeps_its_checkpoint(jobs: list[Job], monkeypatch: Patch) -> None:
-    stop_at_the_first_checkpoint(monkeypatch, jobs)
-    search_together([job for job in jobs if job.seed != 1])
-    begun = spy(monkeypatch)
-    search_together(jobs)
-    assert begun == [[1]]
-    assert messages_of([job for job in jobs if job.seed == 1]) == ["continues in epoch 2"]
-
-
 def test_memory_that_runs_short_after_a_checkpoint_costs_no_epoch(
     jobs: list[Job], monkeypatch: Patch
 ) -> None:
@@ -311,15 +275,6 @@ def test_how_short_memory_is_reported() -> None:
     recording = RuntimeError("the recording of the graph failed")
     recording.__context__ = torch.OutOfMemoryError("CUDA out of memory.")
     assert is_out_of_memory(recording)
-
-
-def test_another_error_is_not_taken_for_it(jobs: list[Job], monkeypatch: Patch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("an illegal memory access was encountered")
-
-    monkeypatch.setattr(LockstepSearch, "train_batches", fail)
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        search_together(jobs)
 
 
 def test_a_run_that_cannot_be_in_lockstep_is_trained_seed_by_seed(
