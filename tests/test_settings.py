@@ -50,23 +50,15 @@ def complaint(path: Path) -> str:
 
 # --- mistakes -----------------------------------------------------------------------------------
 
-BOMB = "\n".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]" for n in range(20))
-
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("data: [1,\n", "is not valid YAML"),
         ("data: \udcff\n", "is not valid YAML"),
-        ("batch_size: 1\n\tdata: 2\n", "line 2"),
         ("batch_size: 1\nbatch_size: 2\n", "duplicate key"),
         ("", "should be a valid dictionary"),
-        ("~: 3", "Keys should be strings"),
-        (f"a0: &a0 [x]\n{BOMB}\n", "too many values"),
-        ("data: &a [*a]\n", "Circular reference"),
-        ("data: " + 5_000 * "[", "is not valid YAML"),
     ],
-    ids=lambda text: text[:20],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "params.yaml"
@@ -77,39 +69,16 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, says: st
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "allowed"),
-    [
-        (f"{RESIDUAL}.mu", -1, "greater than or equal to 0"),
-        (f"{RESIDUAL}.mu", "a lot", "number"),
-        (f"{RESIDUAL}.mu", True, "number"),
-        (f"{RESIDUAL}.density", 1.5, "less than or equal to 1"),
-        (f"{RESIDUAL}.epochs", "100", "integer"),
-        (f"{RESIDUAL}.dataset", "cifar", "'mnist' or 'fashion-mnist'"),
-        (f"{PAPER}.held_out", 60_000, "less than or equal to 59999"),
-        ("batch_size", 10**23, "less than or equal to 1000000"),
-        (f"{ROW}.seeds", -1, "range such as 10-19"),
-        (f"{ROW}.seeds", 1001, "up to 1000"),
-        (f"{ROW}.seeds", "9-3", "range such as 10-19"),
-        (f"{ROW}.seeds", "4-3", "range such as 10-19"),
-        (f"{ARM}.method", "guessed", "'uniform'"),
-    ],
-)
-def test_an_impossible_value_is_named_with_what_is_allowed(
-    params: Params, path: str, value: object, allowed: str
-) -> None:
-    file = params({path: value})
-    first, line = complaint(file).splitlines()
-    assert str(file) in first
-    assert f"{path} = {value!r}: " in line
-    assert allowed in line
-
-
-@pytest.mark.parametrize(
     ("path", "value", "where", "says"),
     [
+        (f"{RESIDUAL}.mu", -1, f"{RESIDUAL}.mu = -1: ", "greater than or equal to 0"),
+        (f"{RESIDUAL}.mu", True, f"{RESIDUAL}.mu = True: ", "number"),
+        (f"{RESIDUAL}.epochs", "100", f"{RESIDUAL}.epochs = '100': ", "integer"),
+        (f"{ROW}.seeds", -1, f"{ROW}.seeds = -1: ", "range such as 10-19"),
+        (f"{ROW}.seeds", 1001, f"{ROW}.seeds = 1001: ", "up to 1000"),
+        (f"{ROW}.seeds", "4-3", f"{ROW}.seeds = '4-3': ", "range such as 10-19"),
         ("optimizer.betas", [0.9, 1.0], "optimizer.betas.1 = 1.0", "less than 1"),
         (f"{RESIDUAL}.blur", {"size": 8, "std": 5.0}, f"{RESIDUAL}.blur.size = 8", "7, 9, 11"),
-        (f"{RESIDUAL}.blur", {"size": 9}, f"{RESIDUAL}.blur.std: ", "required"),
         (f"{PAPER}.schedule", {"kind": "cosine"}, f"{PAPER}.schedule", "'plateau'"),
         (f"{PAPER}.schedule", {"kind": "plateau", "factor": 2}, "schedule.factor = 2", "than 1"),
         (f"{PAPER}.schedule", {"kind": "constant", "a": 1}, "schedule.a: ", "not permitted"),
@@ -118,7 +87,6 @@ def test_an_impossible_value_is_named_with_what_is_allowed(
         (f"{ROW}.protocol", "ours", f"{ROW}: there is no protocol 'ours'", "paper, authors"),
         (f"{ROW}.experiment", "residual", f"{ROW}: there is no experiment", "did you mean"),
         (f"{ROW}.change", {"mu": -1}, f"{ROW}: experiment.mu = -1: ", "equal to 0"),
-        (f"{ROW}.change", {"growth": 3}, f"{ROW}: experiment.growth: ", "not permitted"),
         (f"{ROW}.change", {"relu_slop": 0.1}, f"{ROW}: experiment.relu_slop: ", "not permitted"),
         (f"{ARM}.of", "ours", f"{ARM}: there is no run 'ours'", MLP_RUN),
         (f"{ARM}.of", DENSENET_RUN, f"{ARM}: ", "must be 'mlp'"),
@@ -126,14 +94,15 @@ def test_an_impossible_value_is_named_with_what_is_allowed(
         (f"{RESIDUAL}.inactive_biases", "frozen", f"arms.{MLP_RUN}-found", "must not have"),
         ("batchsize", 1, "batchsize", "not permitted"),
         (f"{DENSENET}.skips", True, f"{DENSENET}.skips", "not permitted"),
-        ("optimizer.eps", ..., "optimizer.eps: ", "required"),
         (f"{RESIDUAL}.blur", ..., f"{RESIDUAL}.blur: ", "required"),
     ],
 )
-def test_a_mistake_inside_a_value_and_an_unknown_or_missing_key_are_named(
+def test_a_mistake_is_named_with_what_is_allowed(
     params: Params, path: str, value: object, where: str, says: str
 ) -> None:
-    _, *lines = complaint(params({path: value})).splitlines()
+    file = params({path: value})
+    first, *lines = complaint(file).splitlines()
+    assert str(file) in first
     assert all(where in line for line in lines)
     assert says in lines[-1]
 

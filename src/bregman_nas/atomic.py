@@ -1,16 +1,8 @@
-"""Files that are read and replaced as a whole or not at all."""
+"""Files that are replaced as a whole or not at all."""
 
-import errno
 import os
 import tempfile
 from pathlib import Path
-
-
-def read_text(path: Path) -> str:
-    """The text of a file; an `OSError` if it is something else, such as a pipe that never ends."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    return path.read_text("utf-8")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

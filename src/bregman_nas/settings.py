@@ -1,19 +1,16 @@
 """The schema of params.yaml, and the one place that reads it."""
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pydantic
 from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from bregman_nas.atomic import read_text
 from bregman_nas.errors import UserError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -35,7 +32,6 @@ ArmMethod = Literal["found", "uniform", "random", "dense", "proximal-adam", "pru
 Method = Literal["search"] | ArmMethod
 
 MOST_SEEDS = 1000
-MOST_PARTS = 300_000  # of params.yaml as JSON
 
 #: In the paths of pydantic's errors, but not of the file: members of unions.
 _MEMBERS = re.compile(r"mlp|densenet|constant|plateau|constrained-float|literal\[.*\]")
@@ -145,23 +141,25 @@ class DenseNetExperiment(_Experiment):
 Experiment = Annotated[MLPExperiment | DenseNetExperiment, Field(discriminator="network")]
 
 
-class RunRow(_Block):
+class _Row(_Block):
+    change: dict[str, Any] = {}  # other values for keys of protocol, experiment or optimizer
+    seeds: Seeds
+
+
+class RunRow(_Row):
     """An experiment under a protocol."""
 
     protocol: str
     experiment: str
-    change: dict[str, Any] = {}  # other values for keys of protocol, experiment or optimizer
     epochs: Count | None = None  # if not as many as the experiment's
-    seeds: Seeds
     planned: Count | None = None  # how many seeds there are to be, if `seeds` are not all
 
 
-class StartRow(_Block):
+class StartRow(_Row):
     """The first steps of the run `of`, with its seeds of these numbers."""
 
+    network: ClassVar[str] = "densenet"
     of: str
-    change: dict[str, Any] = {}
-    seeds: Seeds
 
 
 class ArmRow(StartRow):
@@ -170,6 +168,7 @@ class ArmRow(StartRow):
     The records of that run say which architecture each seed found; all `seeds` are of that run.
     """
 
+    network = "mlp"
     method: ArmMethod
     planned: Count | None = None
 
@@ -231,30 +230,20 @@ class Settings(_Block):
 
     @pydantic.model_validator(mode="after")
     def _rows_can_be_made(self) -> "Settings":
-        rows: dict[str, RunRow | StartRow] = {
-            **{f"runs.{name}": row for name, row in self.runs.items()},
-            **{f"first_steps.starts.{name}": row for name, row in self.first_steps.starts.items()},
-            **{f"arms.{name}": row for name, row in self.arms.items()},
+        named: dict[str, Mapping[str, RunRow | StartRow]] = {
+            "runs": self.runs,
+            "arms": self.arms,
+            "first_steps.starts": self.first_steps.starts,
         }
-        for where, row in rows.items():
-            try:
-                self._check(self._made("", row), row)
-            except pydantic.ValidationError as error:
-                raise ValueError(f"{where}: {_explained(error)}") from error
-            except UserError as error:
-                raise ValueError(f"{where}: {error}") from error
+        for block, rows in named.items():
+            for name, row in rows.items():
+                try:
+                    self._made(name, row)
+                except (pydantic.ValidationError, UserError) as error:
+                    raise ValueError(f"{block}.{name}: {_explained(error)}") from error
         for name in self.arms.keys() & self.runs:
             raise ValueError(f"arms.{name}: there is a run of that name; choose another")
         return self
-
-    def _check(self, run: Run, row: RunRow | StartRow) -> None:
-        if isinstance(row, StartRow):
-            network = "mlp" if isinstance(row, ArmRow) else "densenet"
-            if run.experiment.network != network:
-                raise UserError(f"the network of {row.of} must be {network!r}")
-        options = run.experiment.model_dump(exclude_defaults=True)
-        if run.of and {"relu_slope", "inactive_biases"} & options.keys():
-            raise UserError("an arm, and its run, must not have relu_slope or inactive_biases")
 
     @property
     def names(self) -> list[str]:
@@ -285,7 +274,13 @@ class Settings(_Block):
             blocks[kind][key] = value
         arm = {"method": row.method, "of": row.of} if isinstance(row, ArmRow) else {}
         rest = {"name": name, "source": self.data.source, "batch_size": self.batch_size}
-        return Run.model_validate({**rest, **blocks, **arm, "seeds": row.seeds})
+        run = Run.model_validate({**rest, **blocks, **arm, "seeds": row.seeds})
+        if isinstance(row, StartRow) and run.experiment.network != row.network:
+            raise UserError(f"the network of {row.of} must be {row.network!r}")
+        options = run.experiment.model_dump(exclude_defaults=True)
+        if arm and {"relu_slope", "inactive_biases"} & options.keys():
+            raise UserError("an arm, and its run, must not have relu_slope or inactive_biases")
+        return run
 
 
 def _find(what: str, name: str, known: Mapping[str, Row]) -> Row:
@@ -304,26 +299,23 @@ def load_settings(path: Path) -> Settings:
             message names every such key, its value, and what is allowed.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(read_text(path))
-        # By aliases a few lines can stand for billions of values, or one contain itself.
-        parts = json.JSONEncoder(skipkeys=True, default=str).iterencode(content)
-        if next(islice(parts, MOST_PARTS, None), None) is not None:
-            raise ValueError("too many values")
+        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+        return Settings.model_validate(content)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}; is {path.parent} the top of the repository?"
         ) from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        reason = str(error).partition("\n\n")[0]  # what follows is about ruamel
-        raise UserError(f"{path} is not valid YAML: {reason}") from error
-    try:
-        return Settings.model_validate(content)
     except pydantic.ValidationError as error:
         raise UserError(f"{path} has values that cannot be used:\n  {_explained(error)}") from error
+    except (YAMLError, ValueError) as error:
+        reason = str(error).partition("\n\n")[0]  # what follows is about ruamel
+        raise UserError(f"{path} is not valid YAML: {reason}") from error
 
 
-def _explained(error: pydantic.ValidationError) -> str:
-    """What pydantic says, a line for each error: the key as it is in the file, value and reason."""
+def _explained(error: Exception) -> str:
+    """A mistake; of pydantic's, a line for each: the key as it is in the file, value and reason."""
+    if not isinstance(error, pydantic.ValidationError):
+        return str(error)
     lines = []
     for one in error.errors(include_url=False):
         where = ".".join(part for part in map(str, one["loc"]) if not _MEMBERS.fullmatch(part))

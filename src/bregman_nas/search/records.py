@@ -15,7 +15,7 @@ import pydantic
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from bregman_nas.atomic import read_text, write_atomically
+from bregman_nas.atomic import write_atomically
 from bregman_nas.errors import UserError
 from bregman_nas.search.accepted import are_equivalent
 from bregman_nas.settings import Run
@@ -102,7 +102,7 @@ def write_record(path: Path, record: Record) -> None:
 def read_record(path: Path) -> Record:
     """Read a record; a `UserError` says why it cannot be read."""
     try:
-        return _RECORD.validate_json(read_text(path), strict=True)
+        return _RECORD.validate_json(path.read_text("utf-8"), strict=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
