@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 from bregman_nas.errors import UserError
 
 if TYPE_CHECKING:
-    from bregman_nas.report.data import Study
     from bregman_nas.settings import Settings
 
 
@@ -122,12 +121,6 @@ def _settings(project: Path) -> "Settings":
     from bregman_nas.settings import load_settings
 
     return load_settings(project / "params.yaml")
-
-
-def _study(project: Path) -> "Study":
-    from bregman_nas.report.data import read_study
-
-    return read_study(project)
 
 
 @app.callback()
@@ -236,10 +229,10 @@ def figures(
     project: Project = HERE,
 ) -> None:
     """Draw the figures from the results of all runs."""
-    study = _study(project)
+    from bregman_nas.report.data import read_study
     from bregman_nas.report.figures import draw
 
-    print(draw(study, numbers or ()))
+    print(draw(read_study(project), numbers or ()))
 
 
 def _add_command(name: str, module: str, function: str, help: str) -> None:
@@ -247,17 +240,18 @@ def _add_command(name: str, module: str, function: str, help: str) -> None:
 
     @app.command(name, help=help)
     def command(project: Project = HERE) -> None:
-        study = _study(project)
-        print(getattr(import_module(f"bregman_nas.report.{module}"), function)(study))
+        from bregman_nas.report.data import read_study
+
+        made = getattr(import_module(f"bregman_nas.report.{module}"), function)
+        print(made(read_study(project)))
 
 
-for _command in (
-    ("aggregate", "tables", "aggregate", "Write the tables and claims from the results."),
-    ("page", "page", "build", "Make docs/page.html, which shows each search in any browser."),
-    ("paper", "paper", "build", "Build the report, paper/study.pdf, from the results."),
-    ("readme", "readme", "update", "Put Table 1 and the outcome into README.md."),
-):
-    _add_command(*_command)
+_add_command("aggregate", "tables", "aggregate", "Write the tables and claims from the results.")
+_add_command(
+    "page", "page", "build", "Make docs/page.html, which shows each search in any browser."
+)
+_add_command("paper", "paper", "build", "Build the report, paper/study.pdf, from the results.")
+_add_command("readme", "readme", "update", "Put Table 1 and the outcome into README.md.")
 
 
 @app.command("bench")
@@ -269,13 +263,11 @@ def bench(
     project: Project = HERE,
 ) -> None:
     """Measure how fast the trainers are, on an idle machine."""
+    from bregman_nas.bench import measure_runs, print_lockstep
+
     settings = _settings(project)
     names = runs or [n for n, row in settings.runs.items() if row.seeds and not row.change]
     chosen = [settings.run(name) for name in names]
-    if not chosen:
-        raise UserError("no run has seeds in params.yaml: name one, bregman-nas bench RUN")
-    from bregman_nas.bench import measure_runs, print_lockstep
-
     if lockstep:
         print_lockstep(chosen, project)
     else:

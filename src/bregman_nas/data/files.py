@@ -92,31 +92,23 @@ def _full_file(dataset: str, file: str, project: Path) -> bytes:
     names = filter(None, os.environ.get(DATA_VARIABLE, "").split(os.pathsep))
     # An absolute path replaces what it is joined to.
     folders = [raw, *(clone / Path(name).expanduser() for name in names)]
+    parents = [parent for folder in folders for parent in (folder / dataset, folder)]
     looked_at: list[str] = []
-    for folder in folders:
-        for path in (folder / dataset / file, folder / file):
-            for candidate in (path, path.with_name(f"{file}.gz")):
-                if (content := _verified(candidate, SHA256[dataset][file], looked_at)) is not None:
-                    return content
+    for path in (parent / name for parent in parents for name in (file, f"{file}.gz")):
+        try:
+            return _verified(path, SHA256[dataset][file])
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            looked_at.append(f"{path}: {getattr(error, 'strerror', None) or error}")
     return _download(dataset, file, raw / dataset, looked_at)
 
 
-def _verified(path: Path, expected: str, looked_at: list[str]) -> bytes | None:
-    """The content of a file; None, with the reason in `looked_at`, if it is not what it should."""
-    if not os.path.isfile(path):  # unlike Path.is_file, False in a forbidden folder
-        looked_at.append(f"{path}: no such file")
-        return None
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        looked_at.append(f"{path}: cannot be read: {error}")
-        return None
-    if _digest(content) == expected:
-        return content
-    looked_at.append(f"{path}: not the published file: {_describe(content)}")
-    return None
+def _verified(path: Path, expected: str) -> bytes:
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    if (digest := _digest(content)) != expected:
+        raise ValueError(f"not the published file: sha256 {digest}")
+    return content
 
 
 def _download(dataset: str, file: str, folder: Path, looked_at: list[str]) -> bytes:
@@ -127,15 +119,13 @@ def _download(dataset: str, file: str, folder: Path, looked_at: list[str]) -> by
     archive, expected = f"{file}.gz", SHA256[dataset][file]
     known_hash = f"md5:{dict(published.resources)[archive]}"
     pooch.get_logger().setLevel("WARNING")  # failures are told at the end, in one message
+    fetch = pooch.HTTPDownloader(timeout=_TIMEOUT)
     for mirror in published.mirrors:
-        fetch = pooch.HTTPDownloader(timeout=_TIMEOUT)
         try:
             path = pooch.retrieve(f"{mirror}{archive}", known_hash, archive, folder, None, fetch)
+            return _verified(Path(path), expected)
         except (OSError, ValueError) as error:
             looked_at.append(f"{mirror}{archive}: {error}")
-            continue
-        if (content := _verified(Path(path), expected, looked_at)) is not None:
-            return content
     raise UserError(
         f"{dataset}, {file}: there is no such file, and it could not be downloaded\n"
         f"expected: sha256 {expected} (uncompressed)\n"
@@ -152,7 +142,7 @@ def _sample_file(dataset: str, file: str, project: Path) -> bytes:
         compressed = (folder / name).read_bytes()
         sums = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
         if f"{_digest(compressed)}  {name}" not in sums:
-            raise ValueError(f"not the file of SHA256SUMS: {_describe(compressed)}")
+            raise ValueError(f"not the file of SHA256SUMS: sha256 {_digest(compressed)}")
         return gzip.decompress(compressed)
     except (OSError, ValueError) as error:
         raise UserError(
@@ -163,7 +153,3 @@ def _sample_file(dataset: str, file: str, project: Path) -> bytes:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _describe(content: bytes) -> str:
-    return f"sha256 {_digest(content)}, {len(content)} bytes"
