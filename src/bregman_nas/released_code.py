@@ -26,7 +26,6 @@ from bregman_nas.errors import UserError
 from bregman_nas.randomness import generator
 from bregman_nas.report.render import render
 from bregman_nas.search.core import densenet, mlp
-from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
 from bregman_nas.search.first_steps import IMAGES, look, outcome
 from bregman_nas.search.records import run_folder
 from bregman_nas.settings import Run, Settings
@@ -187,11 +186,8 @@ def compare(
     """
     space: Any = densenet if run.experiment.network == "densenet" else mlp
     train = space.problem(run, images, *((SEED,) if space is mlp else ())).train
-    loss = functional.cross_entropy if space is densenet else functional.mse_loss
     nets = {name: space.network(run, SEED).double() for name in ("textbook", "compact")}
-    groups = space.parameter_groups(run, nets["textbook"])
-    textbook = TextbookTrainer(nets["textbook"], adabreg(run, groups), loss)
-    compact = space.compact_trainer(run, nets["compact"])
+    trainers = {name: getattr(space, f"{name}_trainer")(run, net) for name, net in nets.items()}
     notebook = code.notebook(run)
     model = notebook.model.double()
     with torch.no_grad():
@@ -201,32 +197,29 @@ def compare(
                 other.bias.copy_(one.bias)
     optimizer, _ = notebook.init_opt(notebook.conf, model)
     at_the_start = sum(int(active(layer).sum()) for layer in layers(model))
-    greatest: dict[str, dict[str, Any]] = {name: {} for name in nets}
+    found: dict[str, dict[str, list[Any]]] = {name: {} for name in nets}
     order = torch.randperm(len(train), generator=generator(SEED, "order", 0))
-    batches = order.split(BATCH_SIZE)[:steps]
-    for batch in batches:
+    for batch in order.split(BATCH_SIZE)[:steps]:
         inputs, targets = train.inputs[batch].double(), train.targets[batch]
         targets = targets.double() if space is mlp else targets
         code.train_step(notebook.conf, model, optimizer, [(inputs, targets)], verbosity=0)
-        for trainer in (textbook, compact):
+        for name, trainer in trainers.items():
             whole = [torch.arange(len(batch))]
             trainer.train_batches(inputs, targets, whole, run.optimizer.learning_rate)
-        compact.write_to(nets["compact"])
-        for name, net in nets.items():
-            for kind, value in differences(net, model).items():
-                known = greatest[name].get(kind)
-                greatest[name][kind] = value if known is None else max(value, known)
+            trainer.write_to(nets[name])
+            for kind, value in differences(nets[name], model).items():
+                found[name].setdefault(kind, []).append(value)
     return [
         {
             "run": run.name,
             "first_moment": run.protocol.first_moment,
             "trainer": name,
-            "steps": len(batches),
+            "steps": len(of["groups"]),
             "active_at_the_start": at_the_start,
             "active_at_the_end": sum(int(active(layer).sum()) for layer in layers(model)),
-            **of_trainer,
+            **{kind: max(values, key=lambda value: value or 0) for kind, values in of.items()},
         }
-        for name, of_trainer in greatest.items()
+        for name, of in found.items()
     ]
 
 
@@ -297,19 +290,14 @@ def first_epoch(project: Path) -> dict[str, Any]:
     Besides, the file `PUBLISHED`. The `loss` is summed over the batches; `rows` are of each layer.
     """
     published = json.loads((project / PUBLISHED).read_text("utf-8"))
-    shares, batches = published["active_share"], published["batches"]
-    rows = [round(share * published["width"]) for share in shares]
+    rows = [round(share * published["width"]) for share in published["active_share"]]
     history = pd.read_csv(run_folder(project, CASE_0) / "history.csv").query("epoch == 1")
-    widths = [f"width_{l}" for l in range(1, len(shares) + 1)]
+    history = history.sort_values("seed")
+    history["loss"] = history["train_loss"] * published["batches"]
+    widths = history[[f"width_{l + 1}" for l in range(len(rows))]]
+    history["rows"] = widths.astype(int).to_numpy().tolist()
     return {
         "published": published,
         "theirs": {"loss": published["summed_train_loss"], "rows": rows},
-        "seeds": [
-            {
-                "seed": int(row["seed"]),
-                "loss": row["train_loss"] * batches,
-                "rows": row[widths].astype(int).tolist(),
-            }
-            for _, row in history.sort_values("seed").iterrows()
-        ],
+        "seeds": history[["seed", "loss", "rows"]].to_dict("records"),
     }
