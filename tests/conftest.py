@@ -25,7 +25,7 @@ data: {source: sample}
 optimizer: {learning_rate: 0.001, betas: [0.9, 0.999], eps: 1.0e-8, delta: 1.0}
 batch_size: 16
 protocols:
-  paper:
+  paper: &paper
     skip_threshold: 1
     schedule: {kind: constant}
     initial_scale: 1/sqrt(density)
@@ -34,11 +34,9 @@ protocols:
     noise: once
     logits: linear
   authors:
-    skip_threshold: 1
+    <<: *paper
     schedule: {kind: plateau, factor: 0.5, patience: 0, threshold: 0.9}
     initial_scale: 5
-    first_moment: corrected
-    held_out: 30000
     noise: every-epoch
     logits: relu
 experiments:

@@ -72,9 +72,6 @@ def draw(items: list[Item], per_class: int, excluded: set[bytes]) -> list[Item]:
     """Takes the first ``per_class`` items of every class, adding their pixels to ``excluded``.
 
     Items whose pixels are already in ``excluded`` are passed over.
-
-    Raises:
-        SystemExit: A class has too few items.
     """
     drawn: list[Item] = []
     count: Counter[int] = Counter()
@@ -101,13 +98,7 @@ def write_idx(folder: Path, prefix: str, items: list[Item]) -> None:
 
 
 def build(train: list[Item], test: list[Item], folder: Path) -> None:
-    """Draws the sample of one data set and writes its four files.
-
-    Args:
-        train: The items to draw training images from.
-        test: The items to draw test images from; may be the same list.
-        folder: Where the files go.
-    """
+    """Draws the sample from ``train`` and ``test``, which may be one, and writes its four files."""
     generator = random.Random(SEED)
     excluded: set[bytes] = set()
     write_idx(folder, "train", draw(shuffled(train, generator), TRAIN_PER_CLASS, excluded))

@@ -68,23 +68,20 @@ def _shrink(params: Path) -> None:
     content["batch_size"] = _BATCH_SIZE
     for experiment in content["experiments"].values():
         experiment["epochs"] = _EPOCHS[experiment["network"]]
-    runs: dict[str, Any] = content["runs"]
-    changed = [name for name, row in runs.items() if row["seeds"] and "change" in row]
-    for name, row in list(runs.items()):
-        network = content["experiments"][row["experiment"]]["network"]
-        if name in changed[:_FEW]:
-            row |= _CHANGED
-        elif row.keys() - {"planned"} == {"protocol", "experiment", "seeds"} and row["seeds"]:
-            row["seeds"] = _SEEDS[network]
-        else:
-            del runs[name]
-    arms: dict[str, Any] = content["arms"]
-    kept = [name for name, arm in arms.items() if arm["of"] in runs][:_FEW]
-    for name in list(arms):
-        if name in kept:
-            arms[name]["seeds"] = 1
-        else:
-            del arms[name]
+    runs, arms = content["runs"], content["arms"]
+    counted = [name for name, row in runs.items() if row["seeds"]]
+    plain = [name for name in counted if not {"change", "epochs"} & runs[name].keys()]
+    changed = [name for name in counted if "change" in runs[name]][:_FEW]
+    compared = [name for name, arm in arms.items() if arm["of"] in {*plain, *changed}][:_FEW]
+    for name in plain:
+        runs[name]["seeds"] = _SEEDS[content["experiments"][runs[name]["experiment"]]["network"]]
+    for name in changed:
+        runs[name] |= _CHANGED
+    for name in compared:
+        arms[name]["seeds"] = 1
+    for rows, kept in ((runs, {*plain, *changed}), (arms, {*compared})):
+        for name in rows.keys() - kept:
+            del rows[name]
     for start in content["first_steps"]["starts"].values():
         start["seeds"] = 1
     with params.open("w", encoding="utf-8") as file:
