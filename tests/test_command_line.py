@@ -170,30 +170,15 @@ def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
     assert ("`git restore` brings" in complaint(capfd)) == (where == ".")
 
 
-@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("command", [["prepare"], ["search", "paper-autoencoder"]])
 def test_missing_data_are_a_clear_error(
-    new_project: NewProject,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    command: list[str],
+    project: Path, capfd: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
-    def no_network(*_: object, **__: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.delenv("BREGMAN_NAS_DATA", raising=False)
-    monkeypatch.setattr("pooch.HTTPDownloader.__call__", no_network)
-    project = new_project(changes={"data.source": "full"})
+    (project / "data" / "sample").unlink()
     assert run_command(project, *command) == 1
-    assert "could not be downloaded" in complaint(capfd)
+    assert "`git restore data/sample` brings the sample back" in complaint(capfd)
     assert not (project / "results").exists()
     assert not (project / "data" / "manifest.json").exists()
-
-
-def test_damaged_data_are_a_clear_error(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (project / "data" / "sample").unlink()
-    assert run_command(project, "search", "paper-autoencoder", "--workers", "2") == 1
-    assert "`git restore data/sample` brings the sample back" in complaint(capfd)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -131,7 +131,7 @@ def test_the_split_is_shuffled_and_pinned_and_fewer_are_some_of_the_same() -> No
 def test_noise_depends_on_seed_part_and_epoch_alone() -> None:
     images = bytes_like(4, 28, 28)
     same: dict[str, Any] = {"part": "train", "noise_std": 0.1, "blurring": None, "seed": 0}
-    hows = [{}, {"part": "test"}, {"seed": 1}, {"epoch": 0}, {"epoch": 1}]
+    hows: list[dict[str, Any]] = [{}, {"part": "test"}, {"seed": 1}, {"epoch": 0}, {"epoch": 1}]
     versions = [restoration_inputs(images, **same | how) for how in hows]
     torch.manual_seed(1)
     for how, one in zip(hows, versions, strict=True):

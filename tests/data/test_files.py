@@ -19,7 +19,6 @@ from bregman_nas.data.files import (
     DATA_VARIABLE,
     FILES,
     SHA256,
-    TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,
     TRAIN_LABELS,
@@ -43,17 +42,10 @@ def idx(items: torch.Tensor) -> bytes:
 
 
 def fake_contents(seed: int) -> dict[str, bytes]:
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(upper: int, *shape: int) -> bytes:
-        return idx(torch.randint(upper, shape, dtype=torch.uint8, generator=generator))
-
-    return {
-        TRAIN_IMAGES: draw(256, 6, 28, 28),
-        TRAIN_LABELS: draw(10, 6),
-        TEST_IMAGES: draw(256, 3, 28, 28),
-        TEST_LABELS: draw(10, 3),
-    }
+    numbers = torch.Generator().manual_seed(seed)
+    shapes = ((6, 28, 28), (6,), (3, 28, 28), (3,))
+    items = [torch.randint(256, s, dtype=torch.uint8, generator=numbers) for s in shapes]
+    return dict(zip(FILES, map(idx, items), strict=True))
 
 
 def digest(content: bytes) -> str:
@@ -79,12 +71,8 @@ def write_files(folder: Path, contents: dict[str, bytes], *, compressed: bool = 
 
 def assert_is(images: files.ImageSet, contents: dict[str, bytes]) -> None:
     """Checks a loaded set by writing it as IDX again."""
-    assert {
-        TRAIN_IMAGES: idx(images.train_images),
-        TRAIN_LABELS: idx(images.train_labels.to(torch.uint8)),
-        TEST_IMAGES: idx(images.test_images),
-        TEST_LABELS: idx(images.test_labels.to(torch.uint8)),
-    } == contents
+    tensors = (images.train_images, images.train_labels, images.test_images, images.test_labels)
+    assert [idx(tensor.to(torch.uint8)) for tensor in tensors] == list(contents.values())
     assert images.sha256 == {file: digest(content) for file, content in contents.items()}
     assert images.train_labels.dtype == images.test_labels.dtype == torch.int64
 
