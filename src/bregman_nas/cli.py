@@ -59,7 +59,7 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status, 1 for a mistake of the user's, 2 for wrong usage."""
     try:
-        app(None if arguments is None else list(arguments), prog_name="bregman-nas")
+        app(arguments, prog_name="bregman-nas")
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
@@ -83,38 +83,36 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _option(help: str, variable: str = "", flag: str | None = None, **more: Any) -> Any:
-    """An option that the environment variable $BREGMAN_NAS_<variable> can set too."""
-    envvar = f"BREGMAN_NAS_{variable}" if variable else None
-    return typer.Option(*([flag] if flag else []), help=help, envvar=envvar, **more)
-
-
 HERE = Path()
 Project = Annotated[
-    Path, _option("The repository.", exists=True, file_okay=False, resolve_path=True)
+    Path, typer.Option(help="The repository.", exists=True, file_okay=False, resolve_path=True)
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run or arm of params.yaml.")]
 Seed = Annotated[int, typer.Option(min=0)]
 
-SEEDS = _option(
-    "Only these: their records are written, the results of the run are not.",
+SEEDS = typer.Option(
+    help="Only these: their records are written, the results of the run are not.",
     parser=_seed_numbers,
     metavar="0,2,5-9",
 )
-WORKERS = _option("Seeds at a time; by default one for each core.", "WORKERS", min=1)
-SCHEDULER = _option("Of Dask, to send the seeds to: tcp://HOST:8786.", "SCHEDULER")
-DEVICE = _option("A torch device.", "DEVICE")
-ENGINE = _option(
-    "compact is fast on a CPU; lockstep does all seeds, or --workers of them, as one batch on a "
-    "GPU; textbook is the readable reference of the same computation.",
-    "ENGINE",
+WORKERS = typer.Option(
+    help="Seeds at a time; by default one for each core.", envvar="BREGMAN_NAS_WORKERS", min=1
 )
-TF32 = _option(
-    "Let an NVIDIA GPU round the factors of products to TF32: faster, with relative errors of "
+SCHEDULER = typer.Option(
+    help="Of Dask, to send the seeds to: tcp://HOST:8786.", envvar="BREGMAN_NAS_SCHEDULER"
+)
+DEVICE = typer.Option(help="A torch device.", envvar="BREGMAN_NAS_DEVICE")
+ENGINE = typer.Option(
+    help="compact is fast on a CPU; lockstep does all seeds, or --workers of them, as one batch on "
+    "a GPU; textbook is the readable reference of the same computation.",
+    envvar="BREGMAN_NAS_ENGINE",
+)
+TF32 = typer.Option(
+    "--tf32",
+    help="Let an NVIDIA GPU round the factors of products to TF32: faster, with relative errors of "
     "2^-11 instead of 2^-24; the records are those of another device.",
-    flag="--tf32",
 )
-VERSION = _option("Print it.", flag="--version", is_eager=True, callback=_print_version)
+VERSION = typer.Option("--version", help="Print it.", is_eager=True, callback=_print_version)
 
 
 def _settings(project: Path) -> "Settings":
