@@ -5,17 +5,20 @@ import io
 import pickle
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Adam, Optimizer
 
-from bregman_nas import L1, AdaBreg, GroupLasso, LinBreg, NonNegativeL1
+from bregman_nas import L1, AdaBreg, ByKind, GroupLasso, LinBreg, NonNegativeL1, parameter_groups
 
 Make = Callable[..., Any]
+UNSCALED = GradScaler("cpu", enabled=False)
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-network.md"
 
 
@@ -25,21 +28,20 @@ def network(seed: int = 0) -> nn.Sequential:
 
 
 def train(
-    net: nn.Module, optimizer: Optimizer, steps: int = 3, scaler: Any = None, seed: int = 1
+    net: nn.Module,
+    optimizer: Optimizer,
+    steps: int = 3,
+    scaler: GradScaler = UNSCALED,
+    seed: int = 1,
 ) -> None:
     numbers = torch.Generator().manual_seed(seed)
     first = next(net.parameters())
     for _ in range(steps):
         optimizer.zero_grad()
         inputs, targets = (torch.randn(8, n, generator=numbers).to(first) for n in (3, 2))
-        loss = (net(inputs) - targets).square().mean()
-        if scaler is None:
-            loss.backward()
-            optimizer.step()
-        else:
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+        scaler.scale((net(inputs) - targets).square().mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
 
 
 Case = Callable[[Make], nn.Module]
@@ -91,19 +93,24 @@ def edit(net: nn.Sequential, _: Any) -> None:
 
 def with_grad_scaler(make: Make) -> nn.Module:
     net = network()
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)  # the first steps overflow
+    scaler = GradScaler("cpu", init_scale=2.0**126)  # the first steps overflow
     train(net, make(net.parameters(), lr=0.02), 8, scaler)
     return net
 
 
-def compiled(make: Make) -> nn.Module:
-    net = network()
-    step = torch.compile(make(net.parameters(), lr=0.02).step, backend="eager")
-    for parameter in net.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    for _ in range(3):
-        step()
-    return net
+def with_gradients(value: float, wrap: Callable[[Any], Any] = lambda step: step) -> Case:
+    """Three steps of which all gradients are the same number."""
+
+    def run(make: Make) -> nn.Module:
+        net = network()
+        step = wrap(make(net.parameters(), lr=0.02).step)
+        for parameter in net.parameters():
+            parameter.grad = torch.full_like(parameter, value)
+        for _ in range(3):
+            step()
+        return net
+
+    return run
 
 
 def with_a_scheduler(make: Make) -> nn.Module:
@@ -125,14 +132,6 @@ def hooked(make: Make) -> nn.Module:
     optimizer.register_step_post_hook(lambda *_: calls.append(1))
     train(net, optimizer)
     assert len(calls) == 3
-    return net
-
-
-def not_a_number(make: Make) -> nn.Module:
-    net = network()
-    for parameter in net.parameters():
-        parameter.grad = torch.full_like(parameter, float("nan"))
-    make(net.parameters(), lr=0.02).step()
     return net
 
 
@@ -183,7 +182,7 @@ CASES: dict[str, Case] = {
     "`foreach=True`": options(foreach=True),
     "`capturable=True`": options(capturable=True),
     "`GradScaler`": with_grad_scaler,
-    "`torch.compile(optimizer.step)`": compiled,
+    "`torch.compile(optimizer.step)`": with_gradients(1, partial(torch.compile, backend="eager")),
     "`copy.deepcopy`": between(lambda *both: copy.deepcopy(both)),
     "`pickle`": between(lambda *both: pickle.loads(pickle.dumps(both))),
     "`state_dict`, `load_state_dict`": between(save_and_load),
@@ -195,7 +194,7 @@ CASES: dict[str, Case] = {
     "schedulers": with_a_scheduler,
     "named parameters, step hooks": hooked,
     "closures": with_a_closure,
-    "gradients that are NaN": not_a_number,
+    "gradients that are NaN": with_gradients(float("nan")),
 }
 
 
@@ -232,23 +231,13 @@ def parameter(*values: Any) -> nn.Parameter:
     return made
 
 
-def load(change: Callable[[dict[str, Any]], Any], into: Make = AdaBreg) -> None:
-    """Take over a state that was changed; nothing may have happened then."""
-    net = network()
-    optimizer = AdaBreg(net.parameters(), regularizer=L1(0.1))
-    train(net, optimizer)
-    state = copy.deepcopy(optimizer.state_dict())
-    change(state)
-    other = into(net.parameters(), lr=0.5)
+def load(state: dict[str, Any], into: Make) -> None:
+    """Take over another state; nothing may have happened then."""
+    optimizer = into([parameter(1.0)], lr=0.5)
     try:
-        other.load_state_dict(state)
+        optimizer.load_state_dict(state)
     finally:
-        assert other.param_groups[0]["lr"] == 0.5
-        assert not other.state
-
-
-def load_group(**values: Any) -> None:
-    load(lambda state: state["param_groups"][0].update(values))
+        assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def first_step_fails() -> None:
@@ -270,34 +259,24 @@ def other_shape() -> None:
     optimizer.step()
 
 
+unknown = AdaBreg([parameter(1.0)]).state_dict()
+unknown["param_groups"][0]["regularizer"]["kind"] = "Nuclear"
 MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: AdaBreg([{"params": [parameter(1.0)], "regularizr": L1(0.1)}]),
-        "AdaBreg has no option 'regularizr'; did you mean 'regularizer'",
+        "AdaBreg has no option 'regularizr'; it has lr, betas, ",
     ),
-    (lambda: AdaBreg([parameter(1.0)], delta=1e39), "delta must be finite in torch.f"),
-    (lambda: AdaBreg([parameter(1.0)], regularizer=GroupLasso(0.1, (0, 1))).step(), "a dimension"),
+    (lambda: AdaBreg([parameter(1.0)], regularizer=GroupLasso(0.1, (0, 1))).step(), "less than 1"),
     (first_step_fails, "NonNegativeL1 has no subgradient"),
     (other_shape, r"the state has shape \(2,\), its parameter \(3,\)"),
-    (lambda: load_group(lr=-5), "lr must be finite"),
-    (lambda: load_group(delta=1e39), "delta must be"),
-    (lambda: load_group(regularizer={"kind": "Nuclear"}), "unknown kind of regularizer 'Nuclear'"),
+    (lambda: load(unknown, AdaBreg), "unknown kind of regularizer 'Nuclear'"),
     (
-        lambda: load(lambda state: state["state"][1].update(v=torch.ones(5))),
-        r"the state has shape \(5,\), its parameter \(4,\)",
-    ),
-    (lambda: load(lambda state: None, LinBreg), "not the state of LinBreg: it lacks mome"),
-    (
-        lambda: load(lambda state: state.update(Adam(network().parameters()).state_dict())),
-        "this is not the state of AdaBreg: it lacks delta, regularizer",
+        lambda: load(AdaBreg([parameter(1.0)]).state_dict(), LinBreg),
+        "not the state of LinBreg: it lacks mome",
     ),
     (
-        lambda: load(lambda state: state["state"][0].pop("exp_avg")),
-        "this is not the state of AdaBreg: it has step, v, exp_avg_sq",
-    ),
-    (
-        lambda: load(lambda state: state["param_groups"][0]["params"].pop()),
-        "doesn't match the size",
+        lambda: load(Adam([parameter(1.0)]).state_dict(), AdaBreg),
+        "not the state of AdaBreg: it lacks delta, correct_first_moment, regularizer",
     ),
 ]
 
@@ -319,21 +298,17 @@ def test_a_mistake_is_refused_in_a_sentence(act: Callable[[], Any], message: str
         (AdaBreg, {"eps": -1e-8}, "eps must be zero or more, got -1e-08"),
         (AdaBreg, {"delta": 0.0}, "delta must be finite and positive, got 0.0"),
         (LinBreg, {"momentum": 1.0}, "momentum must be at least 0 and less than 1, got 1.0"),
-        (AdaBreg, {"regularizer": 0.1}, "must be an object of bregman_nas.bregman.regularizers"),
+        (AdaBreg, {"regularizer": 0.1}, "regularizer must be an object such as L1(0.1), got 0.1"),
     ],
 )
 def test_an_impossible_option_is_refused_everywhere_and_its_group_not_kept(
     make: Make, option: dict[str, Any], message: str
 ) -> None:
     optimizer = make([parameter(1.0)])
-    group = {"params": [parameter(1.0)], **option}
-    for act in (
-        lambda: make([parameter(1.0)], **option),
-        lambda: make([group]),
-        lambda: optimizer.add_param_group(group),
-    ):
-        with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-            act()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make([parameter(1.0)], **option)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        optimizer.add_param_group({"params": [parameter(1.0)], **option})
     assert len(optimizer.param_groups) == 1
 
 
@@ -345,27 +320,23 @@ each_method = pytest.mark.parametrize(
 
 @each_method
 def test_a_saved_and_loaded_run_continues_bit_for_bit(method: Make, how: dict[str, Any]) -> None:
-    def groups(of: Any, **biased: Any) -> list[dict[str, Any]]:
-        weights, biases = (
-            [layer.get_parameter(n) for layer in of[::2]] for n in ("weight", "bias")
-        )
-        return [{"params": weights, **biased}, {"params": biases}]
-
     model, other = network(), network(seed=9)
-    optimizer = method(groups(model, regularizer=GroupLasso(0.01, (0,))), lr=0.02, delta=0.5, **how)
+    groups = parameter_groups(model, ByKind(rows=0.01))
+    optimizer = method(groups, lr=0.02, delta=0.5, **how)
     train(model, optimizer, 5)
     file = io.BytesIO()
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
     file.seek(0)
     saved = torch.load(file, weights_only=True)
-    resumed = method(groups(other))  # every option comes from the file
+    # Every option comes from the file.
+    resumed = method([{"params": g["params"]} for g in parameter_groups(other, ByKind(rows=1.0))])
     other.load_state_dict(saved["model"])
     resumed.load_state_dict(saved["optimizer"])
     train(model, optimizer, 10, seed=2)
     train(other, resumed, 10, seed=2)
     assert all(map(torch.equal, model.parameters(), other.parameters()))
-    for made in (optimizer, resumed):  # saving left the objects where they were
-        assert made.param_groups[0]["regularizer"] == GroupLasso(0.01, (0,))
+    # Saving left the object where it was.
+    assert optimizer.param_groups[0]["regularizer"] == GroupLasso(0.01, (0,))
 
 
 @each_method
@@ -432,4 +403,4 @@ def test_a_restored_zero_in_a_group_that_was_off_is_a_zero() -> None:
     optimizer = LinBreg([weight], lr=0.1, regularizer=GroupLasso(1.0, (0,)))
     optimizer.step()
     put(optimizer, weight, torch.tensor([[0.0, 2.0]]))
-    torch.testing.assert_close(weight.detach(), torch.tensor([[0.0, 2.0]]))
+    assert weight.tolist() == [pytest.approx([0.0, 2.0])]

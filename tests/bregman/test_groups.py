@@ -1,7 +1,5 @@
 """Parameter groups by rule."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -48,7 +46,7 @@ def test_names_that_are_excluded_stay_free() -> None:
     network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     rule = ByKind(rows=0.1, exclude=["1.*"])
     assert set(architecture(network, rule)) == {"0.weight"}
-    with pytest.raises(ValueError, match=r"exclude: no parameter is like 2\.\*; there are"):
+    with pytest.raises(ValueError, match=r"exclude: no parameter is like 2\.\*, but 0\.weight, "):
         parameter_groups(network, ByKind(rows=0.1, exclude=["2.*"]))
     with pytest.raises(TypeError, match="a list of patterns"):
         ByKind(rows=0.1, exclude="1.*")
@@ -57,7 +55,7 @@ def test_names_that_are_excluded_stay_free() -> None:
 def test_a_rule_that_fits_nothing_or_names_what_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no parameter sparse; the network has weight, bias"):
         parameter_groups(nn.Linear(2, 2), ByKind(kernels=0.1))
-    with pytest.raises(ValueError, match="no parameter is named skp; there are bias, weight"):
+    with pytest.raises(ValueError, match="scalars: no parameter is named skp, but "):
         parameter_groups(nn.Linear(2, 2), ByKind(rows=0.1, scalars={"skp": 1.0}))
 
 
@@ -98,7 +96,7 @@ def test_a_weight_has_groups_of_one_kind() -> None:
         with pytest.raises(ValueError, match="groups of one kind"):
             ByKind(**both)  # type: ignore[arg-type]
     module = nn.ConvTranspose2d(4, 6, 3, groups=2)
-    with pytest.raises(ValueError, match=r"weight: the output channels .* in groups"):
+    with pytest.raises(ValueError, match=r"weight: its output channels are in groups"):
         parameter_groups(module, ByKind(channels=1.0))
 
 
@@ -107,6 +105,3 @@ def test_a_start_without_subgradient_is_refused() -> None:
     nn.init.constant_(network.bias, -1)
     with pytest.raises(ValueError, match="bias: NonNegativeL1"):
         parameter_groups(network, lambda name, *_: NonNegativeL1(0.1) if name == "bias" else Zero())
-    nn.init.constant_(network.bias, math.nan)
-    with pytest.raises(ValueError, match="bias has values that are not finite"):
-        parameter_groups(network, ByKind(rows=0.1))

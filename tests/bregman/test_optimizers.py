@@ -1,6 +1,5 @@
 """AdaBreg and LinBreg against torch's optimizers, formulas written out, and by hand."""
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bregman_nas import (
     L1,
@@ -35,13 +33,17 @@ def parameters(dtype: torch.dtype) -> list[nn.Parameter]:
     return params
 
 
+def parameters_of(optimizer: Any) -> list[nn.Parameter]:
+    return [param for group in optimizer.param_groups for param in group["params"]]
+
+
 def train_beside(
     ours: Any, theirs: Any, dtype: torch.dtype, check: Callable[[], None] = lambda: None
 ) -> None:
     """A hundred steps with gradients of very different magnitudes; the parameters agree."""
     rtol, atol = (1e-12, 1e-14) if dtype == torch.float64 else (1e-4, 1e-5)
     numbers = torch.Generator().manual_seed(1)
-    pairs = [[p for group in made.param_groups for p in group["params"]] for made in (ours, theirs)]
+    pairs = [parameters_of(ours), parameters_of(theirs)]
     for step in range(STEPS):
         for one, other in zip(*pairs, strict=True):
             magnitude = 10 ** (6 * torch.rand((), generator=numbers, dtype=dtype) - 4)
@@ -72,30 +74,8 @@ def test_without_regularizer_they_are_those_of_torch(
         for make, params in ((ours, parameters(dtype)), (theirs, parameters(dtype)))
     )
     train_beside(first, second, dtype)
-    for one, other in zip(first.param_groups, second.param_groups, strict=True):
-        # The same kernel, bit for bit.
-        assert "fused" not in options or all(map(torch.equal, one["params"], other["params"]))
-
-
-@plain_and_fused
-def test_without_regularizer_a_network_trains_as_under_adam(fused: bool) -> None:
-    torch.manual_seed(0)
-    ours = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
-    theirs = copy.deepcopy(ours)
-    inputs, targets = torch.randn(16, 3).double(), torch.randn(16, 2).double()
-    losses: dict[str, list[float]] = {}
-    for name, model, optimizer in (
-        ("ours", ours, AdaBreg(ours.parameters(), lr=0.01, fused=fused)),
-        ("theirs", theirs, torch.optim.Adam(theirs.parameters(), lr=0.01)),
-    ):
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            loss = functional.mse_loss(model(inputs), targets)
-            loss.backward()
-            optimizer.step()
-            losses.setdefault(name, []).append(loss.item())
-    assert losses["ours"] == pytest.approx(losses["theirs"], rel=1e-8)
-    assert losses["ours"][-1] < 0.5 * losses["ours"][0]
+    if "fused" in options:  # the same kernel, bit for bit
+        assert all(map(torch.equal, parameters_of(first), parameters_of(second)))
 
 
 @each_dtype
@@ -112,17 +92,14 @@ def test_fused_and_plain_agree(
     regularizer: Regularizer, corrected: bool, dtype: torch.dtype
 ) -> None:
     """In theta and v, and in which entries are zero."""
-    optimizers = []
+    optimizers, least = [], max(getattr(regularizer, "group_dims", ()), default=-1)
     for fused in (False, True):
         params = parameters(dtype)
-        least = max(getattr(regularizer, "group_dims", ()), default=-1)
         fits = [p for p in params if p.ndim > least]
-        with torch.no_grad():
-            for param in fits:
-                param[param < 0.3] = 0  # inside the domain of J
-                if regularizer == ZeroIndicator():
-                    param.zero_()
-        groups: list[dict[str, Any]] = [
+        for param in fits:
+            inside = (param >= 0.3) & (regularizer != ZeroIndicator())  # of the domain of J
+            param.data.mul_(inside)
+        groups = [
             {"params": fits, "regularizer": regularizer},
             {"params": [p for p in params if p.ndim <= least]},
         ]
@@ -131,12 +108,12 @@ def test_fused_and_plain_agree(
     patterns = set()
 
     def check() -> None:
-        plain, fused = ([p for g in made.param_groups for p in g["params"]] for made in optimizers)
-        for one, other in zip(plain, fused, strict=True):
+        for one, other in zip(*map(parameters_of, optimizers), strict=True):
             assert torch.equal(one != 0, other != 0)
             v = [made.subgradient(p) for made, p in zip(optimizers, (one, other), strict=True)]
             torch.testing.assert_close(*v, rtol=1e-4, atol=1e-5)
-        patterns.add(tuple(bool(x) for p in plain for x in (p != 0).flatten()))
+        on = torch.cat([p.flatten() != 0 for p in parameters_of(optimizers[0])])
+        patterns.add(tuple(on.tolist()))
 
     train_beside(optimizers[0], optimizers[1], dtype, check)
     assert regularizer == ZeroIndicator() or len(patterns) > 1, "groups did switch on and off"
@@ -261,18 +238,3 @@ def test_adabreg_switches_a_row_on_and_off(fused: bool) -> None:
     assert not all(theta[0].any() for theta in off), "off again, on the way to the other sign"
     assert torch.equal(off[-1][0].sign(), gradient[0].sign())
     assert not any(theta[1].any() for theta in on + off)
-
-
-@pytest.mark.parametrize("method", [AdaBreg, LinBreg])
-def test_the_positivity_constraint_is_never_violated(method: type[AdaBreg | LinBreg]) -> None:
-    numbers = torch.Generator().manual_seed(0)
-    param = nn.Parameter(torch.rand(50, generator=numbers).sub(0.5).clamp_min(0))
-    optimizer = method([param], lr=0.1, regularizer=NonNegativeL1(0.05))
-    start, patterns = param.detach() > 0, []
-    for _ in range(100):
-        param.grad = torch.randn(50, generator=numbers)
-        optimizer.step()
-        assert (param >= 0).all()
-        patterns.append(param.detach() > 0)
-    assert any((pattern != start).any() for pattern in patterns)
-    assert (optimizer.subgradient(param) < 0).any(), "v itself does become negative"

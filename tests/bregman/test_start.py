@@ -133,16 +133,6 @@ def test_the_start_is_sparse_and_the_architecture_says_so() -> None:
     assert not gate.weight.any()
 
 
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-def test_empty_layers_are_left_alone() -> None:
-    network = nn.Sequential(nn.Linear(0, 3), nn.Linear(3, 0), nn.Conv2d(0, 2, 3))
-    rule = ByKind(rows=0.1, kernels=0.1)
-    start_sparsely_(network, rule, density=0.5)
-    optimizer = AdaBreg(parameter_groups(network, rule))
-    network[0](torch.ones(2, 0)).sum().backward()
-    optimizer.step()
-
-
 def test_a_transposed_convolution_keeps_the_variance() -> None:
     """Of its output: each entry is a sum over input channels and every second entry of kernels."""
     torch.manual_seed(0)
@@ -172,10 +162,3 @@ def test_heads_that_switch_on_learn_where_to_look() -> None:
     without = nn.MultiheadAttention(16, 4, bias=False)
     with pytest.warns(UserWarning, match="construct the attention with bias=True"):
         start_sparsely_(without, rule, density=0.25)
-
-
-def test_a_vector_in_groups_has_no_such_start() -> None:
-    from bregman_nas import GroupLasso
-
-    with pytest.raises(ValueError, match="weight: a weight has two dimensions or more"):
-        start_sparsely_(nn.LayerNorm(4), lambda *_: GroupLasso(0.1, (0,)), density=0.5)

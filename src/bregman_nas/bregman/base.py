@@ -5,17 +5,16 @@ step moves v as SGD or Adam would theta, then sets theta = prox_{delta J}(delta 
 zero stays exactly zero until its part of v crosses the threshold.
 """
 
-import difflib
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from bregman_nas.bregman.regularizers import Regularizer
+from bregman_nas.bregman.regularizers import Regularizer, Zero
 
 #: Keys of a parameter group that are not ours: torch's, and those of its schedulers.
 _OF_TORCH = {"params", "param_names", "initial_lr"}
@@ -29,9 +28,19 @@ class BregmanOptimizer(Optimizer):
     keep their v. A change through `param.data` cannot be seen, and the next step undoes it.
     """
 
-    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+    #: Of each option, whether a value is possible, and what it must be.
+    _allowed: ClassVar[dict[str, tuple[Callable[[Any], bool], str]]] = {
+        "regularizer": (lambda x: isinstance(x, Regularizer), "an object such as L1(0.1)"),
+        "lr": (lambda x: 0 <= x < math.inf, "finite and not negative"),
+        "delta": (lambda x: 0 < x < math.inf, "finite and positive"),
+        "weight_decay": (lambda x: 0 <= x < math.inf, "finite and not negative"),
+    }
+    #: What a parameter's state has beside its `step` and v.
+    _moments: tuple[str, ...]
+
+    def __init__(self, params: ParamsT, regularizer: Regularizer | None, **options: Any) -> None:
         self._versions: dict[Tensor, int] = {}
-        super().__init__(params, defaults)
+        super().__init__(params, {**options, "regularizer": regularizer or Zero()})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -43,41 +52,15 @@ class BregmanOptimizer(Optimizer):
         Raises:
             TypeError, ValueError: if an option or a parameter is impossible.
         """
+        kind, options = type(self).__name__, {**self.defaults, **param_group}
+        for name in param_group.keys() - self.defaults.keys() - _OF_TORCH:
+            raise TypeError(f"{kind} has no option {name!r}; it has {', '.join(self.defaults)}")
+        for name, (holds, allowed) in self._allowed.items():
+            if not holds(options[name]):
+                raise ValueError(f"{name} must be {allowed}, got {options[name]}")
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        try:
-            for name in group.keys() - self.defaults.keys() - _OF_TORCH:
-                close = difflib.get_close_matches(name, self.defaults, 1)
-                raise TypeError(
-                    f"{type(self).__name__} has no option {name!r}"
-                    + (f"; did you mean {close[0]!r}?" if close else "")
-                    + f" Its options are {', '.join(self.defaults)}."
-                )
-            self._check_options(group)
-            self._check_params(group)
-        except (TypeError, ValueError):
-            self.param_groups.pop()
-            raise
-
-    def _check_options(self, group: dict[str, Any]) -> None:
-        if not isinstance(group["regularizer"], Regularizer):
-            raise TypeError(
-                "regularizer must be an object of bregman_nas.bregman.regularizers, such as "
-                f"L1(0.1), got {group['regularizer']!r}"
-            )
-        check(0 <= group["lr"] < math.inf, "lr", group["lr"], "finite and not negative")
-        check(0 < group["delta"] < math.inf, "delta", group["delta"], "finite and positive")
-        decay = group["weight_decay"]
-        check(0 <= decay < math.inf, "weight_decay", decay, "finite and not negative")
-
-    def _check_params(self, group: dict[str, Any]) -> None:
-        for param in group["params"]:
-            if param.is_complex():
-                raise TypeError(
-                    f"{type(self).__name__} does not train complex parameters: use view_as_real"
-                )
-            greatest = torch.finfo(param.dtype).max
-            check(group["delta"] <= greatest, "delta", group["delta"], f"finite in {param.dtype}")
+        if any(param.is_complex() for param in self.param_groups[-1]["params"]):
+            raise TypeError(f"{kind} does not train complex parameters: use view_as_real")
 
     def subgradient(self, param: Tensor) -> Tensor:
         """A copy of v of a parameter; before the first step, its initial value."""
@@ -103,15 +86,14 @@ class BregmanOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with_gradient = [
-            (group, [p for p in group["params"] if p.grad is not None])
-            for group in self.param_groups
-        ]
-        # What can fail comes first.
-        states = [[self._state_of(p, group) for p in params] for group, params in with_gradient]
-        for (group, params), of_group in zip(with_gradient, states, strict=True):
-            self._move_subgradients(_gradients(params, group), of_group, group)
-            for param, state in zip(params, of_group, strict=True):
+        moving = []
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            # What can fail comes first, for all groups.
+            moving.append((group, params, [self._state_of(p, group) for p in params]))
+        for group, params, states in moving:
+            self._move_subgradients([_gradient(p, group) for p in params], states, group)
+            for param, state in zip(params, states, strict=True):
                 param.copy_(group["regularizer"].prox(state["v"], group["delta"]))
                 self._versions[param] = param._version
         return loss
@@ -124,24 +106,17 @@ class BregmanOptimizer(Optimizer):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned; nothing is changed if that is impossible."""
-        kind, groups = type(self).__name__, []
+        """Take over what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is that of another kind of optimizer.
+        """
+        groups = []
         for saved in state_dict["param_groups"]:
-            missing = [name for name in self.defaults if name not in saved]
-            if missing:
-                raise ValueError(f"this is not the state of {kind}: it lacks {', '.join(missing)}")
-            group = {**saved, "regularizer": Regularizer.from_dict(saved["regularizer"])}
-            self._check_options(group)
-            groups.append(group)
-        # Numbers of groups and of parameters that differ are found by torch.
-        for group, ours in zip(groups, self.param_groups, strict=False):
-            self._check_params({**group, "params": ours["params"]})
-            for number, param in zip(group["params"], ours["params"], strict=False):
-                state = state_dict["state"].get(number, {})
-                if state and state.keys() != {"step", "v", *self._moments}:
-                    raise ValueError(f"this is not the state of {kind}: it has {', '.join(state)}")
-                for name in ("v", *self._moments) if state else ():
-                    _check_shape(state[name], param)
+            if missing := ", ".join(name for name in self.defaults if name not in saved):
+                kind = type(self).__name__
+                raise ValueError(f"this is not the state of {kind}: it lacks {missing}")
+            groups.append({**saved, "regularizer": Regularizer.from_dict(saved["regularizer"])})
         super().load_state_dict({**state_dict, "param_groups": groups})
         self._versions.clear()
 
@@ -158,12 +133,12 @@ class BregmanOptimizer(Optimizer):
             for name in self._moments:
                 state[name] = torch.zeros_like(theta, memory_format=torch.preserve_format)
             self.state[param] = state
-        _check_shape(state["v"], param)
+        if state["v"].shape != theta.shape:
+            found, expected = tuple(state["v"].shape), tuple(theta.shape)
+            raise ValueError(f"the state has shape {found}, its parameter {expected}")
         if self._versions.get(param) != param._version:
             _keep_changed(theta, state["v"], group)
         return state
-
-    _moments: tuple[str, ...] = ()
 
     @abstractmethod
     def _move_subgradients(
@@ -190,22 +165,10 @@ def _keep_changed(theta: Tensor, v: Tensor, group: dict[str, Any]) -> None:
     v.copy_(kept if consistent else derived)
 
 
-def _gradients(params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-    gradients = [param.grad for param in params if param.grad is not None]
+def _gradient(param: Tensor, group: dict[str, Any]) -> Tensor:
+    gradient = param.grad
+    assert gradient is not None
     if group["maximize"]:
-        gradients = [-g for g in gradients]
-    if group["weight_decay"]:
-        decay = group["weight_decay"]
-        gradients = [g.add(p, alpha=decay) for g, p in zip(gradients, params, strict=True)]
-    return gradients
-
-
-def _check_shape(state: Tensor, param: Tensor) -> None:
-    if state.shape != param.shape:
-        raise ValueError(f"the state has shape {(*state.shape,)}, its parameter {(*param.shape,)}")
-
-
-def check(holds: bool, name: str, value: object, allowed: str) -> None:
-    """Refuse another value."""
-    if not holds:
-        raise ValueError(f"{name} must be {allowed}, got {value}")
+        gradient = -gradient
+    decay = group["weight_decay"]
+    return gradient.add(param, alpha=decay) if decay else gradient

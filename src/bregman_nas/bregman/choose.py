@@ -34,10 +34,7 @@ def try_mus(
 ) -> list[Trial]:
     """Train copies of a network for some steps, one for each mu, all from the same groups.
 
-    Under AdaBreg a coordinate of v moves by about lr a step, and a group is on once its root mean
-    square exceeds mu. Where gradients agree from step to step that takes mu / lr steps, where they
-    are noise (mu / lr)^2. In K steps there is something to select for mu between lr sqrt(K), at
-    which even noise switches on, and lr K, at which nothing does.
+    The choice of `mus` is explained in docs/own-network.md.
 
     Args:
         network: any module; it stays as it is.

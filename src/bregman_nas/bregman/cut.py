@@ -8,6 +8,7 @@ instead, which is padded alike.
 """
 
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -47,6 +48,11 @@ _FUNCTIONS: dict[Any, type[nn.Module]] = {
 }
 #: Kinds of modules, when one cannot be passed (given whether it reads maps), and why.
 _REFUSALS: list[tuple[Any, Any, str]] = [
+    (
+        nn.Module,
+        lambda module, _: not isinstance(module, _KNOWN),
+        "it is neither a layer that is cut nor an activation",
+    ),
     ((*CONVOLUTIONS, *_POOLS), lambda _, maps: maps is False, "it reads no maps"),
     (CONVOLUTIONS, lambda conv, _: conv.groups != 1, "its channels are in groups"),
     (nn.Linear, lambda _, maps: maps, "it reads maps: flatten them first"),
@@ -132,8 +138,6 @@ def cut(network: nn.Module) -> nn.Sequential:
     if not weighted:
         raise ValueError("there is no linear layer and no convolution to cut")
     begin, end = weighted[0], weighted[-1] + 1
-    while begin and isinstance(chain[begin - 1][1], _BatchNorm):
-        begin -= 1
     layers = _follow(chain[begin:end])
     kept, *needed = _needed(layers)
     small = [copy.deepcopy(module) for _, module in chain[:begin]]
@@ -151,47 +155,37 @@ def cut(network: nn.Module) -> nn.Sequential:
     return nn.Sequential(*small).eval()
 
 
-class _Tracer(fx.Tracer):
-    """Remembers in the `forward` of which module there was an error."""
+class _OneLevel(fx.Tracer):
+    """Follows the forward of a module, and of none of those in it."""
 
-    inside = "0"
-
-    def call_module(self, m: nn.Module, *args: Any) -> Any:
-        outer, self.inside = self.inside, self.path_of_module(m)
-        found = super().call_module(m, *args)
-        self.inside = outer
-        return found
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
 
 
-def _chain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _chain(network: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The modules of a network that follow one another, by name; functions as modules."""
-    whole = nn.Sequential(network)  # so that a single layer is a module of the graph as well
-    tracer = _Tracer()
-
-    def refusal(path: str, reason: object) -> ValueError:
-        name, kind = path[2:], type(whole.get_submodule(path)).__name__
-        return ValueError(f"{f'{name} ({kind})' if name else kind} cannot be passed: {reason}")
-
-    def inside(node: fx.Node) -> str:
-        """The module that calls it."""
-        stack: list[str] = ["0", *node.meta.get("nn_module_stack", ())]
-        return stack[-2 if node.op == "call_module" else -1]
-
+    if fx.Tracer().is_leaf_module(network, name):  # one of torch's own
+        yield name, network
+        return
     try:
-        last, *others = tracer.trace(whole).nodes
+        nodes = _OneLevel().trace(network).nodes
     except Exception as error:  # whatever `forward` raises when it meets no tensor
-        raise refusal(tracer.inside, f"its forward is no chain: {error}") from error
-    for node in others:
-        if len(last.users) != 1 or node.all_input_nodes != [last] or node.args[0] is not last:
-            outermost = min(map(inside, (node, *last.users)), key=len)
-            raise refusal(outermost, "its forward is no chain of modules")
-        last = node
+        raise _refusal(name, network, f"its forward is no chain: {error}") from error
+    for before, node in itertools.pairwise(nodes):
+        inner = f"{name}.{node.target}".removeprefix(".")
+        if len(before.users) != 1 or node.all_input_nodes != [before] or node.args[0] is not before:
+            raise _refusal(name, network, "its forward is no chain of modules")
         if node.op == "call_module":
-            yield str(node.target)[2:], whole.get_submodule(str(node.target))
+            yield from _chain(network.get_submodule(str(node.target)), inner)
         elif node.op != "output":
             if node.target not in _FUNCTIONS:
-                raise refusal(inside(node), f"it calls {node.name}; use a module of torch.nn")
-            yield node.name, _FUNCTIONS[node.target](*node.args[1:], **node.kwargs)
+                raise _refusal(name, network, f"it calls {node.name}; use a module of torch.nn")
+            yield inner, _FUNCTIONS[node.target](*node.args[1:], **node.kwargs)
+
+
+def _refusal(name: str, module: nn.Module, reason: str) -> ValueError:
+    kind = type(module).__name__
+    return ValueError(f"{f'{name} ({kind})' if name else kind} cannot be passed: {reason}")
 
 
 class _Layer(NamedTuple):
@@ -203,31 +197,22 @@ class _Layer(NamedTuple):
 
 def _follow(chain: list[tuple[str, nn.Module]]) -> list[_Layer]:
     """Go through the chain, and find what varies with the input and what is constant."""
+    first: Any = chain[0][1]
+    varies = torch.ones(first.weight.shape[1], dtype=torch.bool, device=first.weight.device)
+    constant = torch.zeros_like(varies, dtype=torch.float64)
     layers: list[_Layer] = []
     on_maps: bool | None = None
     for name, module in chain:
         if isinstance(module, _NOTHING):
             continue
-        reasons = [
-            reason
-            for kinds, holds, reason in _REFUSALS
-            if isinstance(module, kinds) and holds(module, on_maps)
-        ]
-        if not isinstance(module, _KNOWN):
-            reasons = ["it is neither a layer that is cut nor an activation"]
-        size, copies = _inputs(module), 1
-        if not layers:
-            assert size is not None
-            device = next(iter(module.state_dict().values())).device
-            varies = torch.ones(size, dtype=torch.bool, device=device)
-            constant = torch.zeros(size, dtype=torch.float64, device=device)
-        elif size not in (None, len(varies)):
-            copies, rest = divmod(size, len(varies))
-            if rest or on_maps:
-                reasons.append(f"it reads {size} of {len(varies)}")
-            varies, constant = (x.repeat_interleave(copies) for x in (varies, constant))
-        if reasons:
-            raise ValueError(f"{name} ({type(module).__name__}) cannot be passed: {reasons[0]}")
+        for kinds, holds, reason in _REFUSALS:
+            if isinstance(module, kinds) and holds(module, on_maps):
+                raise _refusal(name, module, reason)
+        size = _inputs(module) or len(varies)
+        copies, rest = divmod(size, len(varies))
+        if rest or (copies > 1 and on_maps):
+            raise _refusal(name, module, f"it reads {size} of {len(varies)}")
+        varies, constant = (x.repeat_interleave(copies) for x in (varies, constant))
         if isinstance(module, _WEIGHTED):
             fold = folded(module, varies, constant)
             layers.append(_Layer(module, copies, constant, fold.reads))
@@ -287,13 +272,13 @@ def _small_weighted(
         weight = torch.cat([weight, ones[:, None]], dim=1)
         behind: Any = [0, 0] * (weight.ndim - 2) + [0, 1]
         yield nn.ConstantPad3d(behind, 1.0)  # a channel of ones, whatever the dimensions
-    kind: Any = next(kind for kind in _WEIGHTED if isinstance(module, kind))
-    shape = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
-    options = {} if kind is nn.Linear else {name: getattr(module, name) for name in shape}
-    small: _Weighted = kind(weight.shape[1], weight.shape[0], **options, device="meta")
+    small = copy.deepcopy(module)
     small.weight = nn.Parameter(weight.contiguous())
-    has_bias = module.bias is not None or bool(bias.any())
-    small.bias = nn.Parameter(bias) if has_bias else None
+    small.bias = nn.Parameter(bias) if module.bias is not None or bias.any() else None
+    if isinstance(small, nn.Linear):
+        small.out_features, small.in_features = weight.shape
+    else:
+        small.out_channels, small.in_channels = weight.shape[:2]
     yield small
 
 
@@ -306,6 +291,4 @@ def _inputs(module: nn.Module) -> int | None:
 def _pads_with_zeros(module: _Weighted) -> bool:
     if isinstance(module, nn.Linear) or module.padding_mode != "zeros":
         return False
-    if isinstance(module.padding, str):
-        return module.padding == "same" and max(module.kernel_size) > 1
-    return any(module.padding)
+    return module.padding == "same" or (module.padding != "valid" and any(module.padding))

@@ -1,9 +1,9 @@
 """Parameter groups by rule, for one's own network: what is sparse, and what was found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +29,11 @@ class HeadLasso(Regularizer):
 
     def __post_init__(self) -> None:
         GroupLasso(self.mu, (1,))  # checks mu
-        if type(self.heads) is not int or self.heads < 1:
-            raise ValueError(f"heads must be a whole number of at least 1, got {self.heads}")
+        if self.heads < 1:
+            raise ValueError(f"heads must be at least 1, got {self.heads}")
 
     def split(self, theta: Tensor) -> Tensor:
         """The weight [3 width, width] as [3, heads, width / heads, width]."""
-        if theta.ndim != 2 or len(theta) % (3 * self.heads):
-            shape = tuple(theta.shape)
-            raise ValueError(f"{self.heads} heads do not share the rows of a weight {shape}")
         return theta.reshape(3, self.heads, -1, theta.shape[-1])
 
     def value(self, theta: Tensor) -> Tensor:
@@ -94,7 +91,7 @@ class ByKind:
     def __call__(self, name: str, module: nn.Module, parameter: nn.Parameter) -> Regularizer:
         """The functional of a parameter."""
         last = name.rpartition(".")[2]
-        choices: list[tuple[float | None, tuple[int, ...]]] = []
+        choices: dict[tuple[int, ...], float | None] = {}
         if self.excludes(name):
             return Zero()
         if last in self.scalars:
@@ -102,16 +99,16 @@ class ByKind:
         if isinstance(module, nn.MultiheadAttention) and last == "in_proj_weight":
             return Zero() if self.heads is None else HeadLasso(self.heads, module.num_heads)
         if last == "weight" and isinstance(module, nn.Linear):
-            choices = [(self.rows, (0,)), (self.columns, (1,))]
+            choices = {(0,): self.rows, (1,): self.columns}
         elif last == "weight" and isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
             transposed = isinstance(module, TRANSPOSED)
             if transposed and module.groups != 1 and self.channels is not None:
                 raise ValueError(
-                    f"{name}: the output channels of a transposed convolution in groups are no "
-                    "dimension of its weight; exclude it, or use kernels"
+                    f"{name}: its output channels are in groups, and no dimension of its weight; "
+                    "exclude it, or use kernels"
                 )
-            choices = [(self.channels, (int(transposed),)), (self.kernels, (0, 1))]
-        chosen = [GroupLasso(mu, dims) for mu, dims in choices if mu is not None]
+            choices = {(int(transposed),): self.channels, (0, 1): self.kernels}
+        chosen = [GroupLasso(mu, dims) for dims, mu in choices.items() if mu is not None]
         return chosen[0] if chosen else Zero()
 
     def excludes(self, name: str) -> bool:
@@ -119,34 +116,25 @@ class ByKind:
         return any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
 
-class Governed(NamedTuple):
-    """A parameter, the module that holds it, and its functional."""
-
-    name: str
-    module: nn.Module
-    parameter: nn.Parameter
-    regularizer: Regularizer
-
-
-def governed(network: nn.Module, rule: Rule) -> list[Governed]:
-    """Every parameter with its functional; a shared one once.
+def governed(
+    network: nn.Module, rule: Rule
+) -> Iterator[tuple[str, nn.Module, nn.Parameter, Regularizer]]:
+    """Every parameter with its name, the module that holds it, and its functional; each once.
 
     Raises:
         ValueError: if the rule is a `ByKind` that names what the network has not.
     """
     named = dict(network.named_parameters())
     if isinstance(rule, ByKind):
-        last = sorted({name.rpartition(".")[2] for name in named})
-        for name in rule.scalars:
-            if name not in last:
-                raise ValueError(
-                    f"scalars: no parameter is named {name}; there are {', '.join(last)}"
-                )
+        last = {name.rpartition(".")[2] for name in named}
+        for name in rule.scalars.keys() - last:
+            raise ValueError(f"scalars: no parameter is named {name}, but {', '.join(last)}")
         for pattern in rule.exclude:
             if not any(fnmatchcase(name, pattern) for name in named):
-                raise ValueError(f"exclude: no parameter is like {pattern}; there are {[*named]}")
-    modules = {name: network.get_submodule(name.rpartition(".")[0]) for name in named}
-    return [Governed(n, modules[n], p, rule(n, modules[n], p)) for n, p in named.items()]
+                raise ValueError(f"exclude: no parameter is like {pattern}, but {', '.join(named)}")
+    for name, parameter in named.items():
+        module = network.get_submodule(name.rpartition(".")[0])
+        yield name, module, parameter, rule(name, module, parameter)
 
 
 def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
@@ -163,8 +151,6 @@ def parameter_groups(network: nn.Module, rule: Rule) -> list[dict[str, Any]]:
     groups: dict[Regularizer, list[nn.Parameter]] = {}
     for name, _, parameter, regularizer in governed(network, rule):
         if parameter.requires_grad:
-            if not parameter.isfinite().all():
-                raise ValueError(f"{name} has values that are not finite")
             try:
                 regularizer.subgradient(parameter.detach())
             except ValueError as error:

@@ -1,15 +1,15 @@
 """Bregman iterations as optimizers: LinBreg, and AdaBreg (Algorithm 1 of the article)."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 from torch.optim.optimizer import ParamsT
 
-from bregman_nas.bregman.base import BregmanOptimizer, check
-from bregman_nas.bregman.regularizers import Regularizer, Zero
+from bregman_nas.bregman.base import BregmanOptimizer
+from bregman_nas.bregman.regularizers import Regularizer
 
 
 class LinBreg(BregmanOptimizer):
@@ -29,6 +29,10 @@ class LinBreg(BregmanOptimizer):
         maximize: ascend.
     """
 
+    _allowed: ClassVar = {
+        **BregmanOptimizer._allowed,
+        "momentum": (lambda x: 0 <= x < 1, "at least 0 and less than 1"),
+    }
     _moments = ("momentum_buffer",)
 
     def __init__(
@@ -44,20 +48,13 @@ class LinBreg(BregmanOptimizer):
     ) -> None:
         super().__init__(
             params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "delta": delta,
-                "regularizer": Zero() if regularizer is None else regularizer,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
+            regularizer,
+            lr=lr,
+            momentum=momentum,
+            delta=delta,
+            weight_decay=weight_decay,
+            maximize=maximize,
         )
-
-    def _check_options(self, group: dict[str, Any]) -> None:
-        super()._check_options(group)
-        momentum = group["momentum"]
-        check(0 <= momentum < 1, "momentum", momentum, "at least 0 and less than 1")
 
     def _move_subgradients(
         self, gradients: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
@@ -93,6 +90,14 @@ class AdaBreg(BregmanOptimizer):
         maximize: ascend.
     """
 
+    _allowed: ClassVar = {
+        **BregmanOptimizer._allowed,
+        "betas": (
+            lambda x: len(x) == 2 and all(0 <= beta < 1 for beta in x),
+            "two numbers, each at least 0 and less than 1",
+        ),
+        "eps": (lambda x: x >= 0, "zero or more"),
+    }
     _moments = ("exp_avg", "exp_avg_sq")
 
     def __init__(
@@ -111,48 +116,34 @@ class AdaBreg(BregmanOptimizer):
     ) -> None:
         super().__init__(
             params,
-            {
-                "lr": lr,
-                "betas": tuple(betas),
-                "eps": eps,
-                "delta": delta,
-                "regularizer": Zero() if regularizer is None else regularizer,
-                "correct_first_moment": correct_first_moment,
-                "fused": fused,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
+            regularizer,
+            lr=lr,
+            betas=tuple(betas),
+            eps=eps,
+            delta=delta,
+            correct_first_moment=correct_first_moment,
+            fused=fused,
+            weight_decay=weight_decay,
+            maximize=maximize,
         )
 
-    def _check_options(self, group: dict[str, Any]) -> None:
-        super()._check_options(group)
-        betas, eps = group["betas"], group["eps"]
-        valid = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
-        check(valid, "betas", betas, "two numbers, each at least 0 and less than 1")
-        check(eps >= 0, "eps", eps, "zero or more")
-
-    def _check_params(self, group: dict[str, Any]) -> None:
-        super()._check_params(group)
-        for param in group["params"]:
-            vanishes = group["eps"] > 0 and torch.tensor(group["eps"], dtype=param.dtype) == 0
-            allowed = f"more than zero in {param.dtype}, or fused=True"
-            check(group["fused"] or not vanishes, "eps", group["eps"], allowed)
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As in torch; refused too is an eps that is zero in the type of a parameter."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for dtype in {param.dtype for param in group["params"]}:
+            if group["eps"] and not group["fused"] and not torch.tensor(group["eps"], dtype=dtype):
+                raise ValueError(f"eps must be more than zero in {dtype}, or fused=True")
 
     def _move_subgradients(
         self, gradients: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
     ) -> None:
         if group["fused"]:
-            fused_adam_(
-                [state["v"] for state in states],
-                gradients,
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [state["step"] for state in states],
-                lr=group["lr"],
-                betas=group["betas"],
-                eps=group["eps"],
-                correct_first_moment=group["correct_first_moment"],
+            v, m1s, m2s, steps = (
+                [state[name] for state in states] for name in ("v", *self._moments, "step")
             )
+            options = {name: group[name] for name in ("lr", "betas", "eps", "correct_first_moment")}
+            fused_adam_(v, gradients, m1s, m2s, steps, **options)
             return
         beta1, beta2 = group["betas"]
         for g, state in zip(gradients, states, strict=True):
@@ -183,24 +174,18 @@ def fused_adam_(
     All lists have one tensor for each parameter; those of `steps` have no dimensions, and are on
     its device. For the options see `AdaBreg`.
     """
-    steps = list(steps)
-    if not steps:
-        return
+    tensors = [list(x) for x in (v, gradients, first_moments, second_moments, steps)]
     if not correct_first_moment:
         # The kernel divides by (1 - beta1^k), and k may differ from one to the next.
-        for v1, g, m1, m2, k in zip(
-            v, gradients, first_moments, second_moments, steps, strict=True
-        ):
-            uncorrected = lr * (1 - betas[0] ** (k.item() + 1))
-            fused_adam_([v1], [g], [m1], [m2], [k], lr=uncorrected, betas=betas, eps=eps)
+        for of_one in zip(*tensors, strict=True):
+            uncorrected = lr * (1 - betas[0] ** (of_one[-1].item() + 1))
+            fused_adam_(*([x] for x in of_one), lr=uncorrected, betas=betas, eps=eps)
         return
+    *moved, counts = tensors
     torch_adam(
-        list(v),
-        list(gradients),
-        list(first_moments),
-        list(second_moments),
+        *moved,
         [],
-        steps,
+        counts,
         fused=True,
         amsgrad=False,
         beta1=betas[0],

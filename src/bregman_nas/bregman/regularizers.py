@@ -5,7 +5,6 @@ theta does. So v = theta / delta + subgradient(theta) lies in the subdifferentia
 and `prox(v, delta)` gives theta back.
 """
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -42,20 +41,14 @@ class Regularizer(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that describe this regularizer; `from_dict` reads them."""
-        fields: dict[str, Any] = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
-        return {
-            "kind": type(self).__name__,
-            **{name: list(x) if isinstance(x, tuple) else x for name, x in fields.items()},
-        }
+        return {"kind": type(self).__name__, **vars(self)}
 
     @staticmethod
     def from_dict(description: Mapping[str, Any]) -> "Regularizer":
-        """The regularizer that `to_dict` described; an error if there is no such kind."""
+        """The regularizer that `to_dict` described; ValueError if there is no such kind."""
         fields = dict(description)
-        kind = fields.pop("kind", None)
-        if kind not in Regularizer._kinds:
-            known = ", ".join(sorted(Regularizer._kinds))
-            raise ValueError(f"unknown kind of regularizer {kind!r}; known are {known}")
+        if (kind := fields.pop("kind")) not in Regularizer._kinds:
+            raise ValueError(f"unknown kind of regularizer {kind!r}")
         return Regularizer._kinds[kind](**fields)
 
 
@@ -99,19 +92,12 @@ class L1(Regularizer):
 
 
 @dataclass(frozen=True)
-class NonNegativeL1(Regularizer):
+class NonNegativeL1(L1):
     """mu |theta|_1 for theta >= 0, else infinite: the positivity constraint of section 2."""
-
-    mu: float
-
-    def __post_init__(self) -> None:
-        _check_mu(self.mu)
 
     def value(self, theta: Tensor) -> Tensor:
         """mu times the sum; infinite if any entry is negative."""
-        if (theta < 0).any():
-            return theta.new_full((), math.inf)
-        return self.mu * theta.sum()
+        return super().value(theta) if (theta >= 0).all() else theta.new_full((), math.inf)
 
     def prox(self, v: Tensor, delta: float = 1.0) -> Tensor:
         """delta max(v - mu, 0)."""
@@ -121,10 +107,9 @@ class NonNegativeL1(Regularizer):
         """mu where theta is positive, 0 where it is zero; an error if it is neither."""
         if not (theta >= 0).all():
             raise ValueError(
-                "NonNegativeL1 has no subgradient at a parameter with entries that are negative or "
-                "not a number; start it at zero or at positive values"
+                "NonNegativeL1 has no subgradient at entries that are negative or not a number"
             )
-        return self.mu * theta.sign()
+        return super().subgradient(theta)
 
 
 @dataclass(frozen=True)
@@ -140,7 +125,6 @@ class GroupLasso(Regularizer):
 
     def __post_init__(self) -> None:
         _check_mu(self.mu)
-        object.__setattr__(self, "group_dims", tuple(self.group_dims))
         check_group_dims(self.group_dims)
 
     def threshold(self, shape: Sequence[int]) -> float:
@@ -175,8 +159,7 @@ class GroupLasso(Regularizer):
             inner = self._inner_dims(theta.ndim)
             greatest = theta.abs().amax(inner, keepdim=True) if inner else theta.abs()
             scaled = theta / torch.where(greatest > 0, greatest, 1)
-            scaled = scaled / self.norms(scaled).clamp_min(1)
-            direction = torch.where(extreme, scaled, direction)
+            direction = torch.where(extreme, scaled / self.norms(scaled).clamp_min(1), direction)
         return direction * self.threshold(theta.shape)
 
     def active(self, theta: Tensor) -> Tensor:
@@ -208,18 +191,15 @@ class ZeroIndicator(Regularizer):
         return torch.zeros_like(theta)
 
 
-def check_group_dims(group_dims: Sequence[int], ndim: int | None = None) -> None:
-    """Refuse dimensions named twice or that do not exist, of `ndim` if given."""
-    whole = all(type(dim) is int and dim >= 0 for dim in group_dims)
-    if not whole or len(set(group_dims)) < len(group_dims):
-        raise ValueError(f"group_dims names each dimension once, counted from 0; got {group_dims}")
-    if ndim is not None and max(group_dims, default=-1) >= ndim:
+def check_group_dims(group_dims: Sequence[int], ndim: float = math.inf) -> None:
+    """Refuse dimensions named twice or that a parameter with `ndim` dimensions does not have."""
+    if len(set(group_dims)) < len(group_dims) or not all(0 <= dim < ndim for dim in group_dims):
         raise ValueError(
-            f"group_dims {group_dims} name a dimension that a parameter with {ndim} dimensions "
-            "does not have"
+            f"group_dims names each dimension once, counted from 0 and less than {ndim}; "
+            f"got {group_dims}"
         )
 
 
 def _check_mu(mu: float) -> None:
-    if not (math.isfinite(mu) and mu >= 0):
+    if not 0 <= mu < math.inf:
         raise ValueError(f"mu must be finite and not negative, got {mu}")

@@ -12,7 +12,7 @@ from torch.optim.optimizer import Optimizer
 
 from bregman_nas.bregman.groups import CONVOLUTIONS, TRANSPOSED, ByKind, HeadLasso, Rule, governed
 from bregman_nas.bregman.initialization import sparse_kaiming_normal_
-from bregman_nas.bregman.regularizers import L1, GroupLasso, NonNegativeL1, Zero
+from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero
 
 #: Of biases: large beside a step of the optimizer, small beside what they are added to.
 LEAST_BIAS = 0.1
@@ -46,9 +46,6 @@ def start_sparsely_(
         density: the share of groups that are on, in (0, 1]; at least one of each parameter.
         generator: of the random numbers, on the CPU.
 
-    Raises:
-        ValueError: if the density is not in (0, 1], or a parameter has no such start.
-
     Warns:
         UserWarning: of a sparse convolution with a bias before a batch norm, and of a sparse
             attention without biases.
@@ -58,9 +55,9 @@ def start_sparsely_(
     for name, module, parameter, regularizer in governed(network, rule):
         if not isinstance(regularizer, Zero):
             sparse[module] = name
-        if parameter.numel() == 0 or not parameter.requires_grad:
+        if not parameter.requires_grad:
             continue
-        if isinstance(regularizer, (L1, NonNegativeL1)):
+        if isinstance(regularizer, L1):
             parameter.zero_()
         elif isinstance(regularizer, HeadLasso):
             heads = regularizer.heads
@@ -69,35 +66,32 @@ def start_sparsely_(
             factors = on * torch.tensor([1, 1, density**-0.5])[:, None]
             started = regularizer.split(parameter) * factors[:, :, None, None].to(parameter)
             parameter.copy_(started.view_as(parameter))
-            if isinstance(module.in_proj_bias, nn.Parameter):
-                queries = module.in_proj_bias.chunk(3)[0]
+            bias: Any = module.in_proj_bias
+            if bias is None:
+                warnings.warn(
+                    f"{name}: without a bias, queries and keys of a head that is off stay zero "
+                    "when it switches on: it takes a mean; construct the attention with bias=True",
+                    stacklevel=2,
+                )
+            else:
+                queries = bias.chunk(3)[0]
                 queries.copy_(torch.randn(queries.shape, generator=generator) * LEAST_BIAS)
         elif isinstance(regularizer, GroupLasso):
-            try:
-                sparse_kaiming_normal_(
-                    parameter,
-                    density=density,
-                    group_dims=regularizer.group_dims,
-                    scale=_scale(module),
-                    rescale_variance=True,
-                    mask="exact",  # at least one: a layer that is off from the start learns nothing
-                    generator=generator,
-                )
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+            sparse_kaiming_normal_(
+                parameter,
+                density=density,
+                group_dims=regularizer.group_dims,
+                scale=_scale(module),
+                rescale_variance=True,
+                mask="exact",  # at least one: a layer that is off from the start learns nothing
+                generator=generator,
+            )
             _make_positive_(getattr(module, "bias", None), regularizer.mu)
             largest = max(largest, regularizer.mu)
     for name, module in network.named_modules():
         excluded = isinstance(rule, ByKind) and rule.excludes(f"{name}.bias")
         if largest and isinstance(module, _NormBase) and not excluded:
             _make_positive_(module.bias, largest)
-    for module, name in sparse.items():
-        if isinstance(module, nn.MultiheadAttention) and module.in_proj_bias is None:
-            warnings.warn(
-                f"{name}: without a bias, queries and keys of a head that is off stay zero when it "
-                "switches on: it takes a mean; construct the attention with bias=True",
-                stacklevel=2,
-            )
     # The order in which they were made is mostly that in which they follow each other.
     for first, norm in itertools.pairwise(m for m in network.modules() if not list(m.children())):
         biased = isinstance(first, CONVOLUTIONS) and first.bias is not None
@@ -136,13 +130,13 @@ def stuck_groups(network: nn.Module, rule: Rule) -> dict[str, Tensor]:
         For each sparse parameter, by name, a boolean tensor as of `architecture`. A parameter
         without `grad` counts as one without gradient.
     """
-    return {
-        name: ~regularizer.active(parameter)
-        if parameter.grad is None
-        else ~(regularizer.active(parameter) | regularizer.active(parameter.grad))
-        for name, _, parameter, regularizer in governed(network, rule)
-        if parameter.requires_grad and not isinstance(regularizer, Zero)
-    }
+    stuck = {}
+    for name, _, parameter, regularizer in governed(network, rule):
+        if parameter.requires_grad and not isinstance(regularizer, Zero):
+            stuck[name] = ~regularizer.active(parameter)
+            if parameter.grad is not None:
+                stuck[name] &= ~regularizer.active(parameter.grad)
+    return stuck
 
 
 def warn_of_stuck_groups(
@@ -151,8 +145,7 @@ def warn_of_stuck_groups(
     """Warn once, after some steps, of groups that are off and have had no gradient in any of them.
 
     Warns:
-        UserWarning: in the optimizer's step number `steps` from now, with the number of such
-            groups of each parameter, and what to do.
+        UserWarning: in the optimizer's step number `steps` from now.
     """
     stuck: dict[str, Tensor] = {}
     made = itertools.count(1)
