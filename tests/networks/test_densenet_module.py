@@ -1,5 +1,7 @@
 """The DenseNet against a forward pass written out with loops."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,22 +12,9 @@ DEPTH, GROWTH, SIDE, CLASSES = 2, 3, 4, 5
 MEAN, STD = 0.3, 0.6
 
 
-def network(*, relu_logits: bool = False, seed: int = 0) -> DenseNet:
-    torch.manual_seed(seed)
-    return DenseNet(
-        DEPTH,
-        GROWTH,
-        side=SIDE,
-        classes=CLASSES,
-        relu_logits=relu_logits,
-        input_mean=MEAN,
-        input_std=STD,
-    ).double()
-
-
-def images(batch: int = 3) -> Tensor:
+def images() -> Tensor:
     numbers = torch.Generator().manual_seed(7)
-    return torch.rand(batch, 1, SIDE, SIDE, generator=numbers, dtype=torch.float64)
+    return torch.rand(3, 1, SIDE, SIDE, generator=numbers, dtype=torch.float64)
 
 
 Map = list[list[float]]
@@ -69,7 +58,9 @@ def written_out(model: DenseNet, image: Map) -> list[float]:
 
 @pytest.mark.parametrize("relu_logits", [False, True])
 def test_the_network_written_out(relu_logits: bool) -> None:
-    model = network(relu_logits=relu_logits)
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {"side": SIDE, "classes": CLASSES, "relu_logits": relu_logits}
+    model = DenseNet(DEPTH, GROWTH, **shape, input_mean=MEAN, input_std=STD).double()
     logits = model(images())
     assert logits.shape == (3, CLASSES)
     for image, actual in zip(images()[:, 0].tolist(), logits.tolist(), strict=True):

@@ -44,8 +44,6 @@ def sparse_kaiming_normal_(
         raise ValueError(f"density must be more than 0 and at most 1, got {density}")
     if tensor.ndim < 2:
         raise ValueError(f"a weight has two dimensions or more, got shape {tuple(tensor.shape)}")
-    if mask not in ("bernoulli", "exact"):
-        raise ValueError(f"mask must be 'bernoulli' or 'exact', got {mask!r}")
     check_group_dims(group_dims, tensor.ndim)
     fan_in = tensor[0].numel()
     std = scale * math.sqrt(2 / fan_in) / (math.sqrt(density) if rescale_variance else 1)

@@ -28,14 +28,11 @@ def start_sparsely_(
     see `sparse_kaiming_normal_`; heads that are on keep their weights, those of their values times
     1 / sqrt(density); scalars are zero. All else keeps its values, but for two kinds of biases:
 
-    - **Of layers whose weight is sparse.** A row that is zero puts out ReLU(b). For b <= 0 the
-      derivative of ReLU, and so the gradient of the row and of b, is exactly zero, for ever. Each
-      bias becomes |b|, and at least mu: it moves by at most lr a step, and a row whose gradients
-      are steady crosses after mu / lr steps, before its bias can have reached zero.
-    - **Of batch norms.** A kernel that is zero makes a channel that is constant; normalised it is
-      zero, so that the norm puts out its own bias, whatever the convolution's. The same follows for
-      it, and it starts at the largest mu of the network. The gradient that reaches the kernel then
-      is that of the norm's output less its mean over the batch, divided by sqrt(eps).
+    - **Of layers whose weight is sparse**: |b|, and at least mu. A row that is zero puts out
+      ReLU(b), and for b <= 0 has no gradient, for ever. A bias moves by at most lr a step, so that
+      a row whose gradients are steady crosses, after mu / lr steps, before its bias is zero.
+    - **Of batch norms**: likewise, with the largest mu of the network. A channel that is constant
+      is zero when normalised, and the norm puts out its own bias.
 
     Both are at least 0.1. In an attention the biases of queries start as normal numbers: queries
     and keys that are both zero are a saddle, where neither has a gradient.
@@ -97,10 +94,8 @@ def start_sparsely_(
         biased = isinstance(first, CONVOLUTIONS) and first.bias is not None
         if biased and first in sparse and isinstance(norm, _NormBase):
             warnings.warn(
-                f"{sparse[first]}: its layer has a bias before a batch norm, which subtracts it in "
-                "training; in evaluation, where a channel is off and its variance 0, the norm "
-                "multiplies what its running mean lags behind by up to 1 / sqrt(eps), some 300; "
-                "construct the convolution with bias=False",
+                f"{sparse[first]}: its layer has a bias before a batch norm, which harms "
+                "evaluation where a channel is off; construct the convolution with bias=False",
                 stacklevel=2,
             )
 
@@ -161,10 +156,9 @@ def warn_of_stuck_groups(
             warnings.warn(
                 f"in {steps} steps these groups were off and had no gradient, so that they cannot "
                 f"switch on: {'; '.join(named)}. Before a ReLU the bias of a layer, and that of a "
-                "batch norm between, must be positive: start_sparsely_ makes them so, if nothing "
-                "initialises them afterwards. If they are, nothing that is on reads these groups: "
-                "raise the density, or use channels in place of kernels; or they are not part of "
-                "the loss.",
+                "batch norm between, must be positive, as start_sparsely_ makes them. If they are, "
+                "nothing that is on reads these groups: raise the density, or use channels in "
+                "place of kernels.",
                 stacklevel=2,
             )
 

@@ -4,12 +4,10 @@
 """
 
 import copy
-import importlib.util
 import inspect
 import io
 import json
 import math
-import pickle
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -66,8 +64,7 @@ def keep(job: Job, record: Record) -> None:
     Nothing is done if the network of that record is there already, or the full one is not.
     """
     path = kept_path(job)
-    search = None if _kept_description(path, record) else _search_of(job, record)
-    if search is None:
+    if _kept_description(path, record) or not (search := _search_of(job, record)):
         return
     found = describe(job, record, search)
     if len(weights := found.weights()) < COMMITTED_BYTES:
@@ -81,29 +78,23 @@ def find(job: Job) -> Finished:
     """The small network of a finished search: of its full network if there is one, else as kept.
 
     Raises:
-        UserError: if the run is no search, if there is neither network, or if the images to compare
-            the two on cannot be had.
+        UserError: if the run is no search, or if there is neither network.
     """
-    name, path = job.run.name, job.record
-    if job.run.method != "search":
-        raise UserError(f"{name} trains a network that {job.run.of} has found; export that run")
-    search_it = f"`bregman-nas search {name} --seeds {job.seed}`"
-    if not path.exists():
-        raise UserError(
-            f"{path} is not there: seed {job.seed} has not been searched; run {search_it}"
-        )
-    record = read_record(path)
-    search = _search_of(job, record)
-    if search is not None:
+    run, seed, kept = job.run, job.seed, kept_path(job)
+    search_it = f"run `bregman-nas search {run.name} --seeds {seed}`"
+    if run.method != "search":
+        raise UserError(f"{run.name} trains a network that {run.of} has found; export that run")
+    if not job.record.exists():
+        raise UserError(f"{job.record}: seed {seed} has not been searched; {search_it}")
+    record = read_record(job.record)
+    if (search := _search_of(job, record)) is not None:
         return describe(job, record, search)
-    kept = kept_path(job)
     description = _kept_description(kept, record)
     if description is not None and kept.is_file():
         return Finished(small.load(kept), description | {"collapsed": collapsed(record)})
-    minutes = record["provenance"]["seconds"] / 60
     raise UserError(
-        f"neither {job.network} nor {kept} is the network of {path}; move that record away and "
-        f"run {search_it}, which took {minutes:.0f} minutes"
+        f"neither {job.network} nor {kept} is the network of {job.record}; move that record away "
+        f"and {search_it}"
     )
 
 
@@ -154,21 +145,18 @@ def _search_of(job: Job, record: Record) -> Search[nn.Module] | None:
     """With the network in the workspace, if there is one and it is that of the record."""
     if not job.network.is_file():
         return None
+    weights = torch.load(job.network, weights_only=True, map_location="cpu")
+    if weights_digest(weights) != record.get("network"):  # early records do not have its digest
+        return None
     search = start(job, job.run.source)
-    try:
-        weights = torch.load(job.network, weights_only=True, map_location="cpu")
-        search.network.load_state_dict(weights)
-    except (RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
-        return None  # damaged, or of settings that have changed since
-    # Early records do not have its digest.
-    return search if weights_digest(weights) == record.get("network") else None
+    search.network.load_state_dict(weights)
+    return search
 
 
 def _kept_description(path: Path, record: Record) -> dict[str, Any] | None:
     """The committed description of a small network, if it is that of the record."""
-    if not (beside := path.with_suffix(".json")).exists():
-        return None
-    description: dict[str, Any] = json.loads(beside.read_text("utf-8"))
+    beside = path.with_suffix(".json")
+    description = json.loads(beside.read_text("utf-8")) if beside.exists() else {"record": None}
     return description if description["record"] == record["digests"]["all"] else None
 
 
@@ -179,15 +167,7 @@ def export(job: Job, out: Path) -> str:
     `architecture.json`, `latency.json` and, of a network that restores images, `restored.png`:
     the first test images of the committed sample clean, degraded and restored. Returned is a table
     in Markdown of what the network saves on this machine.
-
-    Raises:
-        UserError: if there is no such network, or a package is missing.
     """
-    if importlib.util.find_spec("onnxscript") is None:
-        raise UserError(
-            "ONNX files need packages that are not installed: "
-            'run `pip install -c constraints.txt -e ".[export]"`'
-        )
     found = find(job)
     sample = start(job, "sample")
     inputs = sample.problem.test.inputs[:8]
@@ -214,9 +194,14 @@ def export(job: Job, out: Path) -> str:
 def as_onnx(net: nn.Module, images: Tensor) -> bytes:
     """The network as an ONNX model from `images` to `outputs`, for batches of any size."""
     shapes = ({0: torch.export.Dim("batch")},)
-    names: Any = {"input_names": ["images"], "output_names": ["outputs"]}
     program: Any = torch.onnx.export(
-        net, (images,), dynamic_shapes=shapes, dynamo=True, verbose=False, **names
+        net,
+        (images,),
+        input_names=["images"],
+        output_names=["outputs"],
+        dynamic_shapes=shapes,
+        dynamo=True,
+        verbose=False,
     )
     model: bytes = program.model_proto.SerializeToString()
     return model
@@ -246,24 +231,24 @@ def seconds(net: nn.Module, image: Tensor, batch: int) -> float:
 
 def table(description: dict[str, Any], times: dict[str, dict[str, float]]) -> str:
     """What a small network saves, by its description and its times, one line a quantity."""
-    lines = ["| | full | small | ratio |", "|---|---|---|---|"]
-    kinds = ("parameters", "multiply_adds")
-    rows = [(kind.replace("_", "-"), description[kind], ",") for kind in kinds]
+    rows = [
+        ("parameters", description["parameters"], ","),
+        ("multiply-adds", description["multiply_adds"], ","),
+    ]
     for batch in BATCHES:
         milliseconds = {name: 1e3 * of[str(batch)] for name, of in times.items()}
         rows.append((f"ms, batch of {batch}", milliseconds, ".3f"))
+    text = "| | full | small | ratio |\n|---|---|---|---|\n"
     for name, of, form in rows:
         ratio = of["full"] / (of["small"] or 1)
-        lines.append(f"| {name} | {of['full']:{form}} | {of['small']:{form}} | {ratio:.1f} |")
-    compared = description["difference"]
-    lines += [
-        "",
-        f"The two differ by at most {compared['double']:.1e} on {compared['images']:,} test images "
-        f"in double precision, {compared['single']:.1e} in single.",
-    ]
+        text += f"| {name} | {of['full']:{form}} | {of['small']:{form}} | {ratio:.1f} |\n"
+    text += (
+        "\nThe two differ by at most {double:.1e} on {images:,} test images in double precision, "
+        "{single:.1e} in single."
+    ).format(**description["difference"])
     if description["collapsed"]:
-        lines += ["", "The search collapsed: this network gives all images the same answer."]
-    return "\n".join(lines)
+        text += "\n\nThe search collapsed: this network gives all images the same answer."
+    return text
 
 
 def collapsed(record: Record) -> bool:

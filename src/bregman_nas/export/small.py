@@ -16,17 +16,10 @@ from torch.nn import functional
 
 
 def load(path: str | PathLike[str]) -> nn.Module:
-    """The network in a file that `bregman-nas export` wrote, on the CPU.
-
-    Raises:
-        OSError: if there is no such file.
-        ValueError: if it holds no network of this module.
-    """
+    """The network in a file that `bregman-nas export` wrote, on the CPU."""
     with safe_open(path, framework="pt") as file:
-        architecture = (file.metadata() or {}).get("architecture")
-    if architecture is None:
-        raise ValueError(f"{path} was not written by `bregman-nas export`: no architecture in it")
-    return build(json.loads(architecture), load_file(path))
+        architecture = json.loads(file.metadata()["architecture"])
+    return build(architecture, load_file(path))
 
 
 def build(architecture: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
