@@ -46,25 +46,30 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], nn.Module]:
             kept[i] |= varies[i] & kept[l + 1]
 
     tensors: dict[str, Tensor] = {"constants": constant[-1].to(net.layers[0].weight)}
-    if not kept[0].all():
-        tensors["inputs"] = kept[0].nonzero()[:, 0]
-    if not kept[-1].all():
-        tensors["outputs"] = _places(kept[-1], torch.ones_like(kept[-1]))
+
+    def place(name: str, source: Tensor, target: Tensor) -> bool:
+        """Unless they have the same entries, number the target's among those of the source."""
+        differ = not torch.equal(source, target)
+        if differ:
+            numbers = torch.where(source, source.cumsum(0) - 1, source.sum())
+            tensors[name] = numbers[target]
+        return differ
+
+    everything = torch.ones_like(kept[0])
+    place("inputs", everything, kept[0])
+    place("outputs", kept[-1], everything)
     layers = []
     for l, layer in enumerate(net.layers):
         name, target, weight = f"layers.{l}", kept[l + 1], layer.weight.detach()
         if rows[l].any():
             tensors[f"{name}.linear.weight"] = weight[rows[l]][:, kept[l]].contiguous()
             tensors[f"{name}.linear.bias"] = folds[l].bias[rows[l]].to(weight)
-            if not rows[l][target].all():
-                tensors[f"{name}.places"] = _places(rows[l], target)
+            place(f"{name}.places", rows[l], target)
         skips = {}
         for i in sources[l]:
             if (kept[i] & target).any():
                 tensors[f"{name}.skips.{i}.tau"] = tau[l, i].clone()
-                skips[str(i)] = not torch.equal(kept[i], target)
-                if skips[str(i)]:
-                    tensors[f"{name}.skips.{i}.places"] = _places(kept[i], target)
+                skips[str(i)] = place(f"{name}.skips.{i}.places", kept[i], target)
         sizes = {"rows": rows[l], "reads": kept[l], "entries": target}
         layers.append({key: int(of.sum()) for key, of in sizes.items()} | {"skips": skips})
     architecture = {
@@ -76,12 +81,6 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], nn.Module]:
         "layers": layers,
     }
     return architecture, build(architecture, tensors)
-
-
-def _places(source: Tensor, target: Tensor) -> Tensor:
-    """For each entry of the target its number among those of the source, or their count."""
-    numbers = torch.where(source, source.cumsum(0) - 1, source.sum())
-    return numbers[target]
 
 
 @torch.no_grad()
