@@ -99,7 +99,7 @@ def test_fused_and_plain_agree(
         for param in fits:
             inside = (param >= 0.3) & (regularizer != ZeroIndicator())  # of the domain of J
             param.data.mul_(inside)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": fits, "regularizer": regularizer},
             {"params": [p for p in params if p.ndim <= least]},
         ]

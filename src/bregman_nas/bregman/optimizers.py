@@ -7,7 +7,7 @@ zero stays exactly zero until its part of v crosses the threshold.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -316,11 +316,11 @@ class AdaBreg(BregmanOptimizer):
 
 
 def fused_adam_(
-    v: Iterable[Tensor],
-    gradients: Iterable[Tensor],
-    first_moments: Iterable[Tensor],
-    second_moments: Iterable[Tensor],
-    steps: Iterable[Tensor],
+    v: list[Tensor],
+    gradients: list[Tensor],
+    first_moments: list[Tensor],
+    second_moments: list[Tensor],
+    steps: list[Tensor],
     *,
     lr: float,
     betas: tuple[float, float],
@@ -332,18 +332,20 @@ def fused_adam_(
     All lists have one tensor for each parameter; those of `steps` have no dimensions, and are on
     its device. For the options see `AdaBreg`.
     """
-    tensors = [list(x) for x in (v, gradients, first_moments, second_moments, steps)]
     if not correct_first_moment:
         # The kernel divides by (1 - beta1^k), and k may differ from one to the next.
+        tensors = (v, gradients, first_moments, second_moments, steps)
         for of_one in zip(*tensors, strict=True):
             uncorrected = lr * (1 - betas[0] ** (of_one[-1].item() + 1))
             fused_adam_(*([x] for x in of_one), lr=uncorrected, betas=betas, eps=eps)
         return
-    *moved, counts = tensors
     torch_adam(
-        *moved,
+        v,
+        gradients,
+        first_moments,
+        second_moments,
         [],
-        counts,
+        steps,
         fused=True,
         amsgrad=False,
         beta1=betas[0],
