@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import filelock
@@ -131,7 +130,7 @@ def test_the_numbers_of_early_records_are_known() -> None:
 
 def test_code_that_was_accepted_leaves_a_record_as_it_is(monkeypatch: Patch) -> None:
     pairs = (("mlp", "c"), ("mlp", "d"), ("densenet", "e"))
-    entries = [SimpleNamespace(kind=kind, code=code) for kind, code in pairs]
+    entries = [{"kind": kind, "code": code} for kind, code in pairs]
     monkeypatch.setattr(accepted, "entries", lambda: entries)
     stale = "is stale: the code changed since"
     for now, fault in (("c", None), ("d", None), ("e", stale), ("f", stale)):

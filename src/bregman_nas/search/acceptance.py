@@ -131,14 +131,16 @@ def _trained(
     """A search after some epochs, its history, and its size after each."""
     torch.set_num_threads(1)
     search = searcher(run, images, seed, **options)
-    rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-    position, sizes = Position(), []
-
-    def note_size(_: object) -> None:
-        sizes.append(search.trainer.size())
-
-    how: Any = {"epochs": epochs, "batch_size": run.batch_size, "after_epoch": note_size}
-    train(search, rate, position, seed=seed, **how)
+    position, sizes = Position(), list[int]()
+    train(
+        search,
+        LearningRate(run.optimizer.learning_rate, run.protocol.schedule),
+        position,
+        seed=seed,
+        epochs=epochs,
+        batch_size=run.batch_size,
+        after_epoch=lambda _: sizes.append(search.trainer.size()),
+    )
     return search, position.history, sizes
 
 
@@ -147,8 +149,8 @@ def _in_lockstep(run: Run, images: files.ImageSet) -> dict[str, Any]:
     together = LockstepSearch(seeds, (searcher(run, images, s, "textbook") for s in seeds))
     rates = [LearningRate(run.optimizer.learning_rate, run.protocol.schedule) for _ in seeds]
     positions = [Position() for _ in seeds]
-    how: Any = {"epochs": run.experiment.epochs, "batch_size": run.batch_size}
-    train_in_lockstep(together, rates, positions, **how)
+    epochs, batch_size = run.experiment.epochs, run.batch_size
+    train_in_lockstep(together, rates, positions, epochs=epochs, batch_size=batch_size)
     pairs = zip(together.searches, positions, strict=True)
     return {f"seed {s}": _outcome(one, at.history) for s, (one, at) in enumerate(pairs)}
 
@@ -188,7 +190,7 @@ def check_equal(name: str, found: object, expected: object, tolerance: float = T
         raise UserError(f"{name}: the code that runs gives other numbers\n{error}") from error
 
 
-def check_seed(run: Run, seed: int, project: Path) -> accepted.Seed:
+def check_seed(run: Run, seed: int, project: Path) -> dict[str, Any]:
     """Search the first epochs of a real seed again; returns what was compared.
 
     Raises:
@@ -202,7 +204,7 @@ def check_seed(run: Run, seed: int, project: Path) -> accepted.Seed:
     # Newer code may note more than the record did.
     noted = [{k: now.get(k) for k in then} for now, then in zip(history, expected, strict=True)]
     check_equal(f"seed {seed} of {run.name}", noted, expected, tolerance=0)
-    return accepted.Seed(run=run.name, seed=seed, epochs=EPOCHS, record=record["digests"]["all"])
+    return {"run": run.name, "seed": seed, "epochs": EPOCHS, "record": record["digests"]["all"]}
 
 
 def accept(settings: Settings, project: Path, reason: str) -> str:
@@ -215,7 +217,7 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
         UserError: if the numbers are not those of the accepted code, or nothing is to be accepted.
     """
     entries = [*accepted.entries()]
-    known = [(entry.kind, entry.code) for entry in entries]
+    known = [(entry["kind"], entry["code"]) for entry in entries]
     new = {kind: code for kind, code in CODE.items() if (kind, code) not in known}
     if not new:
         raise UserError("the code that runs is accepted already; there is nothing to do")
@@ -223,22 +225,24 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
         raise UserError("the package has changes that are not committed; commit them first")
     for name in CASES:
         check_equal(name, trajectory(name, project), golden()[name])
-    seeds: dict[str, list[accepted.Seed]] = {kind: [] for kind in CODE}
+    seeds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in CODE}
     for name, seed in REAL:
         run = settings.run(name)
         seeds[run.kind].append(check_seed(run, seed, project))
-    for kind, code in new.items():
-        entry = accepted.Entry(
-            kind=kind,
-            code=code,
-            commit=str(COMMIT["commit"]),
-            date=date.today().isoformat(),
-            reason=reason,
-            trajectories=digest_of(golden()),
-            seeds=tuple(seeds[kind]),
-            no_seeds=None if seeds[kind] else NO_SEEDS,
-        )
-        entries.append(entry)
-    lines = ",\n".join(entry.model_dump_json(exclude_defaults=True) for entry in entries)
+    entries += [
+        {
+            "kind": kind,
+            "code": code,
+            "commit": COMMIT["commit"],
+            "date": date.today().isoformat(),
+            "reason": reason,
+            "trajectories": digest_of(golden()),
+            **({"seeds": seeds[kind]} if seeds[kind] else {"no_seeds": NO_SEEDS}),
+        }
+        for kind, code in new.items()
+    ]
+    lines = ",\n".join(
+        json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries
+    )
     write_atomically(accepted.PATH, f"[\n{lines}\n]\n".encode())
     return f"accepted for {', '.join(new)}; commit {accepted.PATH.name}"
