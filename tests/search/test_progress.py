@@ -31,7 +31,7 @@ def test_plain_lines_show_each_epoch_and_message_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folders = [tmp_path / "a", tmp_path / "b", tmp_path / "never begun"]
-    Progress(folders[2], "of", 2, 3).finish(entry(3), reused=False)  # an earlier command
+    Progress(folders[2], "of", 2, 3).epoch(entry(3), "done")  # an earlier command
     with shown(folders, LOOK):
         first, second = (Progress(f, "paper-x", seed, 3) for seed, f in enumerate(folders[:2]))
         first.tell("continues in epoch 1")
@@ -42,8 +42,8 @@ def test_plain_lines_show_each_epoch_and_message_once(
         for epoch in (1, 2, 3):
             first.epoch(entry(epoch))
             look()
-        first.finish(entry(3), reused=False)
-        second.finish(entry(3), reused=True)
+        first.epoch(entry(3), "done")
+        second.epoch(entry(3), "taken from its record")
     out, err = capfd.readouterr()
     assert out == ""
     lines = err.splitlines()
@@ -69,7 +69,7 @@ def test_epochs_that_pass_quickly_are_shown_at_most_once(
         seed = Progress(tmp_path, "paper-x", 0, 500)
         for epoch in range(1, 501):
             seed.epoch(entry(epoch))
-        seed.finish(entry(500), reused=False)
+        seed.epoch(entry(500), "done")
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == len(set(lines))
     assert lines[-1].endswith("done")
@@ -89,7 +89,7 @@ def test_kernels_are_counted_if_there_are_no_neurons(
 ) -> None:
     seen = {"epoch": 1, "train_loss": 2.3, "active_kernels": [1, 2, 3]}
     with shown([tmp_path], LOOK):
-        Progress(tmp_path, "authors-y", 0, 1).finish(seen, reused=False)
+        Progress(tmp_path, "authors-y", 0, 1).epoch(seen, "done")
     assert "loss 2.3  6 active kernels  done" in capfd.readouterr().err
 
 
@@ -103,7 +103,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_seed(
     folders = [tmp_path / name for name in "abc"]
     with shown(folders, LOOK):
         Progress(folders[0], "paper-x", 0, 100).epoch(entry(10))
-        Progress(folders[1], "paper-x", 1, 100).finish(entry(100), reused=True)
+        Progress(folders[1], "paper-x", 1, 100).epoch(entry(100), "taken from its record")
         Progress(folders[2], "paper-x", 2, 100).tell("in /data[/old] another process works")
         look()
     shown_at_last = " ".join(screen.getvalue().rpartition("\x1b[2K")[2].split())

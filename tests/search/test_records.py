@@ -41,7 +41,7 @@ RUN = load_settings(Path(__file__).resolve().parents[2] / "params.yaml").run(
     "paper-residual-denoising"
 )
 DATA = {"images": "d"}
-CODES = {"code": "c", "lockstep": "l"}
+CODES = {"mlp": "c", "lockstep": "l"}
 EDITED = "was edited: its numbers do not match its checksum"
 RESULT = {"test_mse": 0.25}
 HISTORY = [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}]
@@ -134,7 +134,7 @@ def test_code_that_was_accepted_leaves_a_record_as_it_is(monkeypatch: Patch) -> 
     monkeypatch.setattr(accepted, "entries", lambda: entries)
     stale = "is stale: the code changed since"
     for now, fault in (("c", None), ("d", None), ("e", stale), ("f", stale)):
-        assert fault_of(a_record(), RUN, 13, DATA, {**CODES, "code": now}) == fault
+        assert fault_of(a_record(), RUN, 13, DATA, {**CODES, "mlp": now}) == fault
     # The report asks for any accepted code.
     assert fault_of(a_record(), RUN, 13, DATA) is None
     assert fault_of(a_record(digests={"code": "x"}), RUN, 13, DATA) == stale

@@ -60,7 +60,7 @@ def used_definitions(
         LookupError: if a definition does not exist, or if a whole module of the package is
             imported, whose use cannot be followed.
     """
-    modules: dict[str, _Module] = {}
+    modules: dict[str, tuple[dict[str, list[ast.stmt]], dict[str, Definition]]] = {}
     found: dict[Definition, str] = {}
     to_do = list(roots)
     while to_do:
@@ -68,59 +68,51 @@ def used_definitions(
         if definition in found:
             continue
         if module not in modules:
-            modules[module] = _Module(module, read)
-            to_do += [(module, "")]  # the statements that run when the module is imported
-        found[definition], used = modules[module].describe(name)
-        to_do += used
+            modules[module] = _parsed(module, read)
+            to_do.append((module, ""))  # the statements that run when the module is imported
+        definitions, imports = modules[module]
+        if name not in definitions:
+            raise LookupError(f"{module} defines no {name}")
+        nodes, imported = definitions[name], {}
+        names = {x.id for node in nodes for x in ast.walk(node) if isinstance(x, ast.Name)}
+        for used in sorted(names):
+            if used in imports:
+                source, original = imports[used]
+                ours = source.split(".")[0] == "bregman_nas"
+                imported[used] = original if ours else f"{source}.{original}"
+                if not ours or source in NOT_FOLLOWED:
+                    continue
+                if not original or read(f"{source}.{original}") is not None:
+                    raise LookupError(
+                        f"{module} imports the whole module {used}, whose use cannot be followed; "
+                        "import the names that are used"
+                    )
+                to_do.append((source, original))
+            elif used in definitions:
+                to_do.append((module, used))
+        found[definition] = repr(([_essence(node) for node in nodes], sorted(imported.items())))
     return found
 
 
-class _Module:
-    """The definitions and imports of one module."""
-
-    def __init__(self, name: str, read: Read) -> None:
-        source = read(name)
-        if source is None:
-            raise LookupError(f"there is no module {name}")
-        self.name, self._read = name, read
-        self.definitions: dict[str, list[ast.stmt]] = {"": []}
-        self.imports: dict[str, Definition] = {}
-        tree = ast.parse(source)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    self.imports[alias.asname or alias.name] = (node.module or "", alias.name)
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    self.imports[alias.asname or alias.name.split(".")[0]] = (alias.name, "")
-            _strip(node)
-        for statement in tree.body:
-            for name in _names(statement):
-                self.definitions.setdefault(name, []).append(statement)
-
-    def describe(self, name: str) -> tuple[str, list[Definition]]:
-        """What a definition computes, and the definitions of the package that it uses."""
-        if name not in self.definitions:
-            raise LookupError(f"{self.name} defines no {name}")
-        nodes = self.definitions[name]
-        read = {x.id for node in nodes for x in ast.walk(node) if isinstance(x, ast.Name)}
-        used, imported = [], {}
-        for reference in sorted(read):
-            if reference in self.imports:
-                module, original = self.imports[reference]
-                ours = module.split(".")[0] == "bregman_nas"
-                imported[reference] = original if ours else f"{module}.{original}"
-                if not ours or module in NOT_FOLLOWED:
-                    continue
-                if not original or self._read(f"{module}.{original}") is not None:
-                    raise LookupError(
-                        f"{self.name} imports the whole module {reference}, whose use cannot be "
-                        "followed; import the names that are used"
-                    )
-                used.append((module, original))
-            elif reference in self.definitions and reference != name:
-                used.append((self.name, reference))
-        return repr(([_essence(node) for node in nodes], sorted(imported.items()))), used
+def _parsed(module: str, read: Read) -> tuple[dict[str, list[ast.stmt]], dict[str, Definition]]:
+    """The statements that define each name of a module, and what each imported name stands for."""
+    source = read(module)
+    if source is None:
+        raise LookupError(f"there is no module {module}")
+    definitions: dict[str, list[ast.stmt]] = {"": []}
+    imports: dict[str, Definition] = {}
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module_of = node.module or ""
+            imports |= {x.asname or x.name: (module_of, x.name) for x in node.names}
+        elif isinstance(node, ast.Import):
+            imports |= {x.asname or x.name.split(".")[0]: (x.name, "") for x in node.names}
+        _strip(node)
+    for statement in tree.body:
+        for name in _names(statement):
+            definitions.setdefault(name, []).append(statement)
+    return definitions, imports
 
 
 def _names(node: ast.stmt) -> list[str]:
@@ -182,14 +174,10 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
-#: The digest of the code of each kind; the commit, and whether the package differs from it.
+#: The digest of the code of each kind, and of what lockstep adds to it; the commit, and whether the
+#: package differs from it.
 CODE = {kind: _load(roots) for kind, roots in ROOTS.items()}
 COMMIT = {"commit": _git("rev-parse", "HEAD"), "modified": bool(_git("status", "--porcelain", "."))}
-
-
-def code_of(run: Run) -> dict[str, str]:
-    """The digests of the code that searches a run: `code`, and `lockstep` for what that adds."""
-    return {"code": CODE[run.kind], "lockstep": CODE["lockstep"]}
 
 
 def digests(
@@ -199,7 +187,8 @@ def digests(
 
     `data` are the SHA-256 of the files of the data set.
     """
-    parts = {"settings": digest_of(run.decisive()), "data": digest_of(dict(data)), **code_of(run)}
-    if not lockstep:
-        del parts["lockstep"]
+    settings = digest_of(run.decisive())
+    parts = {"settings": settings, "data": digest_of(dict(data)), "code": CODE[run.kind]}
+    if lockstep:
+        parts["lockstep"] = CODE["lockstep"]
     return {**parts, "all": whole_digest(parts, seed)}

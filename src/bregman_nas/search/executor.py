@@ -167,11 +167,10 @@ def _stopped_when_interrupted(remote: Sequence[Job]) -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: Any, *signals: signal.Signals) -> Iterator[None]:
-    """Handle signals in another way while the body runs, if it runs in the main thread."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, handler) for number in signals if in_main_thread}
+    """Handle signals in another way while the body runs."""
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        for number, old in before.items():  # None: it was not set from Python
-            signal.signal(number, signal.SIG_DFL if old is None else old)
+        for number, old in before.items():
+            signal.signal(number, old)

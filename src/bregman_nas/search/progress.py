@@ -39,17 +39,14 @@ class Progress:
             self._write()
 
     def epoch(self, entry: dict[str, Any], end: str = "") -> None:
-        """Note the end of an epoch, given its entry in the history; `end` if it was the last."""
+        """Note the end of an epoch, given its entry in the history, or how the search has ended."""
         unit = "neurons" if "active_rows" in entry else "kernels"
         active = sum(entry.get("active_rows") or entry.get("active_kernels") or [])
         at = f"epoch {entry['epoch']}/{self._note['epochs']}"
         state = f"{at}  loss {entry['train_loss']:.3g}  {active} active {unit}"
-        self._note |= {"epoch": entry["epoch"], "state": state + end, "done": bool(end)}
+        state += f"  {end}" if end else ""
+        self._note |= {"epoch": entry["epoch"], "state": state, "done": bool(end)}
         self._write()
-
-    def finish(self, entry: dict[str, Any], *, reused: bool) -> None:
-        """Note the end of the search, or a record that is still valid."""
-        self.epoch(entry, "  taken from its record" if reused else "  done")
 
     def _write(self) -> None:
         # Not flushed to the disk: after a power cut it is of no use. Another process that waits for
@@ -79,8 +76,7 @@ def shown(folders: Sequence[Path], seconds: float = 1.0) -> Iterator[None]:
         speed_estimate_period=1e6,  # seconds; an epoch may take an hour
         disable=not console.is_terminal,
     )
-    tasks: dict[Path, rich_progress.TaskID] = {}
-    seen: dict[Path, dict[str, Any]] = {}
+    tasks: dict[Path, rich_progress.Task] = {}
 
     def look() -> None:
         for folder in folders:
@@ -88,19 +84,17 @@ def shown(folders: Sequence[Path], seconds: float = 1.0) -> Iterator[None]:
                 note = json.loads((folder / FILE).read_text("utf-8"))
             except (OSError, ValueError):
                 continue  # not begun
-            before = seen.get(folder, {"messages": [], "state": "begins"})
-            lines = note["messages"][len(before["messages"]) :]
-            now = {"completed": note["epoch"], "state": note["state"]}
             if folder not in tasks:
-                tasks[folder] = bars.add_task(note["name"], total=note["epochs"], **now)
-            bars.update(tasks[folder], **now)
-            if bars.disable and note["state"] != before["state"]:
-                rest = f"  {left.render(bars.tasks[tasks[folder]])} left"
-                lines.append(note["state"] + ("" if note["done"] else rest))
+                number = bars.add_task(note["name"], total=note["epochs"], state="begins", told=0)
+                tasks[folder] = bars.tasks[number]
+            task, state, messages = tasks[folder], note["state"], note["messages"]
+            lines, is_new = messages[task.fields["told"] :], state != task.fields["state"]
+            bars.update(task.id, completed=note["epoch"], state=state, told=len(messages))
+            if bars.disable and is_new:
+                lines.append(state + ("" if note["done"] else f"  {left.render(task)} left"))
             for line in lines:  # no markup: brackets may be in paths
                 text = f"{note['name']}: {line}"
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
-            seen[folder] = note
 
     stop = threading.Event()
 

@@ -105,12 +105,9 @@ def read_record(path: Path) -> Record:
         return _RECORD.validate_json(path.read_text("utf-8"), strict=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a record: {error}") from error
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(f"{path} is not a record: {where}: {first['msg']}") from error
+    except ValueError as error:  # of pydantic, or of the text's encoding
+        first = " ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise UserError(f"{path} is not a record: {first}") from error
 
 
 def fault_of(
@@ -122,8 +119,8 @@ def fault_of(
 ) -> str | None:
     """Why a record is not that of a seed, to follow its name in a sentence; None if it is.
 
-    `data` are the SHA-256 of the files of the data set, `code` the digests of the code that runs:
-    `code` and, for seeds in lockstep, `lockstep`. By default any accepted code is valid.
+    `data` are the SHA-256 of the files of the data set, `code` the digests of the code that runs,
+    see `digest.CODE`. By default any accepted code is valid.
     """
     # Early records of the runs that change one choice have their old folder in the name.
     name = record["run"].removeprefix("ablation/")
@@ -136,7 +133,7 @@ def fault_of(
         "the settings": (record["settings"], then.get("settings"))
         == (settings, digest_of(settings)),
         "the data": then.get("data") == digest_of(dict(data)),
-        "the code": are_equivalent(run.kind, then.get("code"), now.get("code")),
+        "the code": are_equivalent(run.kind, then.get("code"), now.get(run.kind)),
     }
     if "lockstep" in then:
         equal = are_equivalent("lockstep", then["lockstep"], now.get("lockstep"))

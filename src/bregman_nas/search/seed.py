@@ -27,7 +27,7 @@ from bregman_nas.search.core.lockstep import train as train_in_lockstep
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
-from bregman_nas.search.digest import COMMIT, code_of, digests
+from bregman_nas.search.digest import CODE, COMMIT, digests
 from bregman_nas.search.job import Clock, Job, host, set_arithmetic
 from bregman_nas.search.outcome import active_groups, logits_ever_positive, weights_digest
 from bregman_nas.search.progress import Progress
@@ -80,7 +80,6 @@ def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Rec
             group = _next_group(missing, size)
             try:
                 _search(group, records)
-                continue
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -93,7 +92,7 @@ def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Rec
                 size = (len(group) + 1) // 2
                 side_by_side = f"{len(group)} seeds side by side; now {size} at a time"
                 group[0].progress.tell(f"{short} {side_by_side}")
-            # Only here, where the error is gone, can the tensors be freed.
+            # Only here, where the error is gone, can its tensors be freed.
             for seed in group:
                 seed.search = None
             gc.collect()
@@ -111,16 +110,15 @@ def devices(jobs: Sequence[Job]) -> dict[int, str]:
 
 def _valid_record(job: Job, data: dict[str, str], tell: Callable[[str], None]) -> Record | None:
     """The record of a finished seed if it is still valid; `tell` is told why one is not."""
-    if not job.record.exists():
-        return None
-    try:
-        record = read_record(job.record)
-        fault = fault_of(record, job.run, job.seed, data, code_of(job.run))
-        if fault is None:
-            return record
-        tell(f"{job.record.name} {fault}; the seed runs again")
-    except UserError as error:
-        tell(f"{error}; the seed runs again")
+    if job.record.exists():
+        try:
+            record = read_record(job.record)
+            fault = fault_of(record, job.run, job.seed, data, CODE)
+            if fault is None:
+                return record
+            tell(f"{job.record.name} {fault}; the seed runs again")
+        except UserError as error:
+            tell(f"{error}; the seed runs again")
     return None
 
 
@@ -141,12 +139,12 @@ def _data_of(job: Job) -> tuple[dict[str, str], Record | None]:
             f" run `bregman-nas search {run.of} --seeds {job.seed}` first"
         )
     record = read_record(path)
-    if (record["run"], record["seed"]) != (run.of, job.seed):
-        raise UserError(f"{path} is of seed {record['seed']} of {record['run']}; restore it")
-    if "active_groups" not in record:
-        raise UserError(f"{path} is an old record, which does not say which rows are active")
-    if record.get("checksum") != checksum(record["result"], record["history"]):
-        raise UserError(f"{path} was edited: its numbers do not match its checksum; restore it")
+    written = run.of, job.seed, checksum(record["result"], record["history"])
+    if (record["run"], record["seed"], record.get("checksum")) != written:
+        raise UserError(
+            f"{path} is an old record, was edited, or is of another seed: restore it, or search "
+            "that seed again"
+        )
     return {**data, "found": record["digests"]["all"]}, record
 
 
@@ -175,12 +173,13 @@ class _Seed:
                 stop.unlink()
         record = _valid_record(job, self.data, self.progress.tell)
         if record is not None:
-            self.progress.finish(record["history"][-1], reused=True)
+            self.progress.epoch(record["history"][-1], "taken from its record")
         return record
 
-    def begin(self, images: files.ImageSet) -> Any:
+    def begin(self) -> Any:
         """Make the search, at its start or at the saved state."""
         job, run = self.job, self.job.run
+        images = files.load(run.experiment.dataset, run.source, job.project)
         engine = "textbook" if job.engine == "lockstep" else job.engine
         self.search = searcher(run, images, job.seed, engine, job.device, self._found)
         self.rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
@@ -195,7 +194,7 @@ class _Seed:
     def finish(self, clock: Clock, together: list[int]) -> Record:
         """Write the network, the sample images and the record, in this order."""
         job, run, search, history = self.job, self.job.run, self.search, self.position.history
-        # Evaluation takes as much memory again as the inputs trained on.
+        # Without the inputs trained on there is memory for the evaluation.
         targets = search.problem.train.targets
         search.problem = replace(search.problem, train=Examples(targets, targets))
         network = search.full_network()
@@ -204,27 +203,28 @@ class _Seed:
         if isinstance(network, DenseNet):
             images = search.problem.test.inputs
             result["logits_ever_positive"] = logits_ever_positive(network, images)
-        took = clock.state_dict()
+        provenance = {
+            **COMMIT,
+            "engine": job.engine,
+            **clock.state_dict(),
+            "host": host(job.device, job.tf32),
+            "versions": {name: version(name) for name in ("bregman-nas", "torch", "numpy")}
+            | {"python": platform.python_version()},
+        }
+        provenance["seconds"] = round(provenance["seconds"], 1)
+        if job.engine == "lockstep":
+            provenance["in_lockstep"] = together
         record: Record = {
             "run": run.name,
             "seed": job.seed,
             "digests": self.digests,
             "settings": run.decisive(),
-            "data": dict(self.data),
+            "data": self.data,
             "checksum": checksum(result, history),
             "result": result,
             "active_groups": active_groups(network),
             "network": weights_digest(weights),
-            "provenance": {
-                **COMMIT,
-                "engine": job.engine,
-                **took,
-                "seconds": round(took["seconds"], 1),
-                "host": host(job.device, job.tf32),
-                "versions": {name: version(name) for name in ("bregman-nas", "torch", "numpy")}
-                | {"python": platform.python_version()},
-                **({"in_lockstep": together} if job.engine == "lockstep" else {}),
-            },
+            "provenance": provenance,
             "history": history,
         }
         write_atomically(job.network, to_bytes(weights))
@@ -234,7 +234,7 @@ class _Seed:
             write_atomically(job.picture, png.getvalue())
         write_record(job.record, record)
         self.checkpoints.remove()
-        self.progress.finish(history[-1], reused=False)
+        self.progress.epoch(history[-1], "done")
         self.search = None
         return record
 
@@ -262,14 +262,12 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
     """Train seeds to their end; adds their records."""
     job, numbers = group[0].job, [seed.job.seed for seed in group]
     run, epochs = job.run, job.run.experiment.epochs
-    images = files.load(run.experiment.dataset, run.source, job.project)
     check_writable(job.record.parent)
     saved = group[0].saved
     clock = Clock(saved and saved["clock"])
     if saved is not None:
-        epoch = saved["position"]["epoch"]
-        where = f"in epoch {epoch + 1}" if epoch < epochs else "after its last epoch"
-        group[0].progress.tell(f"continues {where}")
+        now = min(saved["position"]["epoch"] + 1, epochs)
+        group[0].progress.tell(f"continues in epoch {now}")
 
     def save_if_due() -> None:
         stop = job.stop.exists()
@@ -292,21 +290,15 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
         for seed in group:
             seed.progress.epoch(seed.position.history[-1])
 
-    how: Any = {
-        "epochs": epochs,
-        "batch_size": run.batch_size,
-        "after_stretch": save_if_due,
-        "after_epoch": note_progress,
-    }
-    searches = (seed.begin(images) for seed in group)
+    how: Any = {"epochs": epochs, "batch_size": run.batch_size}
+    how |= {"after_stretch": save_if_due, "after_epoch": note_progress}
+    searches = (seed.begin() for seed in group)
     if job.engine == "lockstep":
         together = LockstepSearch(numbers, searches)
-        del images  # only some searches keep them
         rates, positions = [seed.rate for seed in group], [seed.position for seed in group]
         train_in_lockstep(together, rates, positions, **how)
     else:
         (search,) = searches
-        del images
         train(search, group[0].rate, group[0].position, seed=job.seed, **how)
     for seed in group:
         records[seed.job.seed] = seed.finish(clock, numbers)
