@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bregman_nas.baselines.comparison import MARGIN, Comparison, Outcome, compare
+from bregman_nas.baselines.comparison import MARGIN, Comparison, compare
 
 
 def found_against_uniform(ratios: Sequence[float]) -> Comparison:
     """Errors of found: 0.01 times the ratios; of uniform: 0.01."""
-    found = {seed: Outcome(0.01 * ratio) for seed, ratio in enumerate(ratios)}
-    uniform = dict.fromkeys(range(len(ratios)), Outcome(0.01))
+    found = {seed: 0.01 * ratio for seed, ratio in enumerate(ratios)}
+    uniform = dict.fromkeys(range(len(ratios)), 0.01)
     return compare("found", found, "uniform", uniform)
 
 
@@ -55,10 +55,7 @@ def test_the_order_of_naming_does_not_matter() -> None:
     numbers = np.random.default_rng(0)
     for spread in (0.02, 0.2):
         for _ in range(50):
-            errors = [
-                {s: Outcome(x) for s, x in enumerate(np.exp(numbers.normal(-4, spread, 5)))}
-                for _ in range(2)
-            ]
+            errors = [dict(enumerate(np.exp(numbers.normal(-4, spread, 5)))) for _ in range(2)]
             one = compare("found", errors[0], "uniform", errors[1])
             other = compare("uniform", errors[1], "found", errors[0])
             assert one.verdict == other.verdict
@@ -78,23 +75,10 @@ def test_the_rule_is_scipys_t_test_and_two_one_sided_tests() -> None:
     assert verdicts == {"equivalent", "found better", "uniform better", "undecided"}
 
 
-def test_dead_networks_enter_and_are_counted_and_errors_that_are_not_finite_do_not() -> None:
-    found = {
-        0: Outcome(0.01),
-        1: Outcome(0.11, dead=True),
-        2: Outcome(math.nan),
-        3: Outcome(0.01),
-        7: Outcome(0.5),  # no partner
-    }
-    uniform = {
-        0: Outcome(0.01),
-        1: Outcome(0.01),
-        2: Outcome(0.11, dead=True),
-        3: Outcome(math.inf),
-    }
-    result = compare("found", found, "uniform", uniform)
+def test_pairs_that_are_not_finite_or_lack_a_partner_do_not_enter() -> None:
+    found = {0: 0.01, 1: 0.11, 2: math.nan, 3: 0.01, 7: 0.5}
+    result = compare("found", found, "uniform", {0: 0.01, 1: 0.01, 2: 0.11, 3: math.inf})
     assert (result.pairs, result.not_finite) == (2, 2)
-    assert (result.dead_first, result.dead_second) == (1, 1)
     assert result.mean == pytest.approx(math.log(11) / 2)
 
 

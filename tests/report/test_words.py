@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bregman_nas.baselines.comparison import Outcome, compare
+from bregman_nas.baselines.comparison import compare
 from bregman_nas.errors import UserError
 from bregman_nas.report import facts, findings, paper, readme, table2
 from bregman_nas.report.data import Run, Study, read_study
@@ -234,8 +234,8 @@ def test_what_is_said_of_found_against_uniform(
     """Of found and uniform networks whose errors have these ratios, a pair each."""
     pairs = {}
     for of, of_pairs in zip(("autoencoder-denoising", "residual-denoising"), ratios, strict=False):
-        found = {seed: Outcome(0.01 * ratio) for seed, ratio in enumerate(of_pairs)}
-        uniform = {seed: Outcome(0.01) for seed in found}
+        found = {seed: 0.01 * ratio for seed, ratio in enumerate(of_pairs)}
+        uniform = dict.fromkeys(found, 0.01)
         pairs[f"paper-{of}"] = table2._told(compare("found", found, "uniform", uniform))
     nothing = {"losses": {"tested": 0}, "densenet": {}, "first_steps": None}
     told = findings.told(

@@ -12,8 +12,8 @@ squared errors on the test images. The verdict is the first of these that holds:
 A difference can be certain and certainly smaller than 5%. It then counts as none; `differs` says
 so, and the intervals say how large it is.
 
-A network whose outputs are all 0 enters with the error that this answer has, and is counted. A pair
-with an error that is not finite cannot enter, and is counted.
+A network whose outputs are all 0 enters with the error that this answer has. A pair with an error
+that is not finite cannot enter, and is counted.
 """
 
 import math
@@ -28,13 +28,6 @@ MARGIN = math.log(1.05)
 LEVEL = 0.05
 
 
-class Outcome(NamedTuple):
-    """One network's mean squared error on the test images, and whether all its outputs are 0."""
-
-    error: float
-    dead: bool = False
-
-
 class Interval(NamedTuple):
     """A confidence interval of the mean of d; `exp` of its ends bounds the ratio of the errors."""
 
@@ -46,14 +39,11 @@ class Comparison(NamedTuple):
     """What the pairs say.
 
     Attributes:
-        first: the name of the first kind.
-        second: the name of the second.
+        first, second: the names of the two kinds.
         pairs: how many enter.
         mean: of d; None without pairs.
         interval_95: decides whether the kinds differ; None with fewer than two pairs.
         interval_90: decides whether they are equivalent; likewise.
-        dead_first: networks of the first kind whose outputs are all 0.
-        dead_second: likewise of the second.
         not_finite: pairs left out because an error is not finite.
     """
 
@@ -63,8 +53,6 @@ class Comparison(NamedTuple):
     mean: float | None
     interval_95: Interval | None
     interval_90: Interval | None
-    dead_first: int
-    dead_second: int
     not_finite: int
 
     @property
@@ -90,15 +78,15 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    first: str, firsts: Mapping[int, Outcome], second: str, seconds: Mapping[int, Outcome]
+    first: str, firsts: Mapping[int, float], second: str, seconds: Mapping[int, float]
 ) -> Comparison:
-    """Compare two kinds of networks, each by seed, on the seeds of both.
+    """Compare two kinds of networks by their errors, given by seed, on the seeds of both.
 
     Raises:
         ValueError: if an error is zero or negative, which has no logarithm.
     """
     both = [(firsts[seed], seconds[seed]) for seed in sorted(firsts.keys() & seconds.keys())]
-    errors = np.array([(a.error, b.error) for a, b in both]).reshape(-1, 2)
+    errors = np.array(both).reshape(-1, 2)
     if (errors <= 0).any():
         raise ValueError(f"the error of a network must be positive, got {errors[errors <= 0][0]}")
     finite = errors[np.isfinite(errors).all(1)]
@@ -110,8 +98,6 @@ def compare(
         mean=float(d.mean()) if len(d) else None,
         interval_95=_interval(d, 1 - LEVEL),
         interval_90=_interval(d, 1 - 2 * LEVEL),
-        dead_first=sum(a.dead for a, _ in both),
-        dead_second=sum(b.dead for _, b in both),
         not_finite=len(both) - len(d),
     )
 

@@ -66,10 +66,7 @@ def restoration_answers(problem: Problem, blurring: tuple[int, float] | None) ->
 
 def threshold(inputs: Array, targets: Array) -> Answer:
     """x where x >= t, else 0, with the t among the `EDGES` that has the least squared error."""
-    kept, dropped = np.zeros(len(EDGES) - 1), np.zeros(len(EDGES) - 1)
-    for x, y in _parts(inputs, targets):
-        kept += _sums(x, (x - y) ** 2)
-        dropped += _sums(x, y**2)
+    kept, dropped = _sums(inputs, (inputs - targets) ** 2, targets**2)
     # With t at edge k the bins below it are dropped.
     below = np.concatenate([[0.0], np.cumsum(dropped)])
     above = np.concatenate([np.cumsum(kept[::-1])[::-1], [0.0]])
@@ -79,10 +76,7 @@ def threshold(inputs: Array, targets: Array) -> Answer:
 
 def lookup_table(inputs: Array, targets: Array) -> Answer:
     """x -> E[clean | x], constant in each bin of `EDGES`; an empty bin lies between the others."""
-    counts, sums = np.zeros(len(EDGES) - 1), np.zeros(len(EDGES) - 1)
-    for x, y in _parts(inputs, targets):
-        counts += _sums(x, np.ones_like(y))
-        sums += _sums(x, y)
+    counts, sums = _sums(inputs, np.ones_like(targets), targets)
     filled = counts.nonzero()[0]
     means = sums[filled] / counts[filled]
     table = np.interp(np.arange(len(counts)), filled, means).astype(np.float32)
@@ -178,19 +172,20 @@ def _rectified(answer: Answer) -> Answer:
     return lambda x: np.maximum(answer(x), np.float32(0))
 
 
-def _parts(*all_images: Array) -> Iterable[tuple[Array, ...]]:
-    """A few images at a time: in double precision all of them would be gigabytes."""
-    for k in range(0, len(all_images[0]), PART):
-        yield tuple(images[k : k + PART] for images in all_images)
-
-
 def _bins(x: Array) -> NDArray[np.int64]:
     width = EDGES[1] - EDGES[0]
     numbers: NDArray[np.int64] = ((x - EDGES[0]) / width).astype(np.int64)
     return numbers.clip(0, len(EDGES) - 2)
 
 
-def _sums(x: Array, values: Array) -> NDArray[np.float64]:
-    """The sum of the values in each bin of x."""
-    weights = values.ravel().astype(np.float64)
-    return np.bincount(_bins(x).ravel(), weights, minlength=len(EDGES) - 1).astype(np.float64)
+def _sums(x: Array, *values: Array) -> NDArray[np.float64]:
+    """The sums of several values in each bin of x, [values, bins].
+
+    A few images at a time: in double precision all of them would be gigabytes.
+    """
+    sums = np.zeros((len(values), len(EDGES) - 1))
+    for k in range(0, len(x), PART):
+        part = slice(k, k + PART)
+        bins = _bins(x[part]).ravel()
+        sums += [np.bincount(bins, y[part].ravel(), minlength=sums.shape[1]) for y in values]
+    return sums

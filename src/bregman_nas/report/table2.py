@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bregman_nas.baselines.comparison import MARGIN, Comparison, Outcome, compare
+from bregman_nas.baselines.comparison import MARGIN, Comparison, compare
 from bregman_nas.report.changes import in_words
 from bregman_nas.report.data import Study
 from bregman_nas.report.stats import summarize
@@ -64,13 +64,10 @@ class Group(NamedTuple):
     @property
     def comparisons(self) -> list[dict[str, Any]]:
         """Each of `COMPARED` for which both kinds are there: ratios of errors, and a verdict."""
-        kinds: dict[str, dict[int, Outcome]] = {}
+        kinds: dict[str, dict[int, float]] = {}
         for line in self.lines:
             if not line.change and len(line.networks):
-                columns = (line.networks[name].tolist() for name in ("seed", "mse", "dead"))
-                kinds[line.method] = {
-                    seed: Outcome(mse, bool(dead)) for seed, mse, dead in zip(*columns, strict=True)
-                }
+                kinds[line.method] = line.networks.set_index("seed")["mse"].to_dict()
         pairs = [pair for pair in COMPARED if {*pair} <= kinds.keys()]
         return [_told(compare(a, kinds[a], b, kinds[b])) for a, b in pairs]
 

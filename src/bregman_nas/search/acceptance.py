@@ -25,9 +25,11 @@ from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.digest import CODE, COMMIT
 from bregman_nas.search.outcome import active_groups
 from bregman_nas.search.records import digest_of, read_record, record_path, unpack
-from bregman_nas.settings import Run, Settings
+from bregman_nas.settings import Run, Settings, load_settings
 
-GOLDEN = Path(__file__).with_name("golden.json")
+#: The settings of each case, and its trajectory. An arm trains what the case of its network found.
+CASES = Path(__file__).with_name("golden.yaml")
+GOLDEN = CASES.with_suffix(".json")
 TOLERANCE = 1e-9
 
 #: Runs and seeds that are searched again, and for how many epochs. No record is of a competitor,
@@ -42,62 +44,12 @@ REAL = (
 EPOCHS = 3
 NO_SEEDS = "The study has no record of this kind that can be made again on a CPU"
 
-Values = dict[str, Any]
-# Momentum is soon at rest, so that rows die and are taken out within a few hundred steps.
-_OPTIMIZER = {"learning_rate": 0.0005, "betas": (0.5, 0.8), "eps": 1e-8, "delta": 1.0}
-_PROTOCOL = {
-    "skip_threshold": 1.0, "schedule": {"kind": "constant"}, "initial_scale": "1/sqrt(density)",
-    "first_moment": "corrected", "held_out": 50_000, "noise": "once", "logits": "linear",
-}  # fmt: skip
-_MLP: Values = {
-    "network": "mlp", "dataset": "mnist", "mu": 0.02, "density": 0.03, "depth": 3,
-    "noise_std": 0.05, "blur": None, "input_mean": 0.1307, "input_std": 0.3081, "epochs": 8,
-}  # fmt: skip
-_NETWORKS: dict[str, Values] = {
-    "plain": {**_MLP, "skips": False},
-    "residual": {**_MLP, "skips": True},
-    "densenet": {  # its steps take long
-        "network": "densenet", "dataset": "fashion-mnist", "mu": 0.01, "density": 0.2, "depth": 2,
-        "growth": 4, "input_mean": 0.5, "input_std": 0.5, "epochs": 3, "learning_rate": 0.002,
-        "held_out": 56_000,
-    },
-}  # fmt: skip
-_PLATEAU = {"kind": "plateau", "factor": 0.5, "patience": 0, "threshold": 0.4}
-_OTHER = {"schedule": _PLATEAU, "first_moment": "uncorrected", "initial_scale": 5.0}
-_ARMS: dict[str, Values] = {
-    "found": {"method": "found", "epochs": 3},
-    "uniform": {"method": "uniform", "epochs": 2},
-    "dense": {"method": "dense", "epochs": 2},
-    "proximal Adam": {"method": "proximal-adam", "mu": 1.7, "skip_threshold": 0.2, "epochs": 3},
-    "pruned": {"method": "pruned", "epochs": 3},
-}
-#: The settings that a case changes, by its name: the network, whose own case found the architecture
-#: of an arm; what is special; and the engine, unless it is `compact`.
-CASES: dict[str, Values] = {
-    "plain": {},
-    "residual": {},
-    "residual, other options": {**_OTHER, "noise": "every-epoch", "skip_threshold": 3.0},
-    "residual, leaky": {"relu_slope": 0.01},
-    "residual, frozen": {"inactive_biases": "frozen"},
-    "residual, lockstep": {"schedule": _PLATEAU, "noise": "every-epoch"},
-    "densenet": {},
-    "densenet, other options": {
-        **_OTHER, "schedule": {**_PLATEAU, "threshold": 0.6}, "logits": "relu"
-    },
-    "densenet, lockstep": {"logits": "relu"},
-    "plain, random": {"method": "random", "epochs": 2},
-    "residual, random": {
-        "method": "random", "epochs": 3, "schedule": _PLATEAU, "noise": "every-epoch"
-    },
-    **{f"{network}, {arm}": _ARMS[arm] for network in ("plain", "residual") for arm in _ARMS},
-}  # fmt: skip
-_TEXTBOOK = ("plain", "residual", "residual, leaky", "residual, frozen", "densenet", "plain, found",
-             "residual, found", "residual, proximal Adam", "residual, pruned")  # fmt: skip
-CASES |= {f"{name}, textbook": CASES[name] for name in _TEXTBOOK}
-
 
 def trajectory(name: str, project: Path) -> dict[str, Any]:
-    """The trajectory of a case, computed by the code that runs."""
+    """The trajectory of a case, computed by the code that runs.
+
+    The engine is the one that the name ends in, else `compact`.
+    """
     run, engine = case_run(name), name.rpartition(", ")[2]
     images = files.load(run.experiment.dataset, "sample", project)
     before = torch.get_default_dtype()
@@ -117,12 +69,8 @@ def trajectory(name: str, project: Path) -> dict[str, Any]:
 
 def case_run(name: str) -> Run:
     """The settings of a case."""
-    own = _NETWORKS[name.partition(", ")[0]] | CASES[name]
-    values = {"method": "search", **_OPTIMIZER, **_PROTOCOL, **own}
-    optimizer, protocol = ({k: values.pop(k) for k in block} for block in (_OPTIMIZER, _PROTOCOL))
-    run = {"name": "golden", "method": values.pop("method"), "source": "sample", "batch_size": 16}
-    blocks = {"optimizer": optimizer, "protocol": protocol, "experiment": values}
-    return Run.model_validate({**run, **blocks, "seeds": (0,)})
+    row = name.removesuffix(", textbook").replace(", ", "-").replace(" ", "-").lower()
+    return load_settings(CASES).run(row)
 
 
 def _trained(
@@ -223,8 +171,8 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
         raise UserError("the code that runs is accepted already; there is nothing to do")
     if COMMIT["modified"]:
         raise UserError("the package has changes that are not committed; commit them first")
-    for name in CASES:
-        check_equal(name, trajectory(name, project), golden()[name])
+    for name, expected in golden().items():
+        check_equal(name, trajectory(name, project), expected)
     seeds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in CODE}
     for name, seed in REAL:
         run = settings.run(name)

@@ -64,7 +64,7 @@ def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
     trainer = compact_trainer(run, net)
     images = train.inputs[:IMAGES]
     assert net.last.bias is not None
-    start: Row = {"path": int(has_path(net)), "last_bias": float(net.last.bias.detach())}
+    path, last_bias = int(has_path(net)), float(net.last.bias.detach())
     before = look(net, net.linear, images)
     # As in `loop.train`.
     order = torch.randperm(len(train), generator=generator(seed, "order", 0))
@@ -72,9 +72,14 @@ def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
     trainer.train_batches(train.inputs, train.targets, batches, run.optimizer.learning_rate)
     trainer.write_to(net)
     after = look(net, net.linear, images)
-    at_first = {f"{name}_0": value for name, value in before.items()}
-    made: Row = {"steps": len(batches), **after, "outcome": outcome(before, after)}
-    return {**start, **at_first, **made}
+    return {
+        "path": path,
+        "last_bias": last_bias,
+        **{f"{name}_0": value for name, value in before.items()},
+        "steps": len(batches),
+        **after,
+        "outcome": outcome(before, after),
+    }
 
 
 def outcome(before: dict[str, float], after: dict[str, float]) -> str:

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -69,8 +70,8 @@ class Clock:
 
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        state = saved or {"seconds": 0.0, "interruptions": -1, "started": started}
-        self._state = {**state, "interruptions": state["interruptions"] + 1}
+        self._state = dict(saved or {"seconds": 0.0, "interruptions": -1, "started": started})
+        self._state["interruptions"] += 1
         self._start = time.monotonic()
         # After an interruption a checkpoint is due at once, so that the interruption is counted.
         self.last_checkpoint = -math.inf if saved else self._start
@@ -97,18 +98,14 @@ def set_arithmetic(tf32: bool) -> None:
 
 def host(device: str, tf32: bool = False) -> dict[str, Any]:
     """System, processor and cores of this machine, and the name of the device."""
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-        processor = next(names, processor)
-    except OSError:
-        pass  # not Linux
+    cpuinfo = Path("/proc/cpuinfo")  # of Linux
+    text = cpuinfo.read_text("utf-8") if cpuinfo.exists() else ""
+    model = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
     kind = torch.device(device).type
     name = torch.cuda.get_device_name(device) if kind == "cuda" else kind
     return {
         "system": sys.platform,
-        "processor": processor,
+        "processor": model[1] if model else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "device": f"{name} with TF32" if tf32 else name,
     }
