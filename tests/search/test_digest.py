@@ -1,6 +1,5 @@
 """The digest of code: changed by what could change a number, and by nothing else."""
 
-import ast
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from bregman_nas.search.digest import (
     ROOTS,
     code_digest,
     digests,
-    read_source,
     used_definitions,
 )
 from bregman_nas.search.job import Job
@@ -42,23 +40,15 @@ class Step:
 '''
 
 NO_CHANGE = {
-    "comment": ("# the size", "# something else"),
-    "no comment": ("  # the size", ""),
-    "docstring of the module": ('"""A module."""', '"""The module."""'),
-    "no docstring of the module": ('"""A module."""\n', ""),
+    "comment": ("  # the size", ""),
+    "docstring of the module": ('"""A module."""\n', ""),
     "docstring of a class": ('"""A step."""', '"""One step."""'),
-    "docstring of a function": (
-        '"""Make it."""',
-        '"""Make it.\n\n        Returns: y.\n        """',
-    ),
-    "no docstring of a function": ('        """Make it."""\n', ""),
+    "docstring of a function": ('        """Make it."""\n', ""),
     "blank lines": ("\n\n\n", "\n\n\n\n"),
     "line breaks": ("math.sqrt(x) * self.size", "(\n            math.sqrt(x)\n * self.size)"),
     "quotes": ('"plain"', "'plain'"),
-    "annotation of an argument": ("x: float", "x: int"),
-    "no annotation of an argument": ("x: float", "x"),
-    "annotation of a result": ("-> float", "-> int"),
-    "no annotation of a result": (" -> float:", ":"),
+    "annotation of an argument": ("x: float", "x"),
+    "annotation of a result": (" -> float:", ":"),
     "annotation of a variable": ("total: float", "total: int"),
     "message": ("x must not be negative, got", "x is negative:"),
     "kind of error": ("raise ValueError(", "raise TypeError("),
@@ -90,7 +80,6 @@ CHANGE = {
 
 def digest_of(code: str) -> str:
     """Of the class in a module, and of all that it uses there."""
-    ast.parse(code)
     return code_digest([("bregman_nas.steps", "Step")], {"bregman_nas.steps": code}.get)
 
 
@@ -219,17 +208,6 @@ def test_the_networks_share_the_method_and_leave_out_what_is_of_the_other() -> N
     assert "bregman_nas.search.core.compact_mlp.CompactResidual" in mlp - densenet
     assert "bregman_nas.search.core.compact_densenet.CompactDenseNet" in densenet - mlp
     assert not any(name.startswith(NOT_FOLLOWED) for kind in ROOTS for name in used(kind))
-
-
-def test_a_function_beside_the_blur_is_not_in_the_digest() -> None:
-    module = "bregman_nas.data.degradation"
-
-    def read(name: str) -> str | None:
-        source = read_source(name)
-        return f"{source}\n\ndef erode(x):\n    return x - 1\n" if name == module else source
-
-    for roots in ROOTS.values():
-        assert code_digest(roots, read) == code_digest(roots)
 
 
 def test_a_digest_is_of_one_seed_and_of_the_data(project: Path, job_in: Callable[..., Job]) -> None:

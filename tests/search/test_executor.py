@@ -26,19 +26,15 @@ from bregman_nas.search.seed import search_seed
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
 WaitUntil = Callable[..., None]
+Begin = Callable[..., BaseProcess]
 
 SEEDS = (1, 0)
 TINY = {"experiments.autoencoder.epochs": 2}
 
 
-def content(record: Record) -> dict[str, Any]:
-    """A record without when and where it was made."""
-    return {name: value for name, value in record.items() if name != "provenance"}
-
-
-def assert_same(records: list[Record], expected: list[Record]) -> None:
-    for record, other in zip(records, expected, strict=True):
-        assert content(record) == content(other)
+def content(records: list[Record]) -> list[dict[str, Any]]:
+    """Records without when and where they were made."""
+    return [{k: part for k, part in one.items() if k != "provenance"} for one in records]
 
 
 @pytest.fixture
@@ -48,25 +44,25 @@ def alone(new_project: NewProject, job_in: JobIn) -> list[Record]:
     return [search_seed(job_in(project, seed=seed)) for seed in SEEDS]
 
 
+@pytest.fixture
+def jobs(new_project: NewProject, job_in: JobIn) -> list[Job]:
+    """Two seeds that take long, with a checkpoint after each stretch."""
+    project = new_project(changes={"experiments.autoencoder.epochs": 1_000})
+    return [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
+
+
 def test_seeds_side_by_side_give_what_each_gives_alone(
     new_project: NewProject, job_in: JobIn, alone: list[Record]
 ) -> None:
     project = new_project("side-by-side", TINY)
     jobs = [job_in(project, seed=seed) for seed in SEEDS]
     records = search_seeds(jobs, workers=2)
-    assert [record["seed"] for record in records] == list(SEEDS)
-    assert_same(records, alone)
-    assert [r["provenance"] for r in search_seeds(jobs, workers=2)] == [
-        r["provenance"] for r in records
-    ], "finished seeds were searched again"
+    assert content(records) == content(alone)
+    assert search_seeds(jobs, workers=2) == records, "finished seeds were searched again"
 
 
-def test_a_worker_that_is_killed_is_a_clear_error(
-    new_project: NewProject, job_in: JobIn, wait_until: WaitUntil
-) -> None:
+def test_a_worker_that_is_killed_is_a_clear_error(jobs: list[Job], wait_until: WaitUntil) -> None:
     """As by the system where the memory is full."""
-    project = new_project("killed", {"experiments.autoencoder.epochs": 1_000})
-    jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
 
     def kill_them() -> None:
         saved = [job.workspace / "last.ckpt" for job in jobs]
@@ -130,9 +126,6 @@ def dask(tmp_path: Path, wait_until: WaitUntil) -> Iterator[Client]:
                 process.wait()
 
 
-LONG = {"experiments.autoencoder.epochs": 1_000}
-
-
 def is_free(job: Job) -> bool:
     """Whether no process works on the seed."""
     try:
@@ -143,7 +136,7 @@ def is_free(job: Job) -> bool:
 
 
 @pytest.fixture
-def begin(wait_until: WaitUntil) -> Iterator[Callable[..., BaseProcess]]:
+def begin(wait_until: WaitUntil) -> Iterator[Begin]:
     """Starts commands that search jobs, returns once all are at work, and kills them in the end."""
     context = multiprocessing.get_context("spawn")
     commands: list[BaseProcess] = []
@@ -165,15 +158,8 @@ def begin(wait_until: WaitUntil) -> Iterator[Callable[..., BaseProcess]]:
     ("how", "status"), [(signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_the_workers_end_with_the_command(
-    new_project: NewProject,
-    job_in: JobIn,
-    wait_until: WaitUntil,
-    begin: Callable[..., BaseProcess],
-    how: signal.Signals,
-    status: int,
+    jobs: list[Job], wait_until: WaitUntil, begin: Begin, how: signal.Signals, status: int
 ) -> None:
-    project = new_project("ended", LONG)
-    jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
     command = begin(jobs, workers=2)
     os.kill(command.pid or 0, how)
     command.join(60)
@@ -182,14 +168,8 @@ def test_the_workers_end_with_the_command(
 
 
 def test_the_workers_of_a_cluster_stop_with_the_command(
-    new_project: NewProject,
-    job_in: JobIn,
-    dask: Client,
-    wait_until: WaitUntil,
-    begin: Callable[..., BaseProcess],
+    jobs: list[Job], dask: Client, wait_until: WaitUntil, begin: Begin
 ) -> None:
-    project = new_project("stopped", LONG)
-    jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
     command = begin(jobs, scheduler=dask.scheduler_info()["address"])
     os.kill(command.pid or 0, signal.SIGINT)
     command.join(60)
@@ -229,12 +209,9 @@ def test_on_a_cluster_a_killed_worker_costs_no_seed(
     records = search_seeds(jobs, scheduler=dask.scheduler_info()["address"])
     killer.join()
     assert len(killed) == 1
-    assert_same(records, alone)
+    assert content(records) == content(alone)
     assert len(dask.scheduler_info()["workers"]) == 1, "one is left, with one thread"
-    for job, record in zip(jobs, records, strict=True):
-        assert read_record(job.record) == record
-    jobs = [job_in(project, seed=2)]
-    with monkeypatch.context() as patch:
-        patch.setattr("bregman_nas.search.seed.searcher", None)  # it must not search here
-        (record,) = search_seeds(jobs, scheduler=dask.scheduler_info()["address"])
+    assert [read_record(job.record) for job in jobs] == records
+    monkeypatch.setattr("bregman_nas.search.seed.searcher", None)  # it must not search here
+    (record,) = search_seeds([job_in(project, seed=2)], scheduler=dask.scheduler_info()["address"])
     assert record["seed"] == 2

@@ -1,8 +1,8 @@
 """A search that is killed, at whatever moment, ends with the record it would have had."""
 
-import hashlib
 import json
 import os
+import pickle
 import signal
 import stat
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bregman_nas import atomic
-from bregman_nas.search.checkpoint import Checkpoints, to_bytes
+from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.job import Clock, Job
 from bregman_nas.search.seed import search_seed
 
@@ -107,25 +107,21 @@ def test_stopped_between_the_last_epoch_and_the_record(
     left_in_this_order = [job.network, job.picture, job.record]
     replace = os.replace
 
-    for files_written in range(3):
-        written: list[Path] = []
+    for cut in left_in_this_order:
 
-        def replace_until_the_power_goes(
-            temporary: str, path: Path, written: list[Path] = written, limit: int = files_written
-        ) -> None:
-            if path in left_in_this_order:
-                assert path == left_in_this_order[len(written)]
-                if len(written) == limit:
-                    raise PowerCut
-                written.append(path)
+        def replace_until_the_power_goes(temporary: str, path: Path, cut: Path = cut) -> None:
+            if path == cut:
+                raise PowerCut
             replace(temporary, path)
 
+        for path in left_in_this_order:
+            path.unlink(missing_ok=True)
         with monkeypatch.context() as patch:
             patch.setattr("os.replace", replace_until_the_power_goes)
             with pytest.raises(PowerCut):
                 search_seed(job)
-        assert len(written) == files_written
-        assert not job.record.exists()
+        before = left_in_this_order.index(cut)
+        assert [path.exists() for path in left_in_this_order] == [n < before for n in range(3)]
 
     search_seed(job)
     whole = job_in(new_project("whole"))
@@ -167,19 +163,10 @@ def damage(path: Path, how: str = "one bit") -> None:
     content = path.read_bytes()
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-    forged, code = (content[32:64] + rest for rest in (b"state", to_bytes({"code": print})))
-    path.write_bytes(
-        {
-            "empty": b"",
-            "cut off": content[:middle],
-            "one bit": flipped,
-            "forged": hashlib.sha256(forged).digest() + forged,
-            "code": hashlib.sha256(code).digest() + code,  # that loading it would run
-        }[how]
-    )
+    path.write_bytes({"empty": b"", "cut off": content[:middle], "one bit": flipped}[how])
 
 
-@pytest.mark.parametrize("how", ["empty", "cut off", "one bit", "forged", "code"])
+@pytest.mark.parametrize("how", ["empty", "cut off", "one bit"])
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     checkpoints: Checkpoints, told: list[str], how: str
 ) -> None:
@@ -193,11 +180,17 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     assert told[2] == f"{checkpoints.before} is damaged and is not used"
 
 
+def test_a_checkpoint_runs_no_code(checkpoints: Checkpoints) -> None:
+    checkpoints.save({"code": print})
+    with pytest.raises(pickle.UnpicklingError):
+        numbers(checkpoints)
+
+
 def cut_short(*_: object) -> None:
     raise PowerCut
 
 
-@pytest.mark.parametrize("last", ["good", "damaged", "of another engine", "a pipe"])
+@pytest.mark.parametrize("last", ["good", "damaged", "of another engine"])
 @pytest.mark.parametrize("what", ["torch.save", "os.fsync", "os.replace"])
 def test_a_save_that_is_cut_short_leaves_the_newest_good_checkpoint(
     checkpoints: Checkpoints, told: list[str], monkeypatch: Patch, last: str, what: str
@@ -209,9 +202,6 @@ def test_a_save_that_is_cut_short_leaves_the_newest_good_checkpoint(
         damage(checkpoints.last)
     elif last == "of another engine":
         Checkpoints(folder, "another", print).save(state(3))
-    elif last == "a pipe":
-        checkpoints.last.unlink()
-        os.mkfifo(checkpoints.last)
     again = Checkpoints(folder, "digest", told.append)
     with monkeypatch.context() as patch:
         patch.setattr(what, cut_short)
@@ -228,27 +218,10 @@ def failing(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-class FullDisk:
-    """A file that takes no more after its first bytes."""
-
-    def __init__(self, handle: int, mode: str) -> None:
-        self._file = open(handle, mode)  # noqa: SIM115  closed below
-
-    def write(self, content: bytes) -> None:
-        self._file.write(content[:200])
-        failing()
-
-    def __enter__(self) -> "FullDisk":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
 def test_a_full_disk_is_named_with_the_file(checkpoints: Checkpoints, monkeypatch: Patch) -> None:
     checkpoints.save(state(1))
     with monkeypatch.context() as patch:
-        patch.setattr("os.fdopen", FullDisk)
+        patch.setattr("os.fdopen", lambda _, mode: open("/dev/full", mode))  # noqa: SIM115
         with pytest.raises(OSError, match=r"No space left on device: .*last\.ckpt") as caught:
             checkpoints.save(state(2))
     assert caught.value.errno == 28
