@@ -1,6 +1,5 @@
 """Search seeds, one or several in lockstep, from their start or checkpoints to their records."""
 
-import gc
 import io
 import platform
 import time
@@ -50,17 +49,16 @@ def search_seed(job: Job) -> Record:
 def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Record]:
     """Search seeds of one run, or take their valid records; returns these in the order of the jobs.
 
-    Several seeds, only with the engine `lockstep`, are trained side by side, `at_once` at most. If
-    the device's memory does not hold them, half as many are tried, and so on. They continue from
-    checkpoints, also in other groups; bit for bit in the same, on a CPU with as many threads.
-    While another process works on a seed, this one waits, then uses its record.
+    Several seeds, only with the engine `lockstep`, are trained side by side, `at_once` at most.
+    They continue from checkpoints, also in other groups; bit for bit in the same, on a CPU with as
+    many threads. While another process works on a seed, this one waits, then uses its record.
 
     Raises:
-        UserError: if the data cannot be used, the device's memory does not hold one seed, or the
+        UserError: if the data cannot be used, the device's memory does not hold the seeds, or the
             file `Job.stop` appears.
         OSError: if results or checkpoints cannot be written.
     """
-    first, size = jobs[0], at_once or len(jobs)
+    first = jobs[0]
     if first.engine != "lockstep":
         torch.set_num_threads(1)
     set_arithmetic(first.tf32)
@@ -77,26 +75,14 @@ def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Rec
             locks.callback(lock.release)
         records = {seed.job.seed: found for seed in seeds if (found := seed.reusable_record())}
         while missing := [seed for seed in seeds if seed.job.seed not in records]:
-            group = _next_group(missing, size)
+            group = _next_group(missing, at_once or len(jobs))
             try:
                 _search(group, records)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                short = f"the memory of {first.device} does not hold"
-                if len(group) == 1:
-                    raise UserError(
-                        f"{short} even one seed of {first.run.name}; use another device, such as "
-                        f"--device cpu ({str(error).splitlines()[0]})"
-                    ) from error
-                size = (len(group) + 1) // 2
-                side_by_side = f"{len(group)} seeds side by side; now {size} at a time"
-                group[0].progress.tell(f"{short} {side_by_side}")
-            # Only here, where the error is gone, can its tensors be freed.
-            for seed in group:
-                seed.search = None
-            gc.collect()
-            torch.cuda.empty_cache()
+            except torch.OutOfMemoryError as error:
+                raise UserError(
+                    f"the memory of {first.device} does not hold {len(group)} of the seeds of "
+                    f"{first.run.name} at a time; try fewer --workers, or another --device"
+                ) from error
     return [records[job.seed] for job in jobs]
 
 
@@ -302,16 +288,3 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
         train(search, group[0].rate, group[0].position, seed=job.seed, **how)
     for seed in group:
         records[seed.job.seed] = seed.finish(clock, numbers)
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, means that the device's memory is full.
-
-    Libraries, the CPU, and a CUDA graph that cannot be recorded report it in their own words.
-    """
-    said = ("out of memory", "ALLOC_FAILED", "not enough memory")
-    while error is not None:
-        if isinstance(error, RuntimeError) and any(words in str(error) for words in said):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
