@@ -18,16 +18,6 @@ RUNS = {
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "sample").symlink_to(PROJECT / "data" / "sample")
-    folder = tmp_path / "results" / "runs" / "paper-autoencoder-denoising"
-    folder.mkdir(parents=True)
-    (folder / "seeds.csv").write_text("seed,test_mse,width_1,width_2\n0,0.1,7,12\n1,0.1,50,9\n")
-    return tmp_path
-
-
-@pytest.fixture
 def settings() -> Settings:
     """The study's own, on the sample, with a few seeds."""
     study = load_settings(PROJECT / "params.yaml")
@@ -40,6 +30,9 @@ def settings() -> Settings:
 
 
 def test_the_file_is_whole_and_the_same_again(project: Path, settings: Settings) -> None:
+    folder = project / "results" / "runs" / "paper-autoencoder-denoising"
+    folder.mkdir(parents=True)
+    (folder / "seeds.csv").write_text("seed,test_mse,width_1,width_2\n0,0.1,7,12\n1,0.1,50,9\n")
     path = write_baselines(project, settings)
     content = path.read_bytes()
     assert write_baselines(project, settings).read_bytes() == content

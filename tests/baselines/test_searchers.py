@@ -1,6 +1,7 @@
 """Networks trained beside the searched one, on the sample."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,65 +9,36 @@ import pytest
 import torch
 
 from bregman_nas.baselines.architectures import Architecture
-from bregman_nas.baselines.searchers import (
-    ProximalAdam,
-    Pruning,
-    Retraining,
-    Training,
-    largest_rows,
-)
-from bregman_nas.data.files import ImageSet, load
+from bregman_nas.baselines.searchers import Training, largest_rows
+from bregman_nas.data.files import load
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.mlp import problem
 from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.outcome import active_groups
-from bregman_nas.settings import Engine, Run
+from bregman_nas.settings import load_settings
 
-PROJECT = Path(__file__).resolve().parents[2]
-ENGINES: tuple[Engine, ...] = ("compact", "textbook")
-
-
-@pytest.fixture(scope="module")
-def images() -> ImageSet:
-    return load("mnist", "sample", PROJECT)
+ENGINES = ("compact", "textbook")
+MakeArm = Callable[..., Any]
 
 
-def short_run(method: str, *, skips: bool, **changes: Any) -> Run:
-    """Two layers, on a sixth of the sample; `changes` are of the experiment."""
-    return Run.model_validate(
-        {
-            "name": "short",
-            "method": method,
-            "source": "sample",
-            "optimizer": {"learning_rate": 0.001, "betas": [0.9, 0.999], "eps": 1e-8, "delta": 1.0},
-            "batch_size": 16,
-            "protocol": {
-                "skip_threshold": 1,
-                "schedule": {"kind": "constant"},
-                "initial_scale": 5,
-                "first_moment": "corrected",
-                "held_out": 50000,
-                "noise": "every-epoch" if skips else "once",
-                "logits": "linear",
-            },
-            "experiment": {
-                "network": "mlp",
-                "dataset": "mnist",
-                "skips": skips,
-                "mu": 0.07,
-                "density": 0.05,
-                "depth": 2,
-                "noise_std": 0.05,
-                "blur": {"size": 3, "std": 1.0} if skips else None,
-                "input_mean": 0.1307,
-                "input_std": 0.3081,
-                "epochs": 2,
-                **changes,
-            },
-            "seeds": (0,),
-        }
-    )
+@pytest.fixture
+def arm(new_project: Callable[..., Path]) -> MakeArm:
+    """Makes arms of two layers, for two epochs on a sixth of the sample; others can be changed."""
+
+    def make(
+        method: str, *, skips: bool, engine: Any = "compact", rows: int = 60, **change: Any
+    ) -> Any:
+        of = "authors-constant" if skips else "paper-autoencoder"
+        change = {"epochs": 2, "held_out": 50_000, **change}
+        row = {"of": of, "method": method, "change": change, "seeds": 1}
+        project = new_project(changes={"arms": {"arm": row}})
+        run = load_settings(project / "params.yaml").run("arm")
+        images = load("mnist", "sample", project)
+        return searcher(run, images, 3, engine, "cpu", found(skips=skips, rows=rows))
+
+    return make
 
 
 def found(*, skips: bool, rows: int = 60) -> dict[str, Any]:
@@ -90,13 +62,11 @@ def trained(training: Training, epochs: int, position: Position | None = None) -
 
 @pytest.mark.parametrize("skips", [False, True])
 def test_an_arm_is_trained_on_the_images_and_batches_of_the_search(
-    images: ImageSet, skips: bool
+    arm: MakeArm, project: Path, skips: bool
 ) -> None:
-    run = short_run("found", skips=skips)
-    record = found(skips=skips)
-    old = Architecture.from_record(record)
-    fast, readable = (Retraining(run, images, 0, engine, "cpu", record) for engine in ENGINES)
-    same = problem(run, images, 0)
+    fast, readable = (arm("found", skips=skips, engine=engine) for engine in ENGINES)
+    old = Architecture.from_record(found(skips=skips))
+    same = problem(fast.run, load("mnist", "sample", project), 3)
     assert torch.equal(fast.problem.train.inputs, same.train.inputs)
     assert torch.equal(fast.problem.test.inputs, same.test.inputs)
     before = fast.result()
@@ -112,20 +82,16 @@ def test_an_arm_is_trained_on_the_images_and_batches_of_the_search(
     assert a["test_mse"] < before["test_mse"]
     assert a["parameters"] == a["parameters_found"] == old.parameters()
     assert not a["dead"]
-    assert ("skips" in a) == (old.skips is not None)
-    if old.skips is not None:
+    assert ("skips" in a) == skips
+    if skips:
         assert a["skips"][1][1] != 0  # allowed
     assert fast.picture().shape == (3 * 28, 8 * 28)
-    architecture = Architecture.of(fast.full_network())
-    assert torch.equal(architecture.rows, old.rows)
+    assert torch.equal(Architecture.of(fast.full_network()).rows, old.rows)
 
 
 @pytest.mark.parametrize("skips", [False, True])
-def test_an_arm_continues_bit_for_bit(images: ImageSet, skips: bool) -> None:
-    run = short_run("random", skips=skips)
-    whole, begun, resumed = (
-        Retraining(run, images, 3, "compact", "cpu", found(skips=skips)) for _ in range(3)
-    )
+def test_an_arm_continues_bit_for_bit(arm: MakeArm, skips: bool) -> None:
+    whole, begun, resumed = (arm("random", skips=skips) for _ in range(3))
     trained(whole, 2)
     position = trained(begun, 1)
     resumed.load_state_dict(copy.deepcopy(begun.state_dict()))
@@ -133,9 +99,8 @@ def test_an_arm_continues_bit_for_bit(images: ImageSet, skips: bool) -> None:
     assert resumed.result() == whole.result()
 
 
-def test_a_network_that_puts_out_nothing_is_flagged(images: ImageSet) -> None:
-    run = short_run("found", skips=False)
-    training = Retraining(run, images, 0, "compact", "cpu", found(skips=False, rows=0))
+def test_a_network_that_puts_out_nothing_is_flagged(arm: MakeArm) -> None:
+    training = arm("found", skips=False, rows=0)
     trained(training, 1)
     result = training.result()
     assert result["dead"]
@@ -145,14 +110,12 @@ def test_a_network_that_puts_out_nothing_is_flagged(images: ImageSet) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_proximal_adam_shrinks_each_row_after_each_step(engine: Any, images: ImageSet) -> None:
+def test_proximal_adam_shrinks_each_row_after_each_step(arm: MakeArm, engine: str) -> None:
     """A single step of Adam moves each entry that has a gradient by the learning rate."""
-    run = short_run("proximal-adam", skips=True, mu=1.0)
-    training = ProximalAdam(run, images, 0, engine, "cpu", found(skips=True))
+    training = arm("proximal-adam", skips=True, engine=engine, mu=1.0)
     before = [layer.weight.detach().clone() for layer in training.full_network().layers]
     examples = training.train_examples(0)
-    batch = [torch.arange(16)]
-    training.train_batches(examples.inputs, examples.targets, batch, 0.001)
+    training.train_batches(examples.inputs, examples.targets, [torch.arange(16)], 0.001)
     net = training.full_network()
     for old, layer in zip(before, net.layers, strict=True):
         norms = old.norm(dim=1)
@@ -163,25 +126,20 @@ def test_proximal_adam_shrinks_each_row_after_each_step(engine: Any, images: Ima
         assert still.any()
         assert ((moved[~still] > 0.0008) & (moved[~still] < 0.0012)).all()
     # The skips have moved by the learning rate, which is their threshold.
-    assert net.skips is not None
     assert float(net.skips.detach().abs().max()) < 1e-5
 
 
-def test_proximal_adam_makes_rows_zero(images: ImageSet) -> None:
-    run = short_run("proximal-adam", skips=False, mu=2.5)
-    training = ProximalAdam(run, images, 0, "compact", "cpu", found(skips=False))
+def test_proximal_adam_makes_rows_zero(arm: MakeArm) -> None:
+    training = arm("proximal-adam", skips=False, mu=2.5)
     trained(training, 1)
-    widths = training.result()["active_rows"]
-    assert 0 < sum(widths) < 2 * 784
+    assert 0 < sum(training.result()["active_rows"]) < 2 * 784
     assert training.result()["parameters"] == Architecture.of(training.full_network()).parameters()
 
 
 @pytest.mark.parametrize("skips", [False, True])
-def test_pruning_keeps_the_largest_rows_at_half_time(images: ImageSet, skips: bool) -> None:
-    run = short_run("pruned", skips=skips)
+def test_pruning_keeps_the_largest_rows_at_half_time(arm: MakeArm, skips: bool) -> None:
     fast, readable, resumed = (
-        Pruning(run, images, 0, engine, "cpu", found(skips=skips))
-        for engine in (*ENGINES, "compact")
+        arm("pruned", skips=skips, engine=engine) for engine in (*ENGINES, "compact")
     )
     position = trained(fast, 1)
     resumed.load_state_dict(copy.deepcopy(fast.state_dict()))

@@ -32,7 +32,7 @@ from bregman_nas.search.records import (
     write_record,
 )
 from bregman_nas.search.seed import devices, search_seed
-from bregman_nas.settings import load_settings
+from bregman_nas.settings import Run, load_settings
 
 JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
@@ -48,15 +48,17 @@ RESULT = {"test_mse": 0.25}
 HISTORY = [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}]
 
 
-def a_record(seed: int = 13, digests: dict[str, str] | None = None, **parts: Any) -> Record:
+def a_record(
+    seed: int = 13, digests: dict[str, str] | None = None, made: Run = RUN, **parts: Any
+) -> Record:
     """A record of the run that is valid, except for the parts that are given."""
-    own = {"settings": digest_of(RUN.decisive()), "data": digest_of(DATA), "code": "c"}
-    own |= digests or {}
+    settings = made.decisive()
+    own = {"settings": digest_of(settings), "data": digest_of(DATA), "code": "c"} | (digests or {})
     record: dict[str, Any] = {
-        "run": RUN.name,
+        "run": made.name,
         "seed": seed,
         "digests": {"all": whole_digest(own, seed), **own},
-        "settings": RUN.decisive(),
+        "settings": settings,
         "data": DATA,
         "checksum": checksum(RESULT, HISTORY),
         "result": RESULT,
@@ -203,19 +205,9 @@ def test_logits_that_are_ever_positive_by_hand(relu_logits: bool) -> None:
 
 def write_for(job: Job) -> Record:
     """Write a small record that is valid, as if the seed had been searched."""
-    history = [{"epoch": 1, "train_loss": 0.5, "active_rows": [1, 2]}]
     data = files.sha256(job.run.experiment.dataset, job.run.source, job.project)
-    record: Record = {
-        "run": job.run.name,
-        "seed": job.seed,
-        "digests": digests(job.run, job.seed, data),
-        "settings": job.run.decisive(),
-        "data": {},
-        "checksum": checksum(RESULT, history),
-        "result": RESULT,
-        "history": history,
-        "provenance": {"engine": job.engine, "host": {"device": job.device}},
-    }
+    where = {"engine": job.engine, "host": {"device": job.device}}
+    record = a_record(job.seed, digests(job.run, job.seed, data), job.run, provenance=where)
     write_record(job.record, record)
     return record
 
@@ -275,34 +267,32 @@ def test_other_settings_make_a_record_stale_if_they_decide_its_numbers(
     assert messages_of(job) == ([reason] if decides else [])
 
 
-@pytest.mark.parametrize("what", ["code", "data"])
-def test_other_code_and_other_data_make_a_record_stale(
-    project: Path, job_in: JobIn, searches: list[int], monkeypatch: Patch, what: str
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("code", "is stale: the code changed since"),
+        ("data", "is stale: the data changed since"),
+        ("conflict", "is not a record"),
+        ("no result", EDITED),
+    ],
+)
+def test_a_record_that_does_not_hold_is_replaced_by_a_new_search(
+    project: Path, job_in: JobIn, searches: list[int], monkeypatch: Patch, fault: str, reason: str
 ) -> None:
     job = job_in(project)
     search_seed(job)
-    if what == "code":
+    if fault == "code":
         monkeypatch.setitem(CODE, "mlp", "another")
-    else:
+    elif fault == "data":
         others = dict.fromkeys(files.FILES, "0" * 64)
         monkeypatch.setattr(files, "sha256", lambda *_: others)
-    search_seed(job)
-    assert searches == [0, 0]
-    assert messages_of(job)[0].startswith(f"seed-00.json is stale: the {what} changed since")
-
-
-@pytest.mark.parametrize("damage", ["conflict", "no result"])
-def test_an_unreadable_record_is_replaced_by_a_new_search(
-    project: Path, job_in: JobIn, searches: list[int], damage: str
-) -> None:
-    job = job_in(project)
-    search_seed(job)
-    content = {**read_record(job.record), "result": {}}
-    job.record.write_text("<<<<<<<" if damage == "conflict" else json.dumps(content), "utf-8")
+    else:
+        content = json.dumps({**read_record(job.record), "result": {}})
+        job.record.write_text("<<<<<<<" if fault == "conflict" else content, "utf-8")
     record = search_seed(job)
     assert read_record(job.record) == record
     assert searches == [0, 0]
-    assert ("is not a record" if damage == "conflict" else EDITED) in messages_of(job)[-1]
+    assert reason in messages_of(job)[-1]
 
 
 def test_a_stale_record_stays_until_the_new_one_is_whole(

@@ -46,15 +46,16 @@ def write_baselines(project: Path, settings: Settings) -> Path:
         The path of the file.
     """
     rows: list[Row] = []
-    images: dict[str, ImageSet] = {}
+    searched = (name for name, row in settings.runs.items() if not (row.change or row.epochs))
+    runs = [settings.run(name) for name in searched]
+    images = {
+        dataset: load(dataset, settings.data.source, project)
+        for dataset in {run.experiment.dataset for run in runs}
+    }
     #: Runs of restoration; those of a group differ in the network alone.
     groups: dict[object, list[Run]] = {}
-    for name, row in settings.runs.items():
-        if row.change or row.epochs is not None:
-            continue
-        run, x = settings.run(name), settings.run(name).experiment
-        if x.dataset not in images:
-            images[x.dataset] = load(x.dataset, settings.data.source, project)
+    for run in runs:
+        x = run.experiment
         if isinstance(x, MLPExperiment):
             key = (x.dataset, x.noise_std, blurring(x), run.protocol.held_out)
             groups.setdefault(key, []).append(run)

@@ -84,8 +84,8 @@ def _search_in_processes(jobs: Sequence[Job], count: int) -> list[Record]:
     tasks = [joblib.delayed(_search_for)(os.getpid(), job) for job in jobs]
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=1):
-            # The workers begin with it and never hear Ctrl-C, of which they would print tracebacks
-            # while they import torch. This process ends them.
+            # The workers never hear Ctrl-C, of which they would print tracebacks while they import
+            # torch. This process ends them.
             with _handled(signal.SIG_IGN, signal.SIGINT):
                 records = joblib.Parallel(count, **how)(tasks)
             return list(records)
@@ -148,16 +148,16 @@ def _stopped_when_interrupted(remote: Sequence[Job]) -> Iterator[None]:
     Those jobs, which no signal reaches, are stopped at once, whatever Dask does first.
     """
 
-    def interrupt(*_: Any) -> Never:
-        stop()
-        raise KeyboardInterrupt
-
     def stop() -> None:
         for job in remote:
             job.workspace.mkdir(parents=True, exist_ok=True)
             job.stop.touch()
 
-    with _handled(interrupt, signal.SIGTERM, *([signal.SIGINT] if remote else [])):
+    def interrupt(*_: Any) -> Never:
+        stop()
+        raise KeyboardInterrupt
+
+    with _handled(interrupt, signal.SIGTERM, signal.SIGINT):
         try:
             yield
         except BaseException:
