@@ -17,16 +17,15 @@ def mask(*lists: list[int]) -> torch.Tensor:
 ROWS = mask([1, 1, 0, 0], [0, 0, 1, 0], [1, 0, 1, 1])
 
 
-def test_parameters_by_hand_without_skips() -> None:
-    made = Architecture(ROWS, None)
-    assert made.widths == [2, 1, 3]
-    assert torch.equal(made.carrying(), mask([1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 0]))
-    assert made.parameters() == (2 * 4 + 2) + (1 * 2 + 1) + (3 * 1 + 3)
-
-
 @pytest.mark.parametrize(
     ("skips", "carrying", "parameters"),
     [
+        pytest.param(
+            None,
+            mask([1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 0]),
+            (2 * 4 + 2) + (1 * 2 + 1) + (3 * 1 + 3),
+            id="without skips",
+        ),
         pytest.param(
             mask([0, 0, 0], [0, 1, 0], [0, 0, 0]),  # x(1) is added to x(2)
             mask([1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]),
@@ -47,10 +46,11 @@ def test_parameters_by_hand_without_skips() -> None:
         ),
     ],
 )
-def test_parameters_by_hand_with_skips(
-    skips: torch.Tensor, carrying: torch.Tensor, parameters: int
+def test_parameters_by_hand(
+    skips: torch.Tensor | None, carrying: torch.Tensor, parameters: int
 ) -> None:
     made = Architecture(ROWS, skips)
+    assert made.widths == [2, 1, 3]
     assert torch.equal(made.carrying(), carrying)
     assert made.parameters() == parameters
 

@@ -30,13 +30,8 @@ from bregman_nas.settings import Engine, MLPExperiment, Run
 class Training(Restoration):
     """A network of a given architecture, trained by Adam; nothing is taken out.
 
-    Args:
-        run: its settings.
-        images: the raw images.
-        seed: decides noise and order, and with the method of the run the start.
-        engine: as for `Search`.
-        device: where it runs.
-        found: the record of the search whose architecture is trained, of the same seed.
+    The arguments are those of `Search`, and the record of the search, of the same seed, that has
+    `found` the architecture. The start depends on seed and method.
     """
 
     trainer: AdamTrainer
