@@ -67,7 +67,8 @@ class Group(NamedTuple):
         kinds: dict[str, dict[int, float]] = {}
         for line in self.lines:
             if not line.change and len(line.networks):
-                kinds[line.method] = line.networks.set_index("seed")["mse"].to_dict()
+                columns = line.networks["seed"], line.networks["mse"]
+                kinds[line.method] = dict(zip(*columns, strict=True))
         pairs = [pair for pair in COMPARED if {*pair} <= kinds.keys()]
         return [_told(compare(a, kinds[a], b, kinds[b])) for a, b in pairs]
 
