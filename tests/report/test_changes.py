@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bregman_nas.report import changes
+from bregman_nas.report import changes, measures
 from bregman_nas.report.data import Run, Study
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.tables import render_all
@@ -83,7 +83,7 @@ def words(figure: Figure) -> list[str]:
 def test_what_is_measured_of_a_seed_by_hand(make_run: Callable[..., Run]) -> None:
     tau = {(1, 0): -0.5, (1, 1): 0.25, (2, 2): 0.1}
     made = {"seed": 4, "held_out": 0.0005, "active": [90, 30, 150, 260], "tau": tau}
-    found = changes.measure(make_run([made]), 1).loc[4].to_dict()
+    found = measures.numbers(make_run([made]), 1).loc[4].to_dict()
     assert found["ten_mse"] == pytest.approx(0.005)
     # Hidden layers 90, 30, 150; from layer 2 on 30, 150, 260, close to a line.
     assert (found["coding_width"], found["coding_layer"]) == (30, 2)
@@ -92,11 +92,11 @@ def test_what_is_measured_of_a_seed_by_hand(make_run: Callable[..., Run]) -> Non
     assert (found["skips_on"], found["largest_skip"]) == (3, 0.5)
     assert (found["width_1"], found["width_4"]) == (90, 260)
 
-    inactive = changes.measure(make_run([{"active": [0, 0, 5]}]), 1)
+    inactive = measures.numbers(make_run([{"active": [0, 0, 5]}]), 1)
     assert inactive.loc[0, "coding_share"] == 1  # no layer is narrower than another
-    shallow = changes.measure(make_run([{"active": [5], "tau": None}]), 1)
+    shallow = measures.numbers(make_run([{"active": [5], "tau": None}]), 1)
     assert list(shallow) == ["ten_mse", "rows_on", "rows_living", "width_1"]
-    assert changes.measure(make_run([{}]), 50).empty  # the run ended before
+    assert measures.numbers(make_run([{}]), 50).empty  # the run ended before
 
 
 def test_differences_are_paired_by_seed(study: Study) -> None:

@@ -95,7 +95,7 @@ def test_designs_take_the_seeds_of_all_cells(make_study: MakeStudy) -> None:
     assert autoencoders.seeds == [0, 1, 2, 3]
     assert crossed.factors == {"threshold": ("1", "28"), "scale": ("5", "10")}
     assert crossed.seeds == []  # three cells are not run
-    assert both.widths().shape == (8 * 3, LAYERS)
+    assert both.numbers()["width of layer 1"].shape == (2, 2, 2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_cells_and_their_variance(changed: Study, tables: dict[str, str]) -> Non
     }
     assert found["residual", 28, 5].numbers["narrowest"].mean == pytest.approx(70)
     assert found["residual", 28, 5].planned == 10
-    assert found["autoencoder", None, 2].numbers == {}
+    assert found["autoencoder", None, 2].numbers["narrowest"].seeds == 0
     # 300, 310 / 200, 110, mean 230: threshold 75^2, scale 20^2, together 25^2; the seed 10^2.
     error = 100 / 12
     expected = {"threshold": 5625 - error, "scale": 400 - error, "together": 625 - error}

@@ -4,14 +4,16 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from bregman_nas.report import measures
 from bregman_nas.report.data import NETWORKS, Run, Study
-from bregman_nas.report.measures import LAYERS, coding_layers, coding_width
+from bregman_nas.report.measures import LAYERS
 from bregman_nas.report.stats import Summary, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 
 PROTOCOL, TASK = "paper", "denoising"
 FACTORS = {"skip_threshold", "initial_scale"}
-MEASURES = ("ten_mse", "narrowest", "place", *(f"width_{l}" for l in range(1, LAYERS + 1)))
+SHORT = {"coding_width": "narrowest", "coding_layer": "place"}
+MEASURES = ("ten_mse", *SHORT.values(), *(f"width_{l}" for l in range(1, LAYERS + 1)))
 Cells = dict[tuple[str, ...], Run | None]  # by threshold and scale; None if not run
 
 
@@ -30,13 +32,12 @@ class Cell(NamedTuple):
 
     @property
     def numbers(self) -> dict[str, Summary]:
-        """`MEASURES` over the seeds: the loss alone if all diverged, nothing if not run."""
+        """`MEASURES` over the seeds, the loss on the test images; of no seeds if not run."""
         if self.run is None:
-            return {}
-        found = [summarize(self.run.scores()["mse"], ARTICLE_UNIT)]
-        if len(rows := self.run.rows()):
-            found += map(summarize, (coding_width(self.run), coding_layers(rows), *rows.T))
-        return dict(zip(MEASURES, found, strict=False))
+            return dict.fromkeys(MEASURES, summarize([]))
+        found = measures.numbers(self.run).rename(columns=SHORT)
+        found["ten_mse"] = ARTICLE_UNIT * self.run.scores()["mse"]
+        return {name: summarize(found[name]) for name in MEASURES}
 
 
 def cells(study: Study) -> list[Cell]:
@@ -67,10 +68,6 @@ def threshold_x_scale(study: Study) -> tuple[tuple[str, ...], tuple[str, ...], C
 def rows(found: Iterable[Cell]) -> Iterator[dict[str, Any]]:
     """A line for each cell and each of `MEASURES`."""
     for cell in found:
-        for measure in MEASURES:
-            summary = cell.numbers.get(measure, summarize([]))
-            yield {
-                **{k: getattr(cell, k) for k in ("network", "threshold", "scale", "planned")},
-                **{"measure": measure, "seeds": summary.seeds, "nan_seeds": summary.nan_seeds},
-                **summary.named(),
-            }
+        about = {k: getattr(cell, k) for k in ("network", "threshold", "scale", "planned")}
+        for measure, of in cell.numbers.items():
+            yield {**about, "measure": measure, **of.counts(), **of.named()}

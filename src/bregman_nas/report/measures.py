@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from bregman_nas.report.data import PIXELS, Array, Flags, Run, Study
 from bregman_nas.report.stats import Summary, summarize
+from bregman_nas.report.table1 import ARTICLE_UNIT
 
 LAYERS = 6  # L of the article's perceptrons, which the claims are about
 HALF = 0.5
@@ -35,6 +37,43 @@ def summary(run: Run | None, measure: Measure) -> Summary:
         return summarize([])
     values = measure(run).tolist() if run.converged else []
     return summarize([*values, *[np.nan] * run.diverged])
+
+
+def ratio(part: ArrayLike, whole: ArrayLike, of_nothing: float) -> Array:
+    """Part / whole, or another number where the whole is 0."""
+    part, whole = np.asarray(part), np.asarray(whole)
+    found = np.full(np.broadcast_shapes(part.shape, whole.shape), float(of_nothing))
+    return np.divide(part, whole, out=found, where=whole > 0)
+
+
+def numbers(run: Run, epoch: int | None = None) -> pd.DataFrame:
+    """What is compared of a perceptron after an epoch, by default the last, indexed by seed.
+
+    NaN where it diverged. Columns: `ten_mse`, ten times the held-out mean squared error per pixel;
+    if there are hidden layers, `coding_width`, `coding_share` (of the widest hidden layer),
+    `coding_layer` and `rising_line` (1 or 0); if there are skips, `skips_on` and `largest_skip`;
+    `rows_on` and `rows_living` of all layers; `width_l`, active rows of layer l. Empty if the run
+    ended before.
+    """
+    epoch = run.last if epoch is None else epoch
+    at_epoch = run.frames.epochs[run.frames.epochs["epoch"] == epoch].set_index("seed")
+    if at_epoch.empty:
+        return pd.DataFrame()
+    widths, size = run.rows(epoch=epoch), np.abs(run.tau(epoch))
+    found = {"ten_mse": ARTICLE_UNIT * at_epoch.loc[run.converged, "held_out_loss"].to_numpy(float)}
+    if (hidden := widths[:, :-1]).size:
+        found |= {
+            "coding_width": hidden.min(1),
+            # Without a single active row in the hidden layers none is narrower than another.
+            "coding_share": ratio(hidden.min(1), hidden.max(1), 1),
+            "coding_layer": coding_layers(widths),
+            "rising_line": np.array([float(rises_linearly(of_seed)) for of_seed in widths]),
+        }
+    if not np.isnan(size).all():
+        found |= {"skips_on": (size > 0).sum((1, 2)) * 1.0, "largest_skip": np.nanmax(size, (1, 2))}
+    found |= {"rows_on": widths.sum(1), "rows_living": run.rows("living", epoch).sum(1)}
+    found |= {f"width_{l}": of_layer for l, of_layer in enumerate(widths.T, start=1)}
+    return pd.DataFrame(found, index=pd.Index(run.converged, name="seed")).reindex(run.seeds)
 
 
 def width(layer: int) -> Measure:
@@ -91,15 +130,14 @@ def excess_spread(run: Run, layer: int) -> Array:
 
 def effective_share(run: Run) -> Array:
     """The share of the active rows of all layers that are effective."""
-    active = run.rows().sum(1)
-    return np.asarray(run.rows("effective").sum(1) / np.where(active > 0, active, 1))
+    return ratio(run.rows("effective").sum(1), run.rows().sum(1), 0)
 
 
 def active_share(run: Run, layer: int | None = None) -> Array:
     """The share of the living rows, of all layers or of one, that are active; 1 if none lives."""
     only = slice(None) if layer is None else slice(layer - 1, layer)
     active, living = (run.rows(kind)[:, only].sum(1) for kind in ("active", "living"))
-    return np.where(living > 0, active / np.maximum(living, 1), 1.0)
+    return ratio(active, living, 1)
 
 
 def dead_share(run: Run) -> Array:
@@ -129,7 +167,7 @@ def switched(run: Run, after: int = 0) -> Array:
 def share_of_additions(run: Run, after: int = 0) -> Array:
     """The share of switching on among all `switches`; 1/2 where nothing switched."""
     on, off = switches(run, after)
-    return np.where(on + off > 0, on / np.maximum(on + off, 1), HALF)
+    return ratio(on, on + off, HALF)
 
 
 def negative_share(tau: Array) -> Array:
@@ -138,7 +176,7 @@ def negative_share(tau: Array) -> Array:
     0 if none is active. Of tau [seeds, L, L], NaN for i > l.
     """
     others = np.nan_to_num(tau[:, :-1])
-    return np.asarray((others < 0).sum((1, 2)) / np.maximum((others != 0).sum((1, 2)), 1))
+    return ratio((others < 0).sum((1, 2)), (others != 0).sum((1, 2)), 0)
 
 
 def counterdiagonal(layers: int) -> NDArray[np.bool_]:
@@ -154,8 +192,7 @@ def counterdiagonal(layers: int) -> NDArray[np.bool_]:
 def counterdiagonal_share(run: Run, of_nothing: float = 0) -> Array:
     """The share of the counterdiagonal in the sum of |tau|; `of_nothing` if no skip is active."""
     sizes = np.nan_to_num(np.abs(run.tau()))
-    total, on = sizes.sum((1, 2)), sizes[:, counterdiagonal(run.depth)].sum(1)
-    return np.where(total > 0, on / np.where(total > 0, total, 1), of_nothing)
+    return ratio(sizes[:, counterdiagonal(run.depth)].sum(1), sizes.sum((1, 2)), of_nothing)
 
 
 def mean_size(run: Run, pairs: NDArray[np.bool_]) -> Array:
@@ -186,8 +223,7 @@ def lead(run: Run, how: str = "sum") -> Array:
     growth = run.norms[0].shape[1]
     read = [norms[:, :, :-growth] if how == "skips" else norms for norms in run.norms[1:-1]]
     layers = np.stack([n.mean((1, 2)) if how == "kernel" else n.sum((1, 2)) for n in read], 1)
-    total, best_other = layers.sum(1), layers[:, :-1].max(1, initial=0)
-    return np.asarray((layers[:, -1] - best_other) / np.where(total > 0, total, 1))
+    return ratio(layers[:, -1] - layers[:, :-1].max(1, initial=0), layers.sum(1), 0)
 
 
 def unused_inputs(run: Run, last: bool = True) -> Array:
@@ -224,8 +260,7 @@ def areas_under_the_curve(active: Flags, frequency: Array) -> Array:
     """
     number, inactive = active.sum(1), (~active).sum(1)
     wins = (active * stats.rankdata(frequency)).sum(1) - number * (number + 1) / 2
-    pairs = number * inactive
-    return np.where(pairs > 0, wins / np.maximum(pairs, 1), np.nan)
+    return ratio(wins, number * inactive, np.nan)
 
 
 def output_map(run: Run, which: str, frequency: Array) -> Array:
@@ -245,7 +280,7 @@ def output_map(run: Run, which: str, frequency: Array) -> Array:
         return np.asarray(active.sum(1), dtype=float)
     if which == "agreement":
         return np.asarray((active == inked).mean(1))
-    return np.asarray((active & inked).sum(1) / np.maximum((active | inked).sum(1), 1))
+    return ratio((active & inked).sum(1), (active | inked).sum(1), 0)
 
 
 def outputs(study: Study) -> Iterator[tuple[Run, dict[str, Summary]]]:

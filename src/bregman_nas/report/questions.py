@@ -1,6 +1,7 @@
 """What decides the architecture? Questions, with answers generated from the results.
 
-An answer is a sentence with its numbers, so that a text can quote it.
+An answer is a sentence with its numbers, so that a text can quote it. The words of the sentences
+are in templates/sentences.j2.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,28 +11,17 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report import claims, variance
-from bregman_nas.report.changes import groups, in_words, measure
+from bregman_nas.report.changes import groups, in_words
 from bregman_nas.report.claims.rules import Verdict
 from bregman_nas.report.data import PROTOCOLS, REGISTERED, WORDS, Study
 from bregman_nas.report.findings import NETWORK_WORDS
-from bregman_nas.report.measures import outputs
+from bregman_nas.report.measures import numbers, outputs
+from bregman_nas.report.render import macros
 from bregman_nas.report.stats import Summary, difference_interval, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
-from bregman_nas.report.text import counted, fixed, interval
 from bregman_nas.settings import RunRow
 
-QUESTIONS = {
-    "threshold-and-scale": "What do the threshold of the skips and the scale of the initial "
-    "weights decide?",
-    "variance": "How much is the setting, how much the task, how much the seed?",
-    "dying": "Do rows stay off because they are dead?",
-    "finished": "Do widths and loss stand still at the end?",
-    "delta": "Does delta matter?",
-    "output-layer": "Are the active output rows those of the pixels that are inked?",
-    "fresh-seeds": "Do fresh seeds say the same?",
-    "elsewhere": "Does a seed find the same architecture on another machine?",
-}
-# The words for a difference in each measure, and its digits.
+#: The words for a difference in each measure, and its digits.
 TOLD = {
     "coding_width": ("the width of the narrowest hidden layer", 0),
     "rows_on": ("the number of active rows", 0),
@@ -39,6 +29,7 @@ TOLD = {
     "ten_mse": ("the loss", 5),
 }
 Answer = dict[str, Any]  # as from `_answer`
+Ends = tuple[float | None, ...]  # a value and its interval
 
 
 def ask(
@@ -66,24 +57,49 @@ def ask(
 
     scale, delta = changed("skip_threshold", "initial_scale"), changed("delta")
     alive = changed("relu_slope", "inactive_biases")
-    # The runs whose seeds may be missing, and the answers.
-    asked: dict[str, tuple[list[str], Iterable[Answer]]] = {
+    # The words, the runs whose seeds may be missing, and the answers.
+    asked: dict[str, tuple[str, list[str], Iterable[Answer]]] = {
         "threshold-and-scale": (
+            "What do the threshold of the skips and the scale of the initial weights decide?",
             scale,
             _changes(study, scale, "coding_width", "rows_on", "ten_mse"),
         ),
-        "variance": ([], _variance(apart)),
-        "dying": (alive, _changes(study, alive, "rows_on", "rows_living", "ten_mse")),
-        "finished": (unchanged(longer=True), _longer(study)),
-        "delta": (delta, _changes(study, delta, *TOLD)),
-        "output-layer": ([], _output(study)),
-        "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
-        "elsewhere": ([], _elsewhere(study)),
+        "variance": (
+            "How much is the setting, how much the task, how much the seed?",
+            [],
+            _variance(apart),
+        ),
+        "dying": (
+            "Do rows stay off because they are dead?",
+            alive,
+            _changes(study, alive, "rows_on", "rows_living", "ten_mse"),
+        ),
+        "finished": (
+            "Do widths and loss stand still at the end?",
+            unchanged(longer=True),
+            _longer(study),
+        ),
+        "delta": ("Does delta matter?", delta, _changes(study, delta, *TOLD)),
+        "output-layer": (
+            "Are the active output rows those of the pixels that are inked?",
+            [],
+            _output(study),
+        ),
+        "fresh-seeds": (
+            "Do fresh seeds say the same?",
+            unchanged(longer=False),
+            [*_fresh(study), *_verdicts(revised)],
+        ),
+        "elsewhere": (
+            "Does a seed find the same architecture on another machine?",
+            [],
+            _elsewhere(study),
+        ),
     }
     return [
         {
             "name": name,
-            "words": QUESTIONS[name],
+            "words": words,
             "answers": [*answers],
             "missing": [
                 {"run": run, "seeds": len(rows[run].seeds), "planned": rows[run].planned}
@@ -91,8 +107,28 @@ def ask(
                 if len(rows[run].seeds) < (rows[run].planned or 0)
             ],
         }
-        for name, (runs, answers) in asked.items()
+        for name, (words, runs, answers) in asked.items()
     ]
+
+
+def _answer(kind: str, run: str, seeds: int, ends: Mapping[str, Ends], **told: Any) -> Answer:
+    """A sentence of this kind of templates/sentences.j2, and the numbers in it."""
+    names = ("value", "low", "high")
+    return {
+        "sentence": str(getattr(macros("sentences.j2"), kind)(ends, seeds, **told)),
+        **{"run": run, "seeds": seeds},
+        "numbers": {name: dict(zip(names, of, strict=True)) for name, of in ends.items()},
+    }
+
+
+def _ends(summary: Summary) -> Ends:
+    return summary.mean, summary.low, summary.high
+
+
+def _name(row: RunRow) -> str:
+    """Such as `plain denoising following the text`."""
+    network, _, task = row.experiment.partition("-")
+    return f"{NETWORK_WORDS.get(network, network)} {task} following the {WORDS[row.protocol]}"
 
 
 def _changes(study: Study, names: Collection[str], *measures: str) -> Iterator[Answer]:
@@ -103,88 +139,42 @@ def _changes(study: Study, names: Collection[str], *measures: str) -> Iterator[A
             yield from _differences(start, row.name, found, "pair")
 
 
-def _name(row: RunRow) -> str:
-    """Such as `plain denoising following the text`."""
-    network, _, task = row.experiment.partition("-")
-    return f"{NETWORK_WORDS.get(network, network)} {task} following the {WORDS[row.protocol]}"
-
-
-def _answer(
-    sentence: str, run: str, seeds: int, numbers: Mapping[str, Sequence[float | None]]
-) -> Answer:
-    """A sentence that a text can quote, and the numbers in it: value and interval."""
-    named = {
-        name: dict(zip(("value", "low", "high"), ends, strict=True))
-        for name, ends in numbers.items()
-    }
-    return {"sentence": sentence, "run": run, "seeds": seeds, "numbers": named}
-
-
 def _longer(study: Study) -> Iterator[Answer]:
     """How longer runs go on after the epoch at which others of their experiment end."""
     for run in study.perceptrons:
         usual = study.settings.experiments[run.row.experiment].epochs
         for first in dict.fromkeys((usual, run.last - usual)):
             if run.row.epochs and not run.row.change and usual <= first < run.last:
-                change = measure(run, run.last) - measure(run, first)
+                change = numbers(run) - numbers(run, first)
                 found = {name: summarize(change[name]) for name in TOLD if name in change}
                 start = f"In {_name(run.row)}, from epoch {first} to {run.last},"
                 yield from _differences(start, run.name, found, "seed")
 
 
-def _differences(
-    start: str, run: str, found: Mapping[str, Summary | None], unit: str
-) -> Iterator[Answer]:
+def _differences(start: str, run: str, found: Mapping[str, Summary], unit: str) -> Iterator[Answer]:
     """A sentence of differences; none if there are none."""
-    there = {n: (s.mean, s.low, s.high) for n, s in found.items() if s and s.mean is not None}
+    there = {name: summary for name, summary in found.items() if summary.used}
     if there:
-        seeds = min(summary.used for summary in found.values() if summary and summary.used)
-        parts = "; ".join(_part(name, *numbers) for name, numbers in there.items())
-        yield _answer(f"{start} {parts} ({counted(seeds, unit)}).", run, seeds, there)
-
-
-def _part(name: str, mean: float, low: float | None, high: float | None) -> str:
-    words, digits = TOLD[name]
-    size = fixed(abs(mean), digits)
-    same = float(size) == 0
-    words += f" is {'the same' if same else size + (' higher' if mean > 0 else ' lower')}"
-    if low is not None and high is not None:
-        words += f" ({interval(low, high, digits, sign=True)})" + _chance(low, high) * (not same)
-    return words
-
-
-def _chance(low: float, high: float) -> str:
-    return ", which may be chance" if low <= 0 <= high else ""
+        seeds = min(summary.used for summary in there.values())
+        ends = {name: _ends(summary) for name, summary in there.items()}
+        yield _answer("differences", run, seeds, ends, start=start, unit=unit, told=TOLD)
 
 
 def _variance(apart: pd.DataFrame) -> Iterator[Answer]:
     told = apart[apart["measure"].isin([variance.NARROWEST, variance.ROWS])].dropna(subset="share")
     for (design, name), rows in told.groupby(["design", "measure"], sort=False):
-        ends = rows[["component", "share", "low", "high"]].astype({"share": float})
-        numbers = {of: tuple(map(float, some)) for of, *some in ends.itertuples(index=False)}
-        parts = [
-            f"{'their combinations' if of == variance.TOGETHER else f'the {of}'}"
-            f"{'' if k else ' makes up'} {share:.0%} ({low:.0%} to {high:.0%})"
-            for k, (of, (share, low, high)) in enumerate(numbers.items())
-        ]
+        shares = rows.set_index("component")[["share", "low", "high"]].astype(float)
+        ends = {str(part): tuple(of) for part, *of in shares.itertuples()}
         seeds = int(rows["seeds"].iloc[0])
-        sentence = (
-            f"Of the variance of the {name} ({design}), {', '.join(parts[:-1])} and {parts[-1]}, "
-            f"with {seeds} seeds in each cell."
-        )
-        yield _answer(sentence, f"{design}, {name}", seeds, numbers)
+        about = {"measure": name, "design": design}
+        yield _answer("variance", f"{design}, {name}", seeds, ends, **about)
 
 
 def _output(study: Study) -> Iterator[Answer]:
     for run, found in outputs(study):
-        if (area := found["area"]).mean is not None:
-            sentence = (
-                f"In {_name(run.row)}, the frequency of a pixel tells whether its output row is "
-                f"active with an area under the curve of {area.mean:.3f} "
-                f"({interval(area.low, area.high, 3)}, {counted(area.used, 'seed')})."
-            )
-            ends = (area.mean, area.low, area.high)
-            yield _answer(sentence, run.name, area.used, {"area": ends})
+        if (area := found["area"]).used:
+            ends = {"area": _ends(area)}
+            yield _answer("output", run.name, area.used, ends, name=_name(run.row))
 
 
 def _fresh(study: Study) -> Iterator[Answer]:
@@ -194,16 +184,11 @@ def _fresh(study: Study) -> Iterator[Answer]:
             summarize(run.only(seeds).scores()["mse"], ARTICLE_UNIT)
             for seeds in (REGISTERED, claims.FRESH)
         )
-        ends = difference_interval(then, first)
-        if first.mean is None or then.mean is None or ends is None:
-            continue
-        gap = then.mean - first.mean
-        sentence = (
-            f"In {_name(run.row)}, the mean loss of {counted(then.used, 'fresh seed')} is "
-            f"{then.mean:.4f}, that of the registered ones {first.mean:.4f}: a difference of "
-            f"{fixed(gap, 4, sign=True)} ({interval(*ends, 4, sign=True)}){_chance(*ends)}."
-        )
-        yield _answer(sentence, run.name, then.used, {"ten_mse": (gap, *ends)})
+        interval = difference_interval(then, first)
+        if first.mean is not None and then.mean is not None and interval is not None:
+            ends = {"ten_mse": (then.mean - first.mean, *interval)}
+            means = {"now": then.mean, "before": first.mean}
+            yield _answer("fresh", run.name, then.used, ends, name=_name(run.row), **means)
 
 
 def _elsewhere(study: Study) -> Iterator[Answer]:
@@ -218,24 +203,16 @@ def _elsewhere(study: Study) -> Iterator[Answer]:
         machines = float(np.abs(ours - theirs).mean())
         # Each seed is also compared with itself, which adds 0.
         others = float(np.abs(ours[:, None] - hidden).mean()) * len(hidden) / (len(hidden) - 1)
-        changed = f", with {words}," if (words := in_words(run.row.change)) else ""
-        sentence = (
-            f"In {_name(run.row)}{changed} the architectures of a seed on two machines, which "
-            f"round sums otherwise, differ by {counted(round(machines), 'row')} a hidden layer "
-            f"({counted(len(again), 'seed')}), those of two seeds by {others:.0f}."
-        )
-        numbers = {"machines": (machines, None, None), "seeds": (others, None, None)}
-        yield _answer(sentence, run.name, len(again), numbers)
+        name = _name(run.row) + (f", with {words}," if (words := in_words(run.row.change)) else "")
+        ends: dict[str, Ends] = {"machines": (machines, None, None), "seeds": (others, None, None)}
+        yield _answer("elsewhere", run.name, len(again), ends, name=name)
 
 
 def _verdicts(revised: Sequence[claims.Decision]) -> Iterator[Answer]:
     for protocol in PROTOCOLS:
         those = [decision for decision in revised if decision.protocol == protocol]
-        seeds = [decision.seeds for decision in those if decision.seeds]
-        if seeds:
-            told = {str(v): sum(one.verdict is v for one in those) for v in Verdict}
-            parts = [f"{n} {'is' if n == 1 else 'are'} {v}" for v, n in told.items() if n]
-            words = f"following the {WORDS[protocol]}, {', '.join(parts)}."
-            numbers = {verdict: (count, None, None) for verdict, count in told.items()}
-            sentence = f"Of the claims by the revised rules, {words}"
-            yield _answer(sentence, protocol, min(seeds), numbers)
+        if seeds := [decision.seeds for decision in those if decision.seeds]:
+            ends: dict[str, Ends] = {
+                str(v): (sum(one.verdict is v for one in those), None, None) for v in Verdict
+            }
+            yield _answer("verdicts", protocol, min(seeds), ends, protocol=protocol)

@@ -26,13 +26,18 @@ _ENVIRONMENT.filters |= {
     "words": lambda name: WORDS.get(name, name),
 }
 _ENVIRONMENT.globals |= {
-    **{"mean_std": text.mean_std, "interval": text.interval, "DASH": text.DASH},
-    **{"summarize": summarize, "nothing": summarize([]), "unit": table1.ARTICLE_UNIT},
+    **{"mean_std": text.mean_std, "interval": text.interval, "fixed": text.fixed},
+    **{"DASH": text.DASH, "summarize": summarize, "unit": table1.ARTICLE_UNIT},
     **{"table1": table1, "tests": table1_tests, "table2": table2, "claims": claims},
     **{"protocols": PROTOCOLS, "tasks": TASKS, "layers": range(1, LAYERS + 1)},
     **{"registered": len(REGISTERED), "enough": ENOUGH_SEEDS, "too_many": TOO_MANY_DIVERGED},
     **{"counted": text.counted, "linear": LINEAR_R2},
 }
+
+
+def macros(template: str) -> Any:
+    """The macros of a template of `templates/`, as functions."""
+    return _ENVIRONMENT.get_template(template).module
 
 
 def render(template: str, **context: Any) -> str:

@@ -43,6 +43,10 @@ class Summary:
         """`mean`, `std`, `low` and `high`, as columns of a table."""
         return {f"{prefix}{name}": getattr(self, name) for name in ("mean", "std", "low", "high")}
 
+    def counts(self) -> dict[str, int]:
+        """`seeds` and `nan_seeds`, as columns of a table."""
+        return {"seeds": self.seeds, "nan_seeds": self.nan_seeds}
+
 
 class Reference(NamedTuple):
     """A published mean and standard deviation over a number of runs."""

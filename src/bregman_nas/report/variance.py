@@ -26,18 +26,23 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from bregman_nas.report import measures
 from bregman_nas.report.cells import Cells, threshold_x_scale
 from bregman_nas.report.claims.rules import ENOUGH_SEEDS
 from bregman_nas.report.data import NETWORKS, PROTOCOLS, TASKS, Array, Study
-from bregman_nas.report.measures import GENERATOR_SEED, LAYERS, RESAMPLES, coding_layers
+from bregman_nas.report.measures import GENERATOR_SEED, LAYERS, RESAMPLES, ratio
 from bregman_nas.report.stats import CONFIDENCE
 
 TOGETHER, SEED = "together", "seed"
 COLUMNS = ["design", "measure", "component", "variance", "share", "low", "high", "seeds"]
 NARROWEST = "width of the narrowest layer"
 ROWS = "number of active rows"
-PLACE = "place of the narrowest layer"
-MEASURES = (*(f"width of layer {l}" for l in range(1, LAYERS + 1)), ROWS, NARROWEST, PLACE)
+#: The words for some of `measures.numbers`.
+MEASURES = {f"width_{l}": f"width of layer {l}" for l in range(1, LAYERS + 1)} | {
+    "rows_on": ROWS,
+    "coding_width": NARROWEST,
+    "coding_layer": "place of the narrowest layer",
+}
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,12 @@ class Design:
             return []
         return sorted(set.intersection(*({*run.converged} for run in runs)))
 
-    def widths(self) -> Array:
-        """Active rows, [networks, L]: cell by cell, the seeds of each ascending."""
+    def numbers(self) -> dict[str, Array]:
+        """Each of `MEASURES`, [levels of each factor, seeds]."""
         runs = [run for run in self.cells.values() if run is not None]
-        return np.concatenate([run.rows()[np.isin(run.converged, self.seeds)] for run in runs])
-
-
-def measures(widths: Array) -> dict[str, Array]:
-    """`MEASURES` of widths [networks, L]; the narrowest layer is the narrowest hidden one."""
-    narrowest = (widths[:, :-1].min(1), coding_layers(widths))
-    return dict(zip(MEASURES, (*widths.T, widths.sum(1), *narrowest), strict=True))
+        found = pd.concat([measures.numbers(run).loc[self.seeds] for run in runs])
+        shape = (*map(len, self.factors.values()), len(self.seeds))
+        return {words: found[name].to_numpy().reshape(shape) for name, words in MEASURES.items()}
 
 
 def designs(study: Study) -> list[Design]:
@@ -111,8 +112,7 @@ def components(values: Array, factors: int) -> Array:
 
 def shares(variances: Array) -> Array:
     """Of the sum over the last axis; NaN where nothing varies."""
-    total = variances.sum(-1, keepdims=True)
-    return np.where(total > 0, variances / np.where(total > 0, total, 1), np.nan)
+    return ratio(variances, variances.sum(-1, keepdims=True), np.nan)
 
 
 def resampled(values: Array) -> Array:
@@ -137,9 +137,7 @@ def taken_apart(study: Study) -> pd.DataFrame:
     parts, tail = [], (1 - CONFIDENCE) / 2
     for design in designs(study):
         seeds, factors = len(design.seeds), len(design.factors)
-        found = measures(design.widths()) if seeds >= ENOUGH_SEEDS else {}
-        for name, numbers in found.items():
-            values = numbers.reshape([*map(len, design.factors.values()), seeds])
+        for name, values in (design.numbers() if seeds >= ENOUGH_SEEDS else {}).items():
             variances = components(values, factors)
             share = low = high = shares(variances)
             if not np.isnan(share).any():

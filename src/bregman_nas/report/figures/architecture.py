@@ -276,7 +276,7 @@ def _draw_changed(axes: Axes, row: Row, own: Row) -> None:
     axes.plot(layers, found.T, marker=".", markersize=3.5, color=colour, linewidth=0.7)
     words, diverged = counted(len(found), "seed"), len(row.numbers) - len(found)
     words += f" + {diverged} diverged" if diverged else ""
-    words += "" if skips_on is None else f", {skips_on.mean:.1f} skips on"
+    words += "" if skips_on.mean is None else f", {skips_on.mean:.1f} skips on"
     axes.text(0.03, 1, words, transform=axes.transAxes, va="top", fontsize=7)
     rows_axis(axes)
     axes.set(ylim=(0, 1.3 * PIXELS), xticks=layers)

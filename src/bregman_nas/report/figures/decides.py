@@ -55,8 +55,7 @@ def _look(component: str) -> dict[str, Any]:
 
 
 def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
-    table = rows.pivot(index="measure", columns="component")
-    table = table.reindex(list(MEASURES))
+    table = rows.pivot(index="measure", columns="component").reindex(list(MEASURES.values()))
     places, left = np.arange(len(table)), np.zeros(len(table))
     for component in components:
         width = table["share", component].to_numpy(float)
