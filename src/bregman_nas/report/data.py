@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,17 +38,7 @@ PIXELS = 784
 DIGIT_ROWS = 28
 #: The seeds for which the claims and their rules were registered: ten, as in the article.
 REGISTERED = range(10)
-MOST_PROBLEMS = 5  # shown at once
 MEND = "`git restore` brings the committed file back, `dvc repro` makes it anew"
-
-
-class Pixels(NamedTuple):
-    """Counts on the training images: the share of values, and how many pixels, are not zero."""
-
-    nonzero_share: float
-    ever_nonzero: int
-    nonzero_in_one_per_thousand: int
-    nonzero_in_one_per_hundred: int
 
 
 @dataclass(frozen=True)
@@ -172,7 +161,9 @@ class Study:
     """All settings, and the results of the runs and arms that have seeds.
 
     Attributes:
-        pixels: counts on MNIST; None if `bregman-nas prepare` has not made them.
+        pixels: counts on the training images of MNIST: `nonzero_share`, of values that are not
+            zero; `ever_nonzero` and `nonzero_in_one_per_thousand` and `_hundred`, of pixels. None
+            if `bregman-nas prepare` has not made them.
         frequencies: [784], the share of the training images of MNIST in which each pixel is not
             zero; None likewise.
         arms: the frame `networks` of each.
@@ -181,7 +172,7 @@ class Study:
     project: Path
     settings: Settings
     runs: Mapping[str, Run]
-    pixels: Pixels | None = None
+    pixels: Mapping[str, float] | None = None
     frequencies: Array | None = None
     arms: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
@@ -277,30 +268,23 @@ def read_study(project: Path) -> Study:
                 runs[name] = Run(name, settings.runs[name], folder, frames_of(records), digests)
         except UserError as error:
             problems.append(str(error))
-    if len(problems) > MOST_PROBLEMS:
-        problems[MOST_PROBLEMS:] = [f"... and {len(problems) - MOST_PROBLEMS} other runs"]
     if problems:
         raise UserError("\n".join(problems))
-    answers, data, counts, shares = (
-        project / "results" / "baselines.csv",
-        project / "data",
-        None,
-        None,
-    )
-    if answers.exists():
-        with readable(answers, "`bregman-nas baselines` makes it anew"):
+    counts = shares = None
+    if (path := project / "results" / "baselines.csv").exists():
+        with readable(path, "`bregman-nas baselines` makes it anew"):
             numbers = dict.fromkeys(["seed", "dimensions", "mse", "accuracy"], float)
-            for of, lines in pd.read_csv(answers).astype(numbers).groupby("run"):
+            for of, lines in pd.read_csv(path).astype(numbers).groupby("run"):
                 if (run := runs.get(str(of))) is not None:
                     frames = add_answers(run.frames, run.network, lines)
                     runs[run.name] = replace(run, frames=frames)
-    if (manifest := data / "manifest.json").exists():
-        with readable(manifest):
-            mnist = json.loads(manifest.read_text("utf-8")).get("datasets", {}).get("mnist", {})
-            counts = Pixels(**mnist["pixels"]) if "pixels" in mnist else None
-    if (pixels := data / "pixels.csv").exists():
-        with readable(pixels):
-            table = pd.read_csv(pixels).query("dataset == 'mnist'").sort_values(["row", "column"])
+    if (path := project / "data" / "manifest.json").exists():
+        with readable(path):
+            found = json.loads(path.read_text("utf-8"))["datasets"]
+            counts = found.get("mnist", {}).get("pixels")
+    if (path := project / "data" / "pixels.csv").exists():
+        with readable(path):
+            table = pd.read_csv(path).query("dataset == 'mnist'").sort_values(["row", "column"])
             shares = table["share"].to_numpy(float).reshape(PIXELS)
     return Study(project, settings, runs, counts, shares, arms)
 

@@ -1,7 +1,7 @@
 """Numbers of the report and the README that stand in no other table: results/facts.json."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,11 @@ import pandas as pd
 
 from bregman_nas.report import measures, table1, table1_tests
 from bregman_nas.report.data import DENSENET, PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
-from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
-from bregman_nas.report.stats import summarize, welch
+from bregman_nas.report.first_steps import by_settings
+from bregman_nas.report.stats import summarize
 
 EARLY = 0.1  # a row that dies early has died within this share of the epochs
 OUTLIER = 2.0  # an outlier's loss is more than this many times the median of its run
-EQUAL_LOGITS = math.log(10)  # the cross-entropy of ten equal logits
 
 Numbers = dict[str, Any]
 
@@ -29,15 +28,12 @@ def facts(study: Study) -> Numbers:
     return {
         "seeds": {
             "searches": sum(len(run.seeds) for run in every),
-            "own": sum(len(run.seeds) for run in every if run.own),
             "registered": _range(len(run.seeds) for run in runs),
             "fresh": _range(map(len, fresh)),
-            "trained_anew": sum(map(len, study.arms.values())),
             "diverged": sum(run.diverged for run in every),
         },
         "losses": _losses(study),
         "outliers": [one for run in runs for one in outliers(run)],
-        "schedule": {p: schedule([run for run in runs if run.protocol == p]) for p in PROTOCOLS},
         "dead": _range(*map(measures.dead_share, runs)),
         "died_early": {
             "epoch": max(map(_early, runs), default=None),
@@ -48,11 +44,6 @@ def facts(study: Study) -> Numbers:
             p: _range(*((run.tau() == 0).sum((1, 2)) for run in residual if run.protocol == p))
             for p in PROTOCOLS
         },
-        "narrowest": {
-            f"{run.protocol}-{run.row.experiment}": summarize(measures.coding_width(run)).named()
-            for run in residual
-            if run.converged
-        },
         "autoencoder_shape": {
             "tolerance": measures.STEP_TOLERANCE,
             "runs": len(plain),
@@ -62,7 +53,7 @@ def facts(study: Study) -> Numbers:
         },
         "widths": [_widths(run) for run in runs],
         "densenet": {p: densenet(run) for p in PROTOCOLS if (run := study.run(p, DENSENET))},
-        "first_steps": _first_steps(study),
+        "first_steps": _first_steps(study.first_steps),
         "cost": _cost(every),
     }
 
@@ -92,28 +83,12 @@ def _losses(study: Study) -> Numbers:
 def outliers(run: Run) -> list[Numbers]:
     """Converged seeds whose loss is far above the median, and the mean without each."""
     losses = table1.ARTICLE_UNIT * run.score("mse")
-    median = float(np.median(losses)) if len(losses) else math.inf
-    found = []
-    for k in np.flatnonzero(losses > OUTLIER * median):
-        others = summarize(np.delete(losses, k))
-        test = welch(others, table1.ARTICLE[run.network, run.task])
-        found.append(
-            {"run": run.name, "seed": run.converged[k], "times": losses[k] / median}
-            | {"median": median, "without": others.mean, "p": test and test.p}
-        )
-    return found
-
-
-def schedule(runs: Sequence[Run]) -> Numbers:
-    """In how many searches the schedule changed the learning rate, and the first such epoch."""
-    first: list[int] = []
-    for run in runs:
-        epochs = run.frames.epochs[run.frames.epochs["seed"].isin(run.converged)]
-        start = epochs.groupby("seed")["learning_rate"].transform("first")
-        changed = epochs[epochs["learning_rate"] != start]
-        first += changed.groupby("seed")["epoch"].min().tolist()
-    searches = sum(len(run.converged) for run in runs)
-    return {"searches": searches, "changed": len(first), "first": min(first, default=None)}
+    times = losses / np.median(losses) if len(losses) else losses
+    return [
+        {"run": run.name, "seed": run.converged[k], "times": times[k]}
+        | {"without": summarize(np.delete(losses, k)).mean}
+        for k in np.flatnonzero(times > OUTLIER)
+    ]
 
 
 def _early(run: Run) -> int:
@@ -140,48 +115,36 @@ def _widths(run: Run) -> Numbers:
 
 
 def densenet(run: Run) -> Numbers:
-    """How many collapsed, and what the others are: ranges over the seeds."""
-    lost, others = measures.collapsed(run), measures.living(run)
-    losses = run.scores()["cross_entropy"].to_numpy(float)[lost]
+    """How many collapsed, what the others are, as ranges over the seeds, and each network."""
+    others, scores = measures.living(run), run.scores()
     living: Numbers = {"seeds": len(others.converged)}
     if others.converged:
-        living |= {
-            "accuracy": _range(others.score("accuracy")),
-            "lead": _range(measures.lead(others)),
-            "unused_inputs": _range(measures.unused_inputs(others)),
-            "unused_outputs": _range(measures.unused_outputs(others)),
-        }
-    norms = run.frames.kernels.set_index("seed")["norm"]
-    scores = run.scores()
-    accuracy, logits = scores["accuracy"].astype(float), scores["logits"].dropna().astype(int)
+        living["accuracy"] = _range(others.score("accuracy"))
+        for unused in (measures.unused_inputs, measures.unused_outputs):
+            living[unused.__name__] = _range(unused(others))
+    kernels = (run.frames.kernels["norm"] > 0).groupby(run.frames.kernels["seed"]).sum()
     return {
         "seeds": len(run.seeds),
         "networks": [
             {
                 "seed": seed,
-                "accuracy": accuracy[seed],
-                "kernels": int((norms.loc[[seed]] > 0).sum()),
-                "logits": int(logits[seed]) if seed in logits else None,
+                "accuracy": float(scores["accuracy"][seed]),
+                "kernels": int(kernels[seed]),
+                "logits": None if math.isnan(n := scores["logits"][seed]) else int(n),
             }
             for seed in run.seeds
         ],
-        "collapsed": int(lost.sum()),
-        "equal_logits": bool((np.abs(losses - EQUAL_LOGITS) < 1e-6).all()),
+        "collapsed": int(measures.collapsed(run).sum()),
         "living": living,
     }
 
 
-def _first_steps(study: Study) -> Numbers | None:
-    """How many starts grow or die: of each setting, and of the own setting by its beginning."""
-    frame = study.first_steps
+def _first_steps(frame: pd.DataFrame | None) -> Numbers | None:
+    """How many starts grow or die, of each setting."""
     if frame is None:
         return None
-    beginnings = by_beginning(frame[frame["start"] == OWN])
-    return {
-        "steps": int(frame["steps"].max()),
-        "settings": [vars(share) for share in by_settings(frame)],
-        "beginnings": [vars(share) for share in beginnings],
-    }
+    settings = [vars(share) for share in by_settings(frame)]
+    return {"steps": int(frame["steps"].max()), "settings": settings}
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:

@@ -4,14 +4,12 @@ The README and the report's abstract are made of these sentences. Each follows f
 that none stays when they change. The words are in templates/findings.txt.j2.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from bregman_nas.baselines.comparison import MARGIN
 from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
 from bregman_nas.report.data import PROTOCOLS, WORDS, Study
@@ -48,7 +46,7 @@ def findings(
         asked: the questions, of `questions.ask`.
     """
     groups = table2.groups(study)
-    pairs = {group.of: one for group in groups if (one := table2.deciding(group))}
+    pairs = {group.of: one for group in groups if (one := group.deciding)}
     searched = Counter(
         one["verdict"]
         for group in groups
@@ -70,11 +68,9 @@ def findings(
 
 def told(**numbers: Any) -> list[dict[str, str]]:
     """The findings in words."""
-    lines, names = (
-        render("findings.txt.j2", **numbers).splitlines(),
-        ("topic", "headline", "detail", "source"),
-    )
-    return [dict(zip(names, lines[k : k + 4], strict=True)) for k in range(0, len(lines), 4)]
+    names = ("topic", "headline", "detail", "source")
+    lines = iter(render("findings.txt.j2", **numbers).splitlines())
+    return [dict(zip(names, four, strict=True)) for four in zip(*[lines] * len(names), strict=True)]
 
 
 def markdown(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -89,8 +85,7 @@ def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     names = [of.removeprefix(f"{PAPER}-").replace("-", " ") for of in pairs]
     names = [name.replace("autoencoder", NETWORK_WORDS["autoencoder"]) for name in names]
     verdicts = Counter(one["verdict"] for one in pairs.values())
-    found = {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
-    return found | {"margin": math.expm1(MARGIN)}
+    return {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
 
 
 def _beside(study: Study) -> Iterator[dict[str, Any]]:

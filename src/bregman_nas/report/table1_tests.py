@@ -32,8 +32,7 @@ def rows(study: Study) -> Iterator[Line]:
             plain, printed = welch(loss, article), welch_of_printed(loss, article, ROUNDING)
             ends = (article.mean - ROUNDING, article.mean + ROUNDING)
             yield {
-                **{"run": run.name, "which": which},
-                **{"seeds": loss.seeds, "nan_seeds": loss.nan_seeds, **loss.named()},
+                **{"run": run.name, "which": which, **loss.counts(), **loss.named()},
                 "welch_p": plain and plain.p,
                 "printed_p": printed and printed.p,
                 "signed_rank_p": signed_rank(losses, *ends),

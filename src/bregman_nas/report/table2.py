@@ -1,7 +1,6 @@
 """Table 2: the architectures that were found, beside others trained on the same problems."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +25,8 @@ METHODS = {
 #: The first decides; see `baselines.comparison`.
 COMPARED = (("found", "uniform"), ("search", "found"), ("search", "uniform"))
 PLANNED = "planned, not computed"
+#: By so much equivalent errors differ at most.
+WITHIN = math.expm1(MARGIN)
 
 
 class Line(NamedTuple):
@@ -48,7 +49,7 @@ class Line(NamedTuple):
         return {
             **{"name": self.name, "method": self.method, "change": self.change},
             "status": "run" if error.seeds else PLANNED,
-            **{"seeds": error.seeds, "nan_seeds": error.nan_seeds},
+            **error.counts(),
             "dead": int(self.networks["dead"].sum()),
             **error.named("ten_mse_"),
             **{"parameters_mean": parameters.mean, "parameters_std": parameters.std},
@@ -71,6 +72,12 @@ class Group(NamedTuple):
                 kinds[line.method] = dict(zip(*columns, strict=True))
         pairs = [pair for pair in COMPARED if {*pair} <= kinds.keys()]
         return [_told(compare(a, kinds[a], b, kinds[b])) for a, b in pairs]
+
+    @property
+    def deciding(self) -> dict[str, Any] | None:
+        """The comparison that decides, found against uniform; None if it was not made."""
+        pairs = {(one["first"], one["second"]): one for one in self.comparisons}
+        return pairs.get(COMPARED[0])
 
 
 def groups(study: Study) -> list[Group]:
@@ -104,48 +111,21 @@ def groups(study: Study) -> list[Group]:
     return found
 
 
-def deciding(group: Group) -> dict[str, Any] | None:
-    """The comparison that decides, found against uniform; None if it was not made."""
-    pairs = {(one["first"], one["second"]): one for one in group.comparisons}
-    return pairs.get(COMPARED[0])
-
-
-def finding(found: Sequence[Group]) -> str:
-    """The answer in a sentence: in how many experiments found architectures beat uniform ones."""
-    verdicts = Counter(one["verdict"] for group in found if (one := deciding(group)) is not None)
-    if not verdicts:
-        return "No architecture that was found has been compared with a uniform one yet."
-    made = verdicts.total()
-    better, worse, same, undecided = (
-        verdicts[verdict] or "none"
-        for verdict in ("found better", "uniform better", "equivalent", "undecided")
-    )
-    return (
-        "The architectures that were found are better than uniform ones with as many parameters "
-        f"in {better} of {counted(made, 'experiment')}, worse in {worse}, equivalent "
-        f"(within {math.expm1(MARGIN):.0%}) in {same}, and in {undecided} it is undecided"
-        f"{f'; {len(found) - made} not compared yet' if made < len(found) else ''}."
-    )
-
-
 def rows(found: Sequence[Group]) -> list[dict[str, Any]]:
     """One line for each run or arm."""
     return [{"of": group.of, **line.numbers()} for group in found for line in group.lines]
 
 
 def as_json(found: Sequence[Group]) -> dict[str, Any]:
-    """`finding`, how many experiments are `compared`, and by run its networks and comparisons."""
-    return {
-        "finding": finding(found),
-        "compared": sum(deciding(group) is not None for group in found),
-        "experiments": {
-            of: {
-                "networks": [{"of": of, **line.numbers(), "words": line.words} for line in lines],
-                "comparisons": Group(of, lines).comparisons,
-            }
-            for of, lines in found
-        },
+    """`experiments`: by run its networks and comparisons."""
+    experiments = {
+        group.of: {
+            "networks": [{**line.numbers(), "words": line.words} for line in group.lines],
+            "comparisons": group.comparisons,
+        }
+        for group in found
     }
+    return {"experiments": experiments}
 
 
 def _told(one: Comparison) -> dict[str, Any]:

@@ -61,7 +61,10 @@ def render_all(study: Study) -> dict[str, str]:
         "facts": told,
         "findings": findings.findings(study, told, decisions, apart, asked),
         "metrics": table1.metrics(study),
-        "claims": claims.as_json(decisions, revised),
+        "claims": {
+            "claims": claims.as_json(decisions),
+            "revised": {"claims": claims.as_json(revised)},
+        },
         "questions": {one["name"]: one for one in asked},
     }
     shown = {

@@ -13,7 +13,6 @@ decide is told at the beginning of `results/claims.md`. Beside that:
 The article counts the input as its first layer: its second and last layers are 1 and 6 here.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,24 +163,12 @@ def findings(registered: Sequence[Decision], revised: Sequence[Decision]) -> pd.
     return pd.DataFrame(rows).rename(columns={"seeds": "n"}).astype({"n": "Int64"})
 
 
-def as_json(registered: Sequence[Decision], revised: Sequence[Decision]) -> dict[str, Any]:
-    """`verdicts`: how many of each, by protocol. `claims`: by number; None where there is none.
-
-    Both are by the registered rules; `revised` has the same by the revised ones, and `why`.
-    """
-    found = _as_json(revised)
-    for one in revised:
-        found["claims"][str(one.claim.number)]["why"] = one.claim.why
-    return {**_as_json(registered), "revised": found}
-
-
-def _as_json(decisions: Sequence[Decision]) -> dict[str, Any]:
-    counts = Counter((decision.protocol, decision.verdict) for decision in decisions)
+def as_json(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """By the number of the claim its texts, and by protocol its verdict and findings."""
     found: dict[str, Any] = {}
     for one in decisions:
         texts = {k: getattr(one.claim, k) for k in ("short", "words", "place", "statistic", "rule")}
         claim = found.setdefault(str(one.claim.number), texts)
         claim[one.protocol] = {k: getattr(one, k) for k in ("verdict", "seeds", "collapsed")}
         claim[one.protocol]["findings"] = [asdict(finding) for finding in one.findings]
-    verdicts = {p: {str(v): counts[p, v] for v in Verdict} for p in PROTOCOLS}
-    return {"verdicts": verdicts, "claims": found}
+    return found

@@ -26,6 +26,7 @@ from bregman_nas.report.claims.rules import (
     more_than_negligible,
     of_the_mean,
     over,
+    share,
     share_of_seeds,
     surely,
     together,
@@ -57,25 +58,25 @@ def _shape_of_the_mean(run: Run) -> Finding:
     # a step in the wrong direction still leaves the shape, in shares of the search space. That is
     # no matter of noise, which the bootstrap deals with: a middle of four widths that are nearly
     # equal is a middle in the mean as well.
-    share = float(measures.has_autoencoder_shape(measures.resampled_means(run.rows())).mean())
+    having = float(measures.has_autoencoder_shape(measures.resampled_means(run.rows())).mean())
     has_it = bool(measures.has_autoencoder_shape(run.rows().mean(0)))
-    return Finding("", share, verdict=surely(has_it, share))
+    return Finding("", having, verdict=surely(has_it, having))
 
 
 def _pixels(results: Results) -> Findings:
-    pixels = results.study.pixels
+    counts = results.study.pixels
     names = ("share of pixel values that are not zero", "pixels that are ever not zero")
-    if pixels is None:
+    if counts is None:
         yield from (Finding(name, verdict=Verdict.NOT_RUN) for name in names)
         return
     low, high = NONZERO
-    values = pixels.nonzero_share, pixels.ever_nonzero / PIXELS
+    values = counts["nonzero_share"], counts["ever_nonzero"] / PIXELS
     literal, lenient = (low <= value <= high for value in values)
     for name, value in zip(names, values, strict=True):
         yield Finding(name, value, verdict=judged(literal, not lenient))
-    counts = (pixels.nonzero_in_one_per_thousand, pixels.nonzero_in_one_per_hundred)
-    for share, count in zip(("0.1%", "1%"), counts, strict=True):
-        yield Finding(f"pixels that are not zero in at least {share} of the images", count / PIXELS)
+    for least, key in (("0.1%", "thousand"), ("1%", "hundred")):
+        name = f"pixels that are not zero in at least {least} of the images"
+        yield Finding(name, counts[f"nonzero_in_one_per_{key}"] / PIXELS)
 
 
 def _output_map(results: Results) -> Findings:
@@ -86,25 +87,23 @@ def _output_map(results: Results) -> Findings:
     of = partial(measures.output_map, frequency=ink)
     yield from over(
         "autoencoder",
-        mean("area under the curve", of, rule, share=True, which="area"),
-        mean(f"{both}, agreement", of, share=True, which="agreement"),
-        mean(f"{both}, Jaccard's index", of, share=True, which="jaccard"),
+        share("area under the curve", of, rule, which="area"),
+        share(f"{both}, agreement", of, which="agreement"),
+        share(f"{both}, Jaccard's index", of, which="jaccard"),
     )(results)
     yield from (counted and replace(counted, verdict=None) for counted in _pixels(results))
 
 
 def _similarity(results: Results) -> Findings:
     runs = [run for run in results.frame("autoencoder").values() if run is not None]
-    gap = pd.DataFrame(columns=range(LAYERS))
+    columns = [f"width_{layer}" for layer in range(1, LAYERS + 1)]
+    gap = pd.DataFrame(columns=columns)
     if len(runs) == len(TASKS):  # of the seeds of both; NaN where one of the two diverged
-        one, other = (
-            pd.DataFrame(run.rows(), run.converged).reindex(index=run.seeds, columns=range(LAYERS))
-            for run in runs
-        )
+        one, other = (measures.numbers(run).reindex(columns=columns) for run in runs)
         gap = (one - other).loc[one.index.intersection(other.index)]
-    for layer in range(LAYERS):
-        name = f"layer {layer + 1}, {TASKS[0]} less {TASKS[1]}"
-        yield mean_of(name, summarize(gap[layer]), within(-WIDTH_MARGIN, WIDTH_MARGIN))
+    for layer, column in enumerate(columns, start=1):
+        name = f"layer {layer}, {TASKS[0]} less {TASKS[1]}"
+        yield mean_of(name, summarize(gap[column]), within(-WIDTH_MARGIN, WIDTH_MARGIN))
 
 
 def _wider_output(results: Results, rule: Rule) -> Findings:
@@ -149,52 +148,52 @@ def _negative_of_all(run: Run) -> Array:
     return np.asarray((others < 0).sum((1, 2)) / (~np.isnan(others)).sum((1, 2)))
 
 
+def _negative_of_active(run: Run) -> Array:
+    return measures.negative_share(run.tau())
+
+
 def _negative_in_the_mean(run: Run) -> Finding:
-    share = float(measures.negative_share(run.tau().mean(0, keepdims=True))[0])
+    value = float(measures.negative_share(run.tau().mean(0, keepdims=True))[0])
     of_samples = measures.negative_share(measures.resampled_means(run.tau()))
     low, high = np.quantile(of_samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
-    return Finding("", share, low=low, high=high, verdict=above(HALF)(low, high))
+    return Finding("", value, low=low, high=high, verdict=above(HALF)(low, high))
 
 
 def _if_alive(estimate: Estimate) -> Estimate:
     """Of the networks that did not collapse; undecided if they are too few."""
 
-    def found(of: str, run: Run | None) -> Finding | None:
-        if run is None or len((others := measures.living(run)).converged) >= ENOUGH_LIVING:
-            return estimate(of, run and measures.living(run))
-        not_run = estimate(of, None) or Finding(of)
-        name = f"{not_run.name} (undecided: fewer than {ENOUGH_LIVING} living networks)"
-        seeds, verdict = len(others.seeds), Verdict.UNDECIDED
-        return Finding(name, seeds=seeds, diverged=run.diverged, verdict=verdict)
+    def found(run: Run | None) -> Finding | None:
+        alive, of_none = run and measures.living(run), estimate(None)
+        if alive is None or of_none is None or len(alive.converged) >= ENOUGH_LIVING:
+            return estimate(alive)
+        name = f"{of_none.name} (undecided: fewer than {ENOUGH_LIVING} living networks)"
+        return Finding(name, seeds=len(alive.seeds), verdict=Verdict.UNDECIDED)
 
     return found
 
 
-def _collapsed(_: str, run: Run | None) -> Finding | None:
-    if run is None:
-        return None
-    lost = float(measures.collapsed(run).sum())
-    return Finding("networks that collapsed", lost, seeds=len(run.seeds))
+def _collapsed(run: Run | None) -> Finding | None:
+    lost = run and float(measures.collapsed(run).sum())
+    return run and Finding("networks that collapsed", lost, seeds=len(run.seeds))
 
 
 def _both_unused(run: Run) -> Flags:
     return (measures.unused_inputs(run) > 0) & (measures.unused_outputs(run) > 0)
 
 
-def _kernels(of: str, run: Run | None) -> Finding | None:
+def _kernels(run: Run | None) -> Finding | None:
     """Of the networks in which any kernel is switched."""
     if run is not None:
         counts = measures.switched(run) if run.converged else np.zeros(0)
         moved = [seed for seed, n in zip(run.converged, counts, strict=True) if n]
         run = run.only(moved) if moved else None
-    name = "DenseNet, kernels (seeds with switches)"
-    return mean(name, measures.share_of_additions, share=True)(of, run)
+    return share("DenseNet, kernels (seeds with switches)", measures.share_of_additions)(run)
 
 
 def _told(name: str, measure: Measure) -> Estimate:
     """The mean of a share; what is not run is told to be so."""
-    share = mean(name, measure, share=True)
-    return lambda of, run: share(of, run) or Finding(f"{of}, {name}", seeds=0)
+    of_run = share(name, measure)
+    return lambda run: of_run(run) or Finding(name, seeds=0)
 
 
 WIDTHS = [mean(f"width of layer {l}", measures.width(l)) for l in range(1, LAYERS + 1)]
@@ -219,10 +218,7 @@ REGISTERED: dict[int, Part] = {
         mean(f"{EXCESS} {LAYERS}", measures.excess_spread, above(0), layer=LAYERS),
         *WIDTHS,
     ),
-    3: over(
-        "autoencoder",
-        mean("", lambda run: run.rows()[:, -1] / PIXELS, within(*NONZERO), share=True),
-    ),
+    3: over("autoencoder", share("", lambda run: run.rows()[:, -1] / PIXELS, within(*NONZERO))),
     4: _pixels,
     5: _similarity,
     6: over(
@@ -235,17 +231,12 @@ REGISTERED: dict[int, Part] = {
     8: _into_output(above(0), at_most(SMALL_SKIP)),
     9: over(
         "residual",
-        mean(
-            "among the active ones",
-            lambda run: measures.negative_share(run.tau()),
-            above(HALF),
-            share=True,
-        ),
-        mean("among active and inactive ones", _negative_of_all, share=True),
+        share("among the active ones", _negative_of_active, above(HALF)),
+        share("among active and inactive ones", _negative_of_all),
     ),
     10: over(
         "residual",
-        mean(ON_COUNTERDIAGONAL, measures.counterdiagonal_share, at_most(HALF), share=True),
+        share(ON_COUNTERDIAGONAL, measures.counterdiagonal_share, at_most(HALF)),
         mean("mean |tau| on the counterdiagonal", measures.mean_size, pairs=COUNTERDIAGONAL),
         mean("mean |tau| off the counterdiagonal", measures.mean_size, pairs=OFF),
     ),
@@ -284,19 +275,16 @@ REGISTERED: dict[int, Part] = {
     16: together(
         over(
             "perceptrons",
-            mean("", measures.share_of_additions, above(HALF), share=True),
+            share("", measures.share_of_additions, above(HALF)),
             mean("switches in a seed", measures.switched),
         ),
         over("densenet", _kernels, mean("DenseNet, switches in a seed", measures.switched)),
     ),
     17: over(
         "perceptrons",
-        mean("", measures.active_share, at_least(ALL_LIVING, NOT_ALL_LIVING), share=True),
-        *(
-            mean(f"layer {l}", measures.active_share, share=True, layer=l)
-            for l in range(1, LAYERS + 1)
-        ),
-        mean("dead rows among all", measures.dead_share, share=True),
+        share("", measures.active_share, at_least(ALL_LIVING, NOT_ALL_LIVING)),
+        *(share(f"layer {l}", measures.active_share, layer=l) for l in range(1, LAYERS + 1)),
+        share("dead rows among all", measures.dead_share),
     ),
 }
 
@@ -313,18 +301,13 @@ REVISED: dict[int, Part] = {
         more_than_negligible(NEGLIGIBLE_SKIP), within(-NEGLIGIBLE_SKIP, NEGLIGIBLE_SKIP)
     ),
     9: over(
-        "residual",
-        of_the_mean("among the active ones of the mean matrix", _negative_in_the_mean),
+        "residual", of_the_mean("among the active ones of the mean matrix", _negative_in_the_mean)
     ),
     # A network without skips has no such share. If all are equal, it is 3 of 21.
     10: over(
         "residual",
-        mean(
-            ON_COUNTERDIAGONAL,
-            measures.counterdiagonal_share,
-            at_most(3 / 21),
-            share=True,
-            of_nothing=np.nan,
+        share(
+            ON_COUNTERDIAGONAL, measures.counterdiagonal_share, at_most(3 / 21), of_nothing=np.nan
         ),
     ),
     13: together(
@@ -348,7 +331,7 @@ REVISED: dict[int, Part] = {
     # within one epoch are not seen.
     16: over(
         "perceptrons",
-        mean("", measures.share_of_additions, above(2 / 3), share=True, after=1),
+        share("", measures.share_of_additions, above(2 / 3), after=1),
         mean("switches after the first epoch", measures.switched, after=1),
     ),
     17: together(

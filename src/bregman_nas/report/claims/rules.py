@@ -92,15 +92,18 @@ class Results:
 Rule = Callable[[float, float], Verdict]  # from the ends of an interval
 Findings = Iterator[Finding | None]  # None for what is not there
 Part = Callable[[Results], Findings]
-Estimate = Callable[[str, Run | None], Finding | None]  # of the beginning of its name, and a run
+Estimate = Callable[[Run | None], Finding | None]
 
 
 def over(frame: str, *estimates: Estimate) -> Part:
-    """Each of the estimates of each run of a `Results.frame`."""
+    """Each of the estimates of each run of a `Results.frame`, whose names begin with the run's."""
 
     def part(results: Results) -> Findings:
         for of, run in results.frame(frame).items():
-            yield from (estimate(of, run) for estimate in estimates)
+            diverged = run.diverged if run else 0
+            for found in filter(None, (estimate(run) for estimate in estimates)):
+                name = ", ".join(filter(None, (of, found.name)))
+                yield replace(found, name=name, diverged=diverged)
 
     return part
 
@@ -118,49 +121,44 @@ def mean(
     **options: Any,
 ) -> Estimate:
     """The mean of a `Measure` with `options`, as `mean_of`; it leaves out seeds where it is NaN."""
+    return lambda run: mean_of(name, summary(run, partial(measure, **options)), rule, share)
 
-    def estimate(of: str, run: Run | None) -> Finding | None:
-        of_seeds = summary(run, partial(measure, **options))
-        found = mean_of(_joined(of, name), of_seeds, rule, share)
-        return found and replace(found, diverged=run.diverged if run else 0)
 
-    return estimate
+#: The mean of a share, of whose interval is told as much as lies in [0, 1].
+share = partial(mean, share=True)
 
 
 def share_of_seeds(name: str, holds: Holds) -> Estimate:
     """The share of seeds in which something holds; most must. A diverged seed counts against it."""
 
-    def estimate(run: Run) -> Finding:
+    def estimate(run: Run | None) -> Finding:
+        if run is None:
+            return not_run(name)
         count, seeds = int(holds(run).sum()) if run.converged else 0, len(run.seeds)
         low, high = share_interval(count, seeds)
         verdict = above(HALF)(low, high) if seeds >= ENOUGH_SEEDS else Verdict.UNDECIDED
-        return Finding(name, count / seeds, None, low, high, verdict=verdict)
+        return Finding(name, count / seeds, None, low, high, seeds, verdict=verdict)
 
-    return _of_a_run(name, estimate)
+    return estimate
 
 
 def of_the_mean(name: str, decide: Callable[[Run], Finding]) -> Estimate:
     """A finding on a mean over seeds; `decide` is called only if enough of them converged."""
 
-    def estimate(run: Run) -> Finding:
-        decides = enough(len(run.converged), len(run.seeds))
-        return decide(run) if decides else Finding(name, verdict=Verdict.UNDECIDED)
-
-    return _of_a_run(name, estimate)
-
-
-def _of_a_run(name: str, estimate: Callable[[Run], Finding]) -> Estimate:
-    def named(of: str, run: Run | None) -> Finding:
+    def estimate(run: Run | None) -> Finding:
         if run is None:
-            return Finding(_joined(of, name), seeds=0, verdict=Verdict.NOT_RUN)
-        seeds, diverged = len(run.seeds), run.diverged
-        return replace(estimate(run), name=_joined(of, name), seeds=seeds, diverged=diverged)
+            return not_run(name)
+        seeds = len(run.seeds)
+        if not enough(len(run.converged), seeds):
+            return Finding(name, seeds=seeds, verdict=Verdict.UNDECIDED)
+        return replace(decide(run), name=name, seeds=seeds)
 
-    return named
+    return estimate
 
 
-def _joined(*names: str) -> str:
-    return ", ".join(filter(None, names))
+def not_run(name: str) -> Finding:
+    """What would decide, if it were run."""
+    return Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
 
 
 def mean_of(
@@ -171,7 +169,7 @@ def mean_of(
     The interval of a share is told as far as it lies in [0, 1]; the rule sees all of it.
     """
     if not found.seeds:
-        return None if rule is None else Finding(name, seeds=0, verdict=Verdict.NOT_RUN)
+        return None if rule is None else not_run(name)
     low, high, verdict = found.low, found.high, None if rule is None else Verdict.UNDECIDED
     if low is not None and high is not None:
         if rule is not None and enough(found.used, found.seeds):
