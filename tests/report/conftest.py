@@ -90,15 +90,16 @@ def record(
 
 @pytest.fixture(scope="session")
 def make_run() -> MakeRun:
-    """Makes a run that is in no file, from its seeds."""
+    """Makes a run that is in no file, from its seeds; as many epochs as their histories have."""
 
     def make(
         seeds: Sequence[Seed],
         name: str = "paper-residual-denoising",
-        epochs: int = 1,
+        epochs: int | None = None,
         row: Mapping[str, Any] | None = None,
     ) -> Run:
-        settings = {"experiment": {"epochs": epochs}}
+        last = max((epoch for seed in seeds for epoch in seed.get("history", ())), default=1)
+        settings = {"experiment": {"epochs": epochs or last}}
         records = [
             record(name, seed.get("seed", number), seed, settings)
             for number, seed in enumerate(seeds)

@@ -14,7 +14,7 @@ import pytest
 
 from bregman_nas.baselines.comparison import compare
 from bregman_nas.errors import UserError
-from bregman_nas.report import facts, findings, paper, readme, table2
+from bregman_nas.report import facts, findings, paper, readme, table2, tables
 from bregman_nas.report.data import Run, Study, read_study
 from bregman_nas.report.tables import aggregate, render_all
 
@@ -73,7 +73,7 @@ def test_densenets_that_collapsed_are_counted(make_run: MakeRun) -> None:
 
 def test_the_readme_is_of_the_results_in_git(committed: Study) -> None:
     text = (PROJECT / "README.md").read_text("utf-8")
-    assert text == readme.filled(text, readme.numbers(committed)), "say `make readme`"
+    assert text == readme.filled(text, tables.present(committed)), "say `make readme`"
 
 
 def test_places_of_the_readme(committed: Study) -> None:
@@ -81,7 +81,7 @@ def test_places_of_the_readme(committed: Study) -> None:
         f"<!-- {name}: made by `make readme` -->\nto be replaced\n<!-- end of {name} -->\n"
         for name in readme.PLACES
     )
-    told = readme.numbers(committed)
+    told = tables.present(committed)
     new = readme.filled(f"# Title\n{marks}Text.\n", told)
     assert new.startswith("# Title\n<!-- findings")
     assert new.endswith("<!-- end of cost -->\nText.\n")

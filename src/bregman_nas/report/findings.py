@@ -5,7 +5,7 @@ that none stays when they change. The words are in templates/findings.txt.j2.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -34,7 +34,7 @@ def findings(
     facts: dict[str, Any],
     decisions: Sequence[Decision],
     apart: pd.DataFrame,
-    asked: Sequence[dict[str, Any]],
+    asked: Mapping[str, dict[str, Any]],
 ) -> list[dict[str, str]]:
     """All that the results allow: `topic`, `headline`, `detail` and `source`, a file of results/.
 
@@ -56,13 +56,12 @@ def findings(
     return told(
         **arms(pairs),
         searched=searched,
-        dying=next(one["answers"] for one in asked if one["name"] == "dying"),
+        dying=asked["dying"]["answers"],
         **_claims(decisions),
-        beside=list(_beside(study)),
+        **_answers(study),
         size=_size(apart, "residual autoencoders"),
         choice=_size(apart, "residual autoencoders, denoising"),
         facts=facts,
-        logistic=_logistic(study),
     )
 
 
@@ -73,13 +72,6 @@ def told(**numbers: Any) -> list[dict[str, str]]:
     return [dict(zip(names, four, strict=True)) for four in zip(*[lines] * len(names), strict=True)]
 
 
-def markdown(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """For the README: a line each."""
-    for one in found:
-        line = f"- **{one['headline']}** {one['detail']} (`results/{one['source']}`)"
-        yield line.replace("  ", " ")
-
-
 def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Is what was found better than layers of one width? The comparisons, by experiment."""
     names = [of.removeprefix(f"{PAPER}-").replace("-", " ") for of in pairs]
@@ -88,19 +80,22 @@ def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
 
 
-def _beside(study: Study) -> Iterator[dict[str, Any]]:
-    """Do networks beat answers that need none?"""
+def _answers(study: Study) -> dict[str, Any]:
+    """Do networks beat answers that need none? And the accuracy of logistic regression."""
     rows = {
-        (row["answer"], row["task"]): row["ten_mse_mean"]
+        (row["protocol"], row["answer"], row["task"]): row
         for row in table1.rows(study)
-        if row["protocol"] == PAPER and row["images"] == "test" and row["ten_mse_mean"]
+        if row["images"] == "test"
     }
+    beside = []
     for network, task, answer, words in BESIDE:
-        ours, theirs = rows.get((network, task)), rows.get((answer, task))
+        ours, theirs = (rows[PAPER, name, task]["ten_mse_mean"] for name in (network, answer))
         if ours and theirs:
             name = f"{NETWORK_WORDS[network]} {task}"
-            lost = theirs < ours
-            yield {"answer": words, "network": name, "ours": ours, "theirs": theirs, "lost": lost}
+            one = {"answer": words, "network": name, "ours": ours, "theirs": theirs}
+            beside.append({**one, "lost": theirs < ours})
+    logistic = rows["authors", "logistic_regression", table1.FASHION]["accuracy_mean"]
+    return {"beside": beside, "logistic": logistic and logistic / 100}
 
 
 def _size(apart: pd.DataFrame, design: str) -> dict[str, list[float]]:
@@ -116,12 +111,3 @@ def _claims(decisions: Sequence[Decision]) -> dict[str, Any]:
     verdicts = [[one.verdict for one in article if one.protocol == p] for p in PROTOCOLS]
     both = Counter(first for first, *others in zip(*verdicts, strict=True) if others == [first])
     return {"both": both, "claims": dict(zip(WORDS.values(), map(Counter, verdicts), strict=True))}
-
-
-def _logistic(study: Study) -> float | None:
-    """The accuracy of logistic regression."""
-    run = study.run("authors", "densenet-fashion")
-    if run is None:
-        return None
-    scores = run.scores(answer="logistic_regression")["accuracy"].dropna()
-    return float(scores.mean()) if len(scores) else None

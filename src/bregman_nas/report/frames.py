@@ -154,11 +154,6 @@ def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:
     return frames._replace(losses=pd.concat([losses, found[~known.to_numpy()]], ignore_index=True))
 
 
-def skip_names(layers: int) -> list[tuple[int, int]]:
-    """All (l, i) of tau(l, i), i <= l."""
-    return [(l, i) for l in range(layers) for i in range(l + 1)]
-
-
 def _long(frame: pd.DataFrame, column: str, axes: Mapping[str, int]) -> pd.DataFrame:
     """One row for each number of a column of nested lists, NaN where there are none.
 

@@ -23,9 +23,6 @@ LINEAR_R2 = 0.9  # a line explains nine tenths of the variance of the widths
 POINTS_OF_A_LINE = 3  # two always lie on one
 CHANCE = 0.1  # right answers if all images get the same: ten classes of equal size
 RESAMPLES = 10_000
-GENERATOR_SEED = 0  # the same resamples in each run of the report
-
-OUTPUT_MAPS = ("active", "area", "agreement", "jaccard")
 
 Measure = Callable[[Run], Array]  # one number for each converged seed
 Holds = Callable[[Run], Flags]  # whether something holds, for each converged seed
@@ -244,11 +241,14 @@ def unused_outputs(run: Run) -> Array:
     return np.asarray((~written).sum(1), dtype=float)
 
 
+def resamples(seeds: int) -> NDArray[np.int64]:
+    """Bootstrap samples of so many seeds, [RESAMPLES, seeds], the same each time."""
+    return np.random.default_rng(0).integers(seeds, size=(RESAMPLES, seeds))
+
+
 def resampled_means(values: Array) -> Array:
     """The means of bootstrap samples of the seeds, [RESAMPLES, ...], of values [seeds, ...]."""
-    seeds = len(values)
-    drawn = np.random.default_rng(GENERATOR_SEED).integers(seeds, size=(RESAMPLES, seeds))
-    return np.asarray(values[drawn].mean(1))
+    return np.asarray(values[resamples(len(values))].mean(1))
 
 
 def areas_under_the_curve(active: Flags, frequency: Array) -> Array:
@@ -263,30 +263,25 @@ def areas_under_the_curve(active: Flags, frequency: Array) -> Array:
     return ratio(wins, number * inactive, np.nan)
 
 
-def output_map(run: Run, which: str, frequency: Array) -> Array:
-    """How far the active output rows are those of the pixels that are inked.
+def output_map(run: Run, frequency: Array) -> dict[str, Array]:
+    """How far the active output rows are those of the pixels that are inked, [seeds] each.
 
-    Args:
-        run: of a perceptron.
-        which: `active`, the number of active rows; `area`, as `areas_under_the_curve`; of the
-            active rows and the pixels that are ever inked `agreement`, the share of the pixels that
-            are in both sets or in neither, or `jaccard`, pixels in both / in one at least.
-        frequency: [pixels], the share of the training images in which the pixel is not zero.
+    `active`: the number of active rows. `area`: as `areas_under_the_curve`. Of the active rows and
+    the pixels that are ever inked `agreement`, the share of the pixels that are in both sets or in
+    neither, and `jaccard`, pixels in both / in one at least. `frequency` [pixels]: the share of the
+    training images in which the pixel is not zero.
     """
     active, inked = run.output, frequency > 0
-    if which == "area":
-        return areas_under_the_curve(active, frequency)
-    if which == "active":
-        return np.asarray(active.sum(1), dtype=float)
-    if which == "agreement":
-        return np.asarray((active == inked).mean(1))
-    return ratio((active & inked).sum(1), (active | inked).sum(1), 0)
+    return {
+        "active": np.asarray(active.sum(1), dtype=float),
+        "area": areas_under_the_curve(active, frequency),
+        "agreement": np.asarray((active == inked).mean(1)),
+        "jaccard": ratio((active & inked).sum(1), (active | inked).sum(1), 0),
+    }
 
 
 def outputs(study: Study) -> Iterator[tuple[Run, dict[str, Summary]]]:
-    """Each of `Study.restoration` with each `output_map`; nothing without frequencies."""
-    if (ink := study.frequencies) is None:
-        return
-    for run in study.restoration:
-        of = {which: output_map(run, which, ink) for which in OUTPUT_MAPS}
-        yield run, {n: summarize([*found, *[np.nan] * run.diverged]) for n, found in of.items()}
+    """Each of `Study.restoration` with its `output_map`; nothing without frequencies."""
+    for run in [] if study.frequencies is None else study.restoration:
+        found = output_map(run, study.frequencies)
+        yield run, {n: summarize([*of, *[np.nan] * run.diverged]) for n, of in found.items()}

@@ -34,8 +34,8 @@ Ends = tuple[float | None, ...]  # a value and its interval
 
 def ask(
     study: Study, apart: pd.DataFrame, revised: Sequence[claims.Decision]
-) -> list[dict[str, Any]]:
-    """All questions.
+) -> dict[str, dict[str, Any]]:
+    """All questions, by a short name; templates/questions.md.j2 has their words.
 
     Args:
         study: all results.
@@ -43,9 +43,9 @@ def ask(
         revised: the claims, decided by the fresh seeds.
 
     Returns:
-        For each question a short `name`, its `words`, its `answers` as far as there are results
-        (`sentence`; `run`, the run or the design; `seeds`, the fewest behind a number; `numbers`,
-        by name, with 95% intervals), and `missing`: runs with fewer seeds than are planned.
+        For each question its `answers` as far as there are results (`sentence`; `run`, the run or
+        the design; `seeds`, the fewest behind a number; `numbers`, by name, with 95% intervals),
+        and `missing`: runs with fewer seeds than are planned.
     """
     rows = study.settings.runs
 
@@ -55,60 +55,31 @@ def ask(
     def unchanged(longer: bool) -> list[str]:
         return [n for n, row in rows.items() if not row.change and bool(row.epochs) is longer]
 
-    scale, delta = changed("skip_threshold", "initial_scale"), changed("delta")
-    alive = changed("relu_slope", "inactive_biases")
-    # The words, the runs whose seeds may be missing, and the answers.
-    asked: dict[str, tuple[str, list[str], Iterable[Answer]]] = {
+    cells = changed("skip_threshold", "initial_scale")
+    alive, delta = changed("relu_slope", "inactive_biases"), changed("delta")
+    # The runs whose seeds may be missing, and the answers.
+    asked: dict[str, tuple[list[str], Iterable[Answer]]] = {
         "threshold-and-scale": (
-            "What do the threshold of the skips and the scale of the initial weights decide?",
-            scale,
-            _changes(study, scale, "coding_width", "rows_on", "ten_mse"),
+            cells,
+            _changes(study, cells, "coding_width", "rows_on", "ten_mse"),
         ),
-        "variance": (
-            "How much is the setting, how much the task, how much the seed?",
-            [],
-            _variance(apart),
-        ),
-        "dying": (
-            "Do rows stay off because they are dead?",
-            alive,
-            _changes(study, alive, "rows_on", "rows_living", "ten_mse"),
-        ),
-        "finished": (
-            "Do widths and loss stand still at the end?",
-            unchanged(longer=True),
-            _longer(study),
-        ),
-        "delta": ("Does delta matter?", delta, _changes(study, delta, *TOLD)),
-        "output-layer": (
-            "Are the active output rows those of the pixels that are inked?",
-            [],
-            _output(study),
-        ),
-        "fresh-seeds": (
-            "Do fresh seeds say the same?",
-            unchanged(longer=False),
-            [*_fresh(study), *_verdicts(revised)],
-        ),
-        "elsewhere": (
-            "Does a seed find the same architecture on another machine?",
-            [],
-            _elsewhere(study),
-        ),
+        "variance": ([], _variance(apart)),
+        "dying": (alive, _changes(study, alive, "rows_on", "rows_living", "ten_mse")),
+        "finished": (unchanged(longer=True), _longer(study)),
+        "delta": (delta, _changes(study, delta, *TOLD)),
+        "output-layer": ([], _output(study)),
+        "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
+        "elsewhere": ([], _elsewhere(study)),
     }
-    return [
-        {
-            "name": name,
-            "words": words,
-            "answers": [*answers],
-            "missing": [
-                {"run": run, "seeds": len(rows[run].seeds), "planned": rows[run].planned}
-                for run in runs
-                if len(rows[run].seeds) < (rows[run].planned or 0)
-            ],
-        }
-        for name, (words, runs, answers) in asked.items()
+    missing = [
+        {"run": name, "seeds": len(row.seeds), "planned": row.planned}
+        for name, row in rows.items()
+        if len(row.seeds) < (row.planned or 0)
     ]
+    return {
+        name: {"answers": [*answers], "missing": [one for one in missing if one["run"] in runs]}
+        for name, (runs, answers) in asked.items()
+    }
 
 
 def _answer(kind: str, run: str, seeds: int, ends: Mapping[str, Ends], **told: Any) -> Answer:

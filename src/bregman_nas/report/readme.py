@@ -5,11 +5,9 @@ import textwrap
 from typing import Any
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import claims, questions, table1, variance
 from bregman_nas.report.data import Study, readable
-from bregman_nas.report.facts import facts
-from bregman_nas.report.findings import findings, markdown
 from bregman_nas.report.render import render
+from bregman_nas.report.tables import present
 
 wrap = textwrap.TextWrapper(100, subsequent_indent="  ", break_on_hyphens=False).fill
 # The place ends with the next mark of its name.
@@ -26,25 +24,12 @@ def update(study: Study) -> str:
     readme = study.project / "README.md"
     with readable(readme):
         text = readme.read_text("utf-8")
-    readme.write_text(filled(text, numbers(study)), encoding="utf-8", newline="\n")
+    readme.write_text(filled(text, present(study)), encoding="utf-8", newline="\n")
     return f"{', '.join(PLACES)} in {readme}"
 
 
-def numbers(study: Study) -> dict[str, Any]:
-    """The numbers that the templates show."""
-    told, apart = facts(study), variance.taken_apart(study)
-    asked = questions.ask(study, apart, claims.decide_revised(study))
-    found = findings(study, told, claims.decide(study), apart, asked)
-    return {
-        "facts": told,
-        "own": [run.name for run in study.runs.values() if run.own],
-        "findings": list(markdown(found)),
-        "shown": table1.shown(table1.rows(study)),
-    }
-
-
 def filled(readme: str, told: dict[str, Any]) -> str:
-    """The README with all its places filled."""
+    """The README with all its places filled; `told` is as of `tables.present`."""
     for name, template in PLACES.items():
         lines = render(template, **told).splitlines()
         wrapped = [wrap(line) if line.startswith("- ") else line for line in lines]

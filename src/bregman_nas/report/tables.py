@@ -37,43 +37,47 @@ _SMALL = (
 )
 
 
+def present(study: Study) -> dict[str, Any]:
+    """What the templates show, of the results as they are now."""
+    losses, told, apart = table1.rows(study), facts(study), variance.taken_apart(study)
+    decisions, revised = claims.decide(study), claims.decide_revised(study)
+    asked = questions.ask(study, apart, revised)
+    return {
+        **{"losses": losses, "shown": table1.shown(losses), "facts": told, "questions": asked},
+        **{"decisions": decisions, "revised": revised, "beside": _beside},
+        **{"apart": apart, "designs": variance.designs(study), "cells": cells.cells(study)},
+        **{"compared": table2.groups(study), "changed": changes.groups(study)},
+        **{"outputs": list(outputs(study)), "tested": list(table1_tests.rows(study))},
+        **{"rows": list(_planned(study.settings)), "networks": list(_networks(study))},
+        "findings": findings.findings(study, told, decisions, apart, asked),
+        "own": [run.name for run in study.runs.values() if run.own],
+        "runs": [run for run in study.perceptrons if run.converged],
+    }
+
+
 def render_all(study: Study) -> dict[str, str]:
     """The text of each table, by the name of its file; the same results give the same bytes."""
-    losses, tested, told = table1.rows(study), list(table1_tests.rows(study)), facts(study)
-    decisions, revised = claims.decide(study), claims.decide_revised(study)
-    compared, changed, crossed = table2.groups(study), changes.groups(study), cells.cells(study)
-    apart, networks = variance.taken_apart(study), list(_networks(study))
-    asked = questions.ask(study, apart, revised)
+    shown = present(study)
     frames: dict[str, Any] = {
-        "table1": losses,
-        "table1-tests": tested,
-        "table2": table2.rows(compared),
-        "claims": claims.findings(decisions, revised),
+        "table1": shown["losses"],
+        "table1-tests": shown["tested"],
+        "table2": table2.rows(shown["compared"]),
+        "claims": claims.findings(shown["decisions"], shown["revised"]),
         "widths": widths(study),
-        "networks": networks,
-        "ablation": changes.rows(changed),
-        "cells": cells.rows(crossed),
-        "variance": apart,
+        "networks": shown["networks"],
+        "ablation": changes.rows(shown["changed"]),
+        "cells": cells.rows(shown["cells"]),
+        "variance": shown["apart"],
     }
     contents = {
-        "table1": table1.as_json(losses),
-        "table2": table2.as_json(compared),
-        "facts": told,
-        "findings": findings.findings(study, told, decisions, apart, asked),
+        **{name: shown[name] for name in ("facts", "findings", "questions")},
+        "table1": table1.as_json(shown["losses"]),
+        "table2": table2.as_json(shown["compared"]),
         "metrics": table1.metrics(study),
         "claims": {
-            "claims": claims.as_json(decisions),
-            "revised": {"claims": claims.as_json(revised)},
+            "claims": claims.as_json(shown["decisions"]),
+            "revised": {"claims": claims.as_json(shown["revised"])},
         },
-        "questions": {one["name"]: one for one in asked},
-    }
-    shown = {
-        **{"rows": list(_planned(study.settings)), "networks": networks, "questions": asked},
-        **{"losses": losses, "shown": table1.shown(losses), "tested": tested},
-        **{"decisions": decisions, "revised": revised, "beside": _beside},
-        **{"compared": compared, "changed": changed, "cells": crossed},
-        **{"designs": variance.designs(study), "apart": apart, "outputs": list(outputs(study))},
-        "runs": [run for run in study.perceptrons if run.converged],
     }
     return {
         **{f"{name}.csv": _csv(table) for name, table in frames.items()},

@@ -30,7 +30,7 @@ from bregman_nas.report import measures
 from bregman_nas.report.cells import Cells, threshold_x_scale
 from bregman_nas.report.claims.rules import ENOUGH_SEEDS
 from bregman_nas.report.data import NETWORKS, PROTOCOLS, TASKS, Array, Study
-from bregman_nas.report.measures import GENERATOR_SEED, LAYERS, RESAMPLES, ratio
+from bregman_nas.report.measures import LAYERS, ratio
 from bregman_nas.report.stats import CONFIDENCE
 
 TOGETHER, SEED = "together", "seed"
@@ -124,8 +124,7 @@ def resampled(values: Array) -> Array:
     seeds = values.shape[-1]
     mean = values.mean(-1, keepdims=True)
     scaled = mean + (values - mean) * np.sqrt(seeds / (seeds - 1))
-    drawn = np.random.default_rng(GENERATOR_SEED).integers(seeds, size=(RESAMPLES, seeds))
-    return np.moveaxis(scaled[..., drawn], -2, 0)
+    return np.moveaxis(scaled[..., measures.resamples(seeds)], -2, 0)
 
 
 def taken_apart(study: Study) -> pd.DataFrame:

@@ -84,12 +84,11 @@ def _output_map(results: Results) -> Findings:
     if ink is None:  # as if nothing were run
         ink, results = np.zeros(PIXELS), replace(results, study=results.study.only([]))
     both = "active output rows and pixels that are ever inked"
-    of = partial(measures.output_map, frequency=ink)
     yield from over(
         "autoencoder",
-        share("area under the curve", of, rule, which="area"),
-        share(f"{both}, agreement", of, which="agreement"),
-        share(f"{both}, Jaccard's index", of, which="jaccard"),
+        share("area under the curve", lambda run: measures.output_map(run, ink)["area"], rule),
+        share(f"{both}, agreement", lambda run: measures.output_map(run, ink)["agreement"]),
+        share(f"{both}, Jaccard's index", lambda run: measures.output_map(run, ink)["jaccard"]),
     )(results)
     yield from (counted and replace(counted, verdict=None) for counted in _pixels(results))
 
