@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -123,6 +125,17 @@ def make_study(make_run: MakeRun) -> MakeStudy:
         return Study(Path(), settings, made, **more)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def texts() -> Callable[[Figure], dict[str, float]]:
+    """Finds the texts of a figure, and the size of their letters."""
+
+    def of(figure: Figure) -> dict[str, float]:
+        found = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+        return {text.get_text(): float(text.get_fontsize()) for text in found if text.get_text()}
+
+    return of
 
 
 def write_run(project: Path, settings: Settings, name: str, seeds: Sequence[Seed]) -> None:

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from bregman_nas.report import changes, measures
 from bregman_nas.report.data import Run, Study
@@ -24,6 +22,7 @@ ROWS = {
 }
 Tau = Mapping[tuple[int, int], float]
 Compare = Callable[..., Study]
+Texts = Callable[..., dict[str, float]]
 
 
 def seed(number: int, loss: float, widths: Sequence[int], tau: Tau | None) -> dict[str, Any]:
@@ -74,10 +73,6 @@ def study(compare: Compare) -> Study:
             ],
         }
     )
-
-
-def words(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
 
 
 def test_what_is_measured_of_a_seed_by_hand(make_run: Callable[..., Run]) -> None:
@@ -141,9 +136,9 @@ def test_the_tables_for_readers(study: Study) -> None:
         assert line in text, line
 
 
-def test_the_figure_shows_each_run_beside_its_protocol(study: Study) -> None:
+def test_the_figure_shows_each_run_beside_its_protocol(study: Study, texts: Texts) -> None:
     figure = FIGURES[7](study)
-    found = words(figure)
+    found = texts(figure)
     assert "skip threshold 28" in found
     assert "schedule constant" not in found  # has no seed yet
     assert {"2 seeds + 1 diverged, 1.5 skips on", "3 seeds, 0.3 skips on"} <= {*found}
@@ -163,11 +158,13 @@ def test_more_runs_than_panels_in_a_line_go_on_below(compare: Compare) -> None:
     assert titles[4:] == ["", "initial scale 4", "initial scale 5", ""]
 
 
-def test_without_skips_with_one_pair_and_as_long_as_nothing_is_changed(compare: Compare) -> None:
+def test_without_skips_with_one_pair_and_as_long_as_nothing_is_changed(
+    compare: Compare, texts: Texts
+) -> None:
     one = [seed(0, 0.001, (10, 20, 30), None)]
     study = compare({OWN: one, CHANGED: one})
     assert f"| text | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
-    assert "1 seed" in words(FIGURES[7](study))
+    assert "1 seed" in texts(FIGURES[7](study))
     study = compare({OWN: one})
     assert changes.groups(study) == []
-    assert words(FIGURES[7](study))[0] == "runs in which something is changed: not run"
+    assert "runs in which something is changed: not run" in texts(FIGURES[7](study))

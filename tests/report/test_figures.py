@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from bregman_nas.report.data import Study, read_study
 from bregman_nas.report.figures import FIGURES, architecture, densenet, draw
@@ -22,6 +21,7 @@ LAYERS, EPOCHS, GROWTH = 6, 4, 2
 NAN, MINUS = math.nan, "\N{MINUS SIGN}"
 MakeProject = Callable[..., Path]
 MakeStudy = Callable[..., Study]
+Texts = Callable[..., dict[str, float]]
 
 
 def restoration(name: str, losses: Sequence[float]) -> list[dict[str, Any]]:
@@ -55,12 +55,6 @@ def densenets(accuracies: Sequence[float]) -> list[dict[str, Any]]:
     ]
 
 
-def words(figure: Figure) -> dict[str, float]:
-    """The texts of a figure, and the size of their letters."""
-    found = [text for text in figure.findobj(Text) if isinstance(text, Text)]
-    return {text.get_text(): float(text.get_fontsize()) for text in found if text.get_text()}
-
-
 @pytest.fixture(scope="module")
 def complete(make_project: MakeProject) -> Study:
     """All runs, two seeds each, and what is drawn of them."""
@@ -83,19 +77,19 @@ def partial(make_project: MakeProject) -> Study:
 
 
 def test_figures_are_drawn_at_the_size_at_which_they_are_printed(
-    complete: Study, partial: Study
+    complete: Study, partial: Study, make_study: MakeStudy, texts: Texts
 ) -> None:
     layout = (PROJECT / "paper" / "layout.typ").read_text("utf-8")
     margin = re.search(r"\"a4\",\s*margin: \(x: (\d+)mm", layout)
     assert margin is not None
     assert (210 - 2 * int(margin[1])) / 25.4 == pytest.approx(FULL_WIDTH)
-    for study in (complete, partial):
+    for study in (complete, partial, make_study({})):
         for made in FIGURES.values():
             with study_style():
                 figure = made(study)
             assert figure.get_figwidth() == FULL_WIDTH
-            assert min(words(figure).values()) >= 6.5
-            assert not [text for text in words(figure) if re.search("paper|authors", text)]
+            assert min(texts(figure).values()) >= 6.5
+            assert not [text for text in texts(figure) if re.search("paper|authors", text)]
 
 
 def test_same_results_same_bytes_and_no_torch(complete: Study) -> None:
@@ -118,10 +112,10 @@ assert "torch" not in sys.modules
     assert [path.read_bytes() for path in files] == first
 
 
-def test_figures_say_what_is_missing(partial: Study) -> None:
+def test_figures_say_what_is_missing(partial: Study, texts: Texts) -> None:
     for number in (1, 2, 3, 4, 5, 6, 7, 13):
-        assert any("not run" in text for text in words(FIGURES[number](partial)))
-    found = words(FIGURES[3](partial))
+        assert any("not run" in text for text in texts(FIGURES[number](partial)))
+    found = texts(FIGURES[3](partial))
     assert "Residual autoencoder, denoising, text (2 seeds + 1 diverged)" in found
     assert "all seeds diverged" in found
 
@@ -135,11 +129,11 @@ def test_digits_are_those_of_the_lowest_seed_of_both_networks(complete: Study) -
 
 
 def test_a_picture_that_is_not_there(
-    make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_study: MakeStudy, texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the repository has one
     study = make_study({"paper-autoencoder-denoising": [{}]})
-    assert "no picture" in words(FIGURES[1](study))
+    assert "no picture" in texts(FIGURES[1](study))
 
 
 def test_block_sums_by_hand() -> None:
@@ -156,7 +150,9 @@ def test_kernels_that_are_zero_are_white(complete: Study) -> None:
             assert picture.cmap(np.asarray(picture.norm(np.full(1, 1e-3, precision)))).min() < 0.9
 
 
-def test_living_densenets_are_drawn_and_collapsed_ones_counted(make_study: MakeStudy) -> None:
+def test_living_densenets_are_drawn_and_collapsed_ones_counted(
+    make_study: MakeStudy, texts: Texts
+) -> None:
     study = make_study({"authors-densenet-fashion": densenets([0.1, 0.9, 0.1])})
     living = FIGURES[4](study).axes[0]
     told = "1 seed, test accuracy 90.0%\n(not shown: 2 seeds that collapsed to 10.0%)"
@@ -165,7 +161,7 @@ def test_living_densenets_are_drawn_and_collapsed_ones_counted(make_study: MakeS
     picture = np.asarray(living.images[0].get_array())
     assert picture[-1, -1] == 2 * norms(0)[-1][0, -1]
     all_lost = make_study({"authors-densenet-fashion": densenets([0.1, 0.1])})
-    assert [*words(FIGURES[4](all_lost))] == [
+    assert [*texts(FIGURES[4](all_lost))] == [
         "DenseNet: not shown: 2 seeds that collapsed to 10.0%"
     ]
 
@@ -190,9 +186,9 @@ def test_totals_are_over_all_layers(complete: Study) -> None:
     assert np.asarray(layer).tolist() == [20.5 + epoch for epoch in range(1, EPOCHS + 1)]
 
 
-def test_losses_stand_beside_the_article_and_trivial_answers(complete: Study) -> None:
+def test_losses_stand_beside_the_article_and_trivial_answers(complete: Study, texts: Texts) -> None:
     figure = FIGURES[9](complete)
-    assert {"Autoencoder", "article", "No network", "Input unchanged"} <= {*words(figure)}
+    assert {"Autoencoder", "article", "No network", "Input unchanged"} <= {*texts(figure)}
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[:2] == ["Autoencoder", "article"]
     assert figure.axes[0].get_xscale() == "log"

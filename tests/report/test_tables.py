@@ -201,7 +201,18 @@ def test_all_seeds_and_tests_that_rounding_does_not_decide(make_study: MakeStudy
 
 def test_nothing_run_at_all(make_study: MakeStudy) -> None:
     tables = render_all(make_study({}))
-    assert "not run" in tables["table1.md"]
+    arm = "paper-autoencoder-deblurring-found"
+    for name, words in (
+        ("table1.md", "not run"),
+        ("widths.md", "Not run."),
+        ("networks.md", "None yet."),
+        ("table2.md", "has been compared with a uniform one yet.**"),
+        ("table2.md", "| found, trained anew | planned, not computed |"),
+        ("planned.md", f"| {arm} | found, trained anew | paper-autoencoder-deblurring | nothing |"),
+        ("questions.md", "residual-denoising-scale-1 (0 of 5 seeds)"),
+    ):
+        assert words in tables[name]
     assert "All seeds" not in tables["table1.md"]
-    assert "Not run." in tables["widths.md"]
-    assert "None yet." in tables["networks.md"]
+    assert tables["questions.md"].count("No results yet.") == 8
+    table = pd.read_csv(io.StringIO(tables["table2.csv"]))
+    assert set(table["status"]) == {"planned, not computed"}

@@ -88,18 +88,15 @@ def charts() -> dict[str, alt.TopLevelMixin]:
         .mark_text(y=-6, color="#333")
         .encode(x=alt.value(SMALL["width"] / 2), text="told:N")
     )
-    rows = alt.FacetChart(
-        alt.NamedData("search"),
-        alt.layer(*curves(layer, ["active", "living"], number), counts).properties(**SMALL),
-        {
-            "column": alt.Column(
-                "layer:N", sort=alt.EncodingSortField("place", op="min"), title=None
-            ).to_dict()
-        },
-        transform=[
-            alt.FlattenTransform(["place", "layer", "active", "living"]),
-            alt.FlattenTransform(["epoch", "active", "living"]),
-        ],
+    by_place = alt.EncodingSortField("place", op="min")
+    rows = (
+        alt.layer(
+            *curves(layer, ["active", "living"], number), counts, data=alt.NamedData("search")
+        )
+        .properties(**SMALL)
+        .facet(column=alt.Column("layer:N", sort=by_place, title=None))
+        .transform_flatten(["place", "layer", "active", "living"])
+        .transform_flatten(["epoch", "active", "living"])
     )
 
     size = alt.Scale(type="symlog", constant=0.05, domain=[-1, 1], scheme="redblue", clamp=True)

@@ -1,6 +1,7 @@
 """Widths, skips and rows: at the end of the searches, and over the epochs."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,7 @@ def _draw_widths(axes: Axes, run: Run) -> None:
     """Box plots over the converged seeds, and each seed as a point; the input, in grey, has 784."""
     found, layers, colour = run.rows(), np.arange(1, run.depth + 1), COLOURS[run.protocol]
     seaborn.boxplot(
-        pd.DataFrame(found, columns=layers).melt(var_name="layer", value_name="width"),
-        x="layer",
-        y="width",
+        pd.DataFrame(found, columns=layers),
         ax=axes,
         native_scale=True,
         width=0.62,
@@ -88,12 +87,11 @@ def skips(study: Study) -> Figure:
     scale = add_skip_scale(figure, grid, (tau.mean(0) for *_, tau in shown), what)
     for axes, run, tau in shown:
         _draw_widths(axes, run)
-        inner = [*map(str, range(1, run.depth))]
-        names = {"xticklabels": ["0 (input)", *inner]}
-        names["yticklabels"] = [*inner, f"{run.depth} (output)"]
+        names = ["0 (input)", *map(str, range(1, run.depth)), f"{run.depth} (output)"]
+        ticks = {"xticklabels": names[:-1], "yticklabels": names[1:]}
         words = [[cell(of_skip) for of_skip in of_layer] for of_layer in tau.transpose(1, 2, 0)]
         matrix = below.pop(axes)
-        draw_matrix(matrix, tau.mean(0), words, scale, **names)
+        draw_matrix(matrix, tau.mean(0), words, scale, **ticks)
         matrix.set(xlabel="skip from layer $i$", ylabel="skip into layer $l+1$")
     for matrix in below.values():
         matrix.set_axis_off()
@@ -236,13 +234,14 @@ def changed(study: Study) -> Figure:
     figure.supxlabel("layer", fontsize=7.5)
     figure.supylabel("active rows", fontsize=7.5)
     for line, (group, own, found) in zip(grid, lines, strict=True):
-        for axes, row in zip(line, [*found, *[None] * (COLUMNS - len(found))], strict=True):
+        for axes, row in zip_longest(line, found):
             if row is None:
                 axes.set_axis_off()
                 continue
-            title = f"{name_of(row.row.protocol, group.experiment)},\nepoch {group.epoch}"
-            words = row.words.replace(", ", ",\n")
-            axes.set_title(title if row is own else words, fontsize=7)
+            title = row.words.replace(", ", ",\n")
+            if row is own:
+                title = f"{name_of(row.row.protocol, group.experiment)},\nepoch {group.epoch}"
+            axes.set_title(title, fontsize=7)
             _draw_changed(axes, row, own)
         for axes in [axes for axes in line if axes.has_data()][1:]:
             axes.tick_params(labelleft=False)
@@ -251,12 +250,9 @@ def changed(study: Study) -> Figure:
 
 def _lines(group: Group) -> Iterator[tuple[Group, Row, list[Row | None]]]:
     """For each line of panels the protocol's own run, and what its panels show."""
+    made = [row for row in group.rows if row.row.change and len(row.numbers)]
     for own in (row for row in group.rows if not row.row.change):
-        others = [
-            row
-            for row in group.rows
-            if row.row.change and row.row.protocol == own.row.protocol and len(row.numbers)
-        ]
+        others = [row for row in made if row.row.protocol == own.row.protocol]
         for start in range(0, max(1, len(others)), COLUMNS - 1):
             yield group, own, [own if start == 0 else None, *others[start : start + COLUMNS - 1]]
 
