@@ -56,15 +56,14 @@ def test_first_steps_in_the_report_and_its_figure(make_study: Callable[..., Stud
     def texts(axes: Axes) -> list[str]:
         return [text.get_text() for text in axes.texts]
 
-    study = make_study({})
-    study.__dict__["first_steps"] = None
-    (empty,) = FIGURES[8](study).axes
+    (empty,) = FIGURES[8](make_study({})).axes
     assert texts(empty) == ["first steps of the DenseNet: not made"]
-    study.__dict__["first_steps"] = table(
+    first_steps = table(
         start=["authors", "authors", "authors", "denser"],
         density=[0.03, 0.03, 0.03, 0.1],
         outcome=["dead", "grows", "undecided", "dead"],
     )
+    study = make_study({}, first_steps=first_steps)
     found = facts.facts(study)["first_steps"]
     own, denser = found["settings"]
     # Of 1 in 3 the upper end is p with (1 - p)^3 + 3 p (1 - p)^2 = 0.025.

@@ -167,6 +167,7 @@ class Study:
         frequencies: [784], the share of the training images of MNIST in which each pixel is not
             zero; None likewise.
         arms: the frame `networks` of each.
+        first_steps: `results/first_steps.csv`; None if it has not been made.
     """
 
     project: Path
@@ -175,21 +176,13 @@ class Study:
     pixels: Mapping[str, float] | None = None
     frequencies: Array | None = None
     arms: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    first_steps: pd.DataFrame | None = None
 
     def run(self, protocol: str, experiment: str) -> Run | None:
         """A protocol's own run of an experiment; None if it has no seeds."""
         wanted = (protocol, experiment, True)
         found = (r for r in self.runs.values() if (r.protocol, r.row.experiment, r.own) == wanted)
         return next(found, None)
-
-    @cached_property
-    def first_steps(self) -> pd.DataFrame | None:
-        """`results/first_steps.csv`; None if it has not been made."""
-        path = self.project / "results" / "first_steps.csv"
-        if not path.is_file():
-            return None
-        with readable(path):
-            return pd.read_csv(path)[list(COLUMNS)]
 
     @property
     def restoration(self) -> list[Run]:
@@ -270,7 +263,7 @@ def read_study(project: Path) -> Study:
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-    counts = shares = None
+    counts = shares = first_steps = None
     if (path := project / "results" / "baselines.csv").exists():
         with readable(path, "`bregman-nas baselines` makes it anew"):
             numbers = dict.fromkeys(["seed", "dimensions", "mse", "accuracy"], float)
@@ -286,7 +279,10 @@ def read_study(project: Path) -> Study:
         with readable(path):
             table = pd.read_csv(path).query("dataset == 'mnist'").sort_values(["row", "column"])
             shares = table["share"].to_numpy(float).reshape(PIXELS)
-    return Study(project, settings, runs, counts, shares, arms)
+    if (path := project / "results" / "first_steps.csv").exists():
+        with readable(path):
+            first_steps = pd.read_csv(path)[list(COLUMNS)]
+    return Study(project, settings, runs, counts, shares, arms, first_steps)
 
 
 def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> list[Record]:

@@ -40,7 +40,7 @@ def ratio(part: ArrayLike, whole: ArrayLike, of_nothing: float) -> Array:
     """Part / whole, or another number where the whole is 0."""
     part, whole = np.asarray(part), np.asarray(whole)
     found = np.full(np.broadcast_shapes(part.shape, whole.shape), float(of_nothing))
-    return np.divide(part, whole, out=found, where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=found, where=whole > 0))
 
 
 def numbers(run: Run, epoch: int | None = None) -> pd.DataFrame:
@@ -282,6 +282,8 @@ def output_map(run: Run, frequency: Array) -> dict[str, Array]:
 
 def outputs(study: Study) -> Iterator[tuple[Run, dict[str, Summary]]]:
     """Each of `Study.restoration` with its `output_map`; nothing without frequencies."""
-    for run in [] if study.frequencies is None else study.restoration:
+    if study.frequencies is None:
+        return
+    for run in study.restoration:
         found = output_map(run, study.frequencies)
         yield run, {n: summarize([*of, *[np.nan] * run.diverged]) for n, of in found.items()}

@@ -18,7 +18,6 @@ from bregman_nas.report.changes import Group, Row, groups
 from bregman_nas.report.data import NETWORKS, PIXELS, PROTOCOLS, TASKS, WORDS, Array, Run, Study
 from bregman_nas.report.figures.panels import (
     COLOURS,
-    FULL_WIDTH,
     NAMES,
     add_skip_scale,
     draw_matrix,
@@ -28,6 +27,7 @@ from bregman_nas.report.figures.panels import (
     panels,
     rows_axis,
     signed,
+    subplots,
 )
 from bregman_nas.report.text import NOT_RUN, counted
 
@@ -40,8 +40,7 @@ STYLES = {"active": "-", "living": "--"}
 
 def widths(study: Study) -> Figure:
     """Figure 2: box plots of the widths of the autoencoders."""
-    figure = Figure(figsize=(FULL_WIDTH, 3.1))
-    grid = figure.subplots(len(PROTOCOLS), len(TASKS))
+    figure, grid = subplots(3.1, len(PROTOCOLS), len(TASKS))
     for axes, run in panels(grid, study, ["autoencoder"]):
         _draw_widths(axes, run)
         height = ARTICLE_OUTPUT * PIXELS
@@ -78,9 +77,8 @@ def _draw_widths(axes: Axes, run: Run) -> None:
 
 def skips(study: Study) -> Figure:
     """Figure 3: box plots of the widths, and under them the skips: into l + 1 (rows) from i."""
-    figure = Figure(figsize=(FULL_WIDTH, 6.9))
     heights = [1, 1.5] * len(PROTOCOLS)
-    grid = figure.subplots(2 * len(PROTOCOLS), len(TASKS), height_ratios=heights)
+    figure, grid = subplots(6.9, len(heights), len(TASKS), height_ratios=heights)
     below = dict(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
     shown = [(axes, run, run.tau()) for axes, run in panels(grid[0::2], study, ["residual"])]
     what = r"mean over the seeds of the skip $\tau^{(l,i)}$"
@@ -108,8 +106,7 @@ def cell(of_seeds: Array) -> str:
 
 def skips_over_epochs(study: Study) -> Figure:
     """Figure 6: the median over the seeds of each skip, and the first epoch in which it is on."""
-    figure = Figure(figsize=(FULL_WIDTH, 6.1))
-    grid = figure.subplots(len(PROTOCOLS), len(TASKS))
+    figure, grid = subplots(6.1, len(PROTOCOLS), len(TASKS))
     shown = []
     for axes, run in panels(grid, study, ["residual"], "\n"):
         found = run.frames.skips[run.frames.skips["seed"].isin(run.converged)]
@@ -168,8 +165,7 @@ def first_active_in_words(first: pd.Series) -> str:
 
 def rows(study: Study) -> Figure:
     """Figure 5: active and living rows of all layers together, over the epochs."""
-    figure = Figure(figsize=(FULL_WIDTH, 3.8))
-    grid = figure.subplots(len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
+    figure, grid = subplots(3.8, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
     for axes, run in panels(grid, study, NETWORKS, "\n"):
         _draw_rows(axes, run)
     figure.supylabel("rows of all layers", fontsize=7.5)
@@ -180,9 +176,9 @@ def rows(study: Study) -> Figure:
 def rows_by_layer(study: Study) -> Figure:
     """Figure 13: a row for each network and task, a panel for each layer, both protocols."""
     layers = max((run.depth for run in study.restoration), default=1)
-    figure = Figure(figsize=(FULL_WIDTH, 5))
     experiments = [f"{network}-{task}" for network in NETWORKS for task in TASKS]
-    grid = figure.subplots(len(experiments), layers, sharex=True, sharey=True, squeeze=False)
+    shape = (len(experiments), layers)
+    figure, grid = subplots(5, *shape, sharex=True, sharey=True, squeeze=False)
     for line, experiment in zip(grid, experiments, strict=True):
         runs = [study.run(protocol, experiment) for protocol in PROTOCOLS]
         for layer, axes in enumerate(line, start=1):
@@ -228,8 +224,8 @@ def changed(study: Study) -> Figure:
     lines = [line for group in groups(study) for line in _lines(group)]
     if not lines:
         return empty_figure(f"runs in which something is changed: {NOT_RUN}")
-    figure = Figure(figsize=(FULL_WIDTH, min(LINE_HEIGHT * len(lines), PAGE) + 0.3))
-    grid = figure.subplots(len(lines), COLUMNS, squeeze=False)
+    height = min(LINE_HEIGHT * len(lines), PAGE) + 0.3
+    figure, grid = subplots(height, len(lines), COLUMNS, squeeze=False)
     figure.suptitle("Grey: the protocol's own run, mean over the same seeds")
     figure.supxlabel("layer", fontsize=7.5)
     figure.supylabel("active rows", fontsize=7.5)

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, Study
-from bregman_nas.report.figures.panels import FULL_WIDTH, leave_empty, panels
+from bregman_nas.report.figures.panels import add_bar, leave_empty, panels, subplots
 from bregman_nas.report.measures import outputs
 from bregman_nas.report.text import NOT_RUN, counted
 from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
@@ -34,8 +34,7 @@ def variance(study: Study) -> Figure:
     """
     apart = taken_apart(study).dropna(subset="share")
     found = [design for design in designs(study) if design.name in set(apart["design"])]
-    figure = Figure(figsize=(FULL_WIDTH, 2.7))
-    grid = figure.subplots(1, max(len(found), 1), squeeze=False)
+    figure, grid = subplots(2.7, 1, max(len(found), 1), squeeze=False)
     if not found:
         leave_empty(grid[0, 0], NOT_RUN)
     for axes, design in zip(grid.flat, found, strict=False):
@@ -74,8 +73,7 @@ def output_rows(study: Study) -> Figure:
 
     There: in which share of the seeds it is active, and how well the frequency predicts that.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 3.7))
-    grid = figure.subplots(len(PROTOCOLS), 1 + len(NETWORKS) * len(TASKS))
+    figure, grid = subplots(3.7, len(PROTOCOLS), 1 + len(NETWORKS) * len(TASKS))
     often = study.frequencies
     areas = {run.name: found["area"].mean for run, found in outputs(study)}
     grid[0, 0].set_title("how often\na pixel is inked", fontsize=7)
@@ -95,6 +93,5 @@ def output_rows(study: Study) -> Figure:
             leave_empty(axes, "not counted")
     if shown:
         label = "share of the training images, or of the seeds"
-        look: dict[str, Any] = {"location": "bottom", "aspect": 60, "shrink": 0.5, "label": label}
-        figure.colorbar(picture, ax=grid, **look)
+        add_bar(picture, figure, grid, label, shrink=0.5)
     return figure

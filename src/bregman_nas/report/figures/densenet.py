@@ -36,8 +36,7 @@ def kernels(study: Study) -> Figure:
         return panels.empty_figure(f"DenseNet: {'; '.join(reasons)}")
     norms = [[of_seeds.mean(0) for of_seeds in living(run).norms] for run in shown]
     sums = [block_sums(of_run) for of_run in norms]
-    figure = Figure(figsize=(panels.FULL_WIDTH, 0.5 + 3.1 * len(shown)))
-    grid = figure.subplots(len(shown), 2, squeeze=False)
+    figure, grid = panels.subplots(0.5 + 3.1 * len(shown), len(shown), 2, squeeze=False)
     single, summed = _scale([conv for of_run in norms for conv in of_run], CLIPPED), _scale(sums)
     for (left, right), run, convolutions, matrix in zip(grid, shown, norms, sums, strict=True):
         left.set(title=_title(run), ylabel="output channels of")
@@ -54,10 +53,9 @@ def kernels(study: Study) -> Figure:
             axes.tick_params(length=0)
     label = "mean norm of a kernel (white: zero in all seeds;\n"
     label += f"colours end at the {CLIPPED}th percentile)"
-    look: dict[str, Any] = {"location": "bottom", "aspect": 40, "pad": 0.02}
-    figure.colorbar(single, ax=grid[:, 0], label=label, extend="max", **look)
+    panels.add_bar(single, figure, grid[:, 0], label, aspect=40, pad=0.02, extend="max")
     label = r"sum of the norms, $\tau^{(l,r)}$ (white: zero)"
-    figure.colorbar(summed, ax=grid[:, 1], label=label, **look)
+    panels.add_bar(summed, figure, grid[:, 1], label, aspect=40, pad=0.02)
     return figure
 
 
@@ -129,8 +127,8 @@ def first_steps(study: Study) -> Figure:
     own = by_beginning(frame[frame["start"] == OWN])
     shown = {"by setting": by_settings(frame), "in the study's setting, by their beginning": own}
     heights = [1 + len(shares) for shares in shown.values()]
-    figure = Figure(figsize=(panels.FULL_WIDTH, 0.6 + ROW_HEIGHT * sum(heights)))
-    grid, colour = figure.subplots(2, sharex=True, height_ratios=heights), panels.COLOURS["paper"]
+    height, colour = 0.6 + ROW_HEIGHT * sum(heights), panels.COLOURS["paper"]
+    figure, grid = panels.subplots(height, 2, sharex=True, height_ratios=heights)
     for axes, (how, shares) in zip(grid, shown.items(), strict=True):
         for row, share in enumerate(shares):
             axes.plot([share.low, share.high], [row, row], color=colour)

@@ -22,12 +22,12 @@ from bregman_nas.report.data import (
 )
 from bregman_nas.report.figures.panels import (
     COLOURS,
-    FULL_WIDTH,
     NAMES,
     empty_figure,
     error_axis,
     leave_empty,
     name_of,
+    subplots,
 )
 from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_UNIT
 from bregman_nas.report.table2 import METHODS, Group, groups
@@ -67,8 +67,7 @@ def digits(study: Study) -> Figure:
     1. Both are of the picture: 256 greys, nothing below 0 or above 1. Shown is the lowest seed that
     both networks have, or the only network: with the seed the noise is the same.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 3.6))
-    grid = figure.subplots(len(ROWS), len(PROTOCOLS) * len(TASKS), gridspec_kw={"hspace": 0})
+    figure, grid = subplots(3.6, len(ROWS), len(PROTOCOLS) * len(TASKS), gridspec_kw={"hspace": 0})
     for panels, (protocol, task) in zip(grid.T, product(PROTOCOLS, TASKS), strict=True):
         runs = [study.run(protocol, f"{network}-{task}") for network in NETWORKS]
         seeds = [set(run.converged) for run in runs if run is not None and run.converged]
@@ -122,8 +121,7 @@ def beside(study: Study) -> Figure:
     for heading, name, *_ in lines:
         for line in ("", *([] if heading == NO_NETWORK else [THEIRS]), name):
             places.setdefault((heading, line), len(places))
-    figure = Figure(figsize=(FULL_WIDTH, 0.9 + LINE_HEIGHT * len(places)))
-    grid = figure.subplots(1, len(TASKS), sharey=True)
+    figure, grid = subplots(0.9 + LINE_HEIGHT * len(places), 1, len(TASKS), sharey=True)
     for axes, task in zip(grid, TASKS, strict=True):
         error_axis(axes, "x")
         axes.set(title=task.capitalize(), xlabel=f"{axes.get_xlabel()} of the test images")
@@ -195,8 +193,8 @@ def against_parameters(study: Study) -> Figure:
     found = [group for group in groups(study) if _has_competitors(group)]
     if not found:
         return empty_figure("no other way to a small network has been tried yet")
-    figure = Figure(figsize=(FULL_WIDTH, 3.2))
-    for axes, group in zip(figure.subplots(1, len(found), squeeze=False).flat, found, strict=True):
+    figure, grid = subplots(3.2, 1, len(found), squeeze=False)
+    for axes, group in zip(grid.flat, found, strict=True):
         axes.set(xscale="log", xlabel="parameters")
         error_axis(axes, "y")
         for method in METHODS:

@@ -30,6 +30,12 @@ study_style = partial(
 )
 
 
+def subplots(height: float, *shape: int, **options: Any) -> tuple[Figure, Any]:
+    """A figure as wide as the text block and so many inches high, and its panels."""
+    figure = Figure(figsize=(FULL_WIDTH, height))
+    return figure, figure.subplots(*shape, **options)
+
+
 def leave_empty(axes: Axes, reason: str) -> None:
     """Say in the middle of an empty panel why it is empty."""
     axes.set_axis_off()
@@ -38,8 +44,8 @@ def leave_empty(axes: Axes, reason: str) -> None:
 
 def empty_figure(reason: str) -> Figure:
     """A figure that says why it is empty."""
-    figure = Figure(figsize=(FULL_WIDTH, 0.6))
-    leave_empty(figure.subplots(), reason)
+    figure, axes = subplots(0.6)
+    leave_empty(axes, reason)
     return figure
 
 
@@ -108,10 +114,16 @@ def add_skip_scale(figure: Figure, axes: Any, values: Iterable[Array], what: str
     norm = AsinhNorm(middle, -limit, limit)
     scale = ScalarMappable(norm, "RdBu")  # negative red, positive blue
     ticks = [float(f"{tick:.1g}") for tick in norm.inverse(np.linspace(0.1, 0.9, 9))]
-    look: dict[str, Any] = {"location": "bottom", "aspect": 60, "shrink": 0.7, "pad": 0.02}
     label = f"{what} (inverse hyperbolic sine scale)"
-    figure.colorbar(scale, ax=axes, label=label, ticks=ticks, format="{x:g}", **look)
+    add_bar(scale, figure, axes, label, pad=0.02, shrink=0.7, ticks=ticks, format="{x:g}")
     return scale
+
+
+def add_bar(
+    scale: ScalarMappable, figure: Figure, axes: Any, label: str, aspect: float = 60, **look: Any
+) -> None:
+    """A colour bar under some panels."""
+    figure.colorbar(scale, ax=axes, label=label, location="bottom", aspect=aspect, **look)
 
 
 def draw_matrix(
