@@ -104,14 +104,14 @@ def rows(found: Sequence[Group]) -> Iterator[dict[str, Any]]:
     """A line for each run and number, and for each run that has not been made."""
     for group in found:
         for row in group.rows:
-            for name in row.numbers.columns if len(row.numbers) else [None]:
+            for name in row.numbers.columns if len(row.numbers) else [""]:
                 numbers, gap = row.of(name), row.gap(name)
                 yield {
                     **{"experiment": group.experiment, "epoch": group.epoch, "run": row.name},
                     "protocol": row.row.protocol,
                     "change": row.words if row.row.change else None,
                     "status": "run" if name else NOT_RUN,
-                    "measure": name,
+                    "measure": name or None,
                     **(numbers.counts() if name else dict.fromkeys(numbers.counts())),
                     **numbers.named(),
                     "pairs": gap.seeds or None,

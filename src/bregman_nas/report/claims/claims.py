@@ -172,8 +172,10 @@ def _if_alive(estimate: Estimate) -> Estimate:
 
 
 def _collapsed(run: Run | None) -> Finding | None:
-    lost = run and float(measures.collapsed(run).sum())
-    return run and Finding("networks that collapsed", lost, seeds=len(run.seeds))
+    if run is None:
+        return None
+    lost = float(measures.collapsed(run).sum())
+    return Finding("networks that collapsed", lost, seeds=len(run.seeds))
 
 
 def _both_unused(run: Run) -> Flags:
