@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from bregman_nas.report import table1, table2
+from bregman_nas.report import table1
 from bregman_nas.report.claims import OURS, Decision
-from bregman_nas.report.data import PROTOCOLS, WORDS, Study
+from bregman_nas.report.data import PROTOCOLS, WORDS
 from bregman_nas.report.render import render
 from bregman_nas.report.variance import ROWS
 
@@ -29,23 +29,12 @@ BESIDE = (
 )
 
 
-def findings(
-    study: Study,
-    facts: dict[str, Any],
-    decisions: Sequence[Decision],
-    apart: pd.DataFrame,
-    asked: Mapping[str, dict[str, Any]],
-) -> list[dict[str, str]]:
+def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
     """All that the results allow: `topic`, `headline`, `detail` and `source`, a file of results/.
 
-    Args:
-        study: all results.
-        facts: of `facts.facts`.
-        decisions: on the claims, by the registered rules.
-        apart: the variances, of `variance.taken_apart`.
-        asked: the questions, of `questions.ask`.
+    `shown` is what else `tables.present` has.
     """
-    groups = table2.groups(study)
+    groups, apart = shown["compared"], shown["apart"]
     pairs = {group.of: one for group in groups if (one := group.deciding)}
     searched = Counter(
         one["verdict"]
@@ -56,12 +45,12 @@ def findings(
     return told(
         **arms(pairs),
         searched=searched,
-        dying=asked["dying"]["answers"],
-        **_claims(decisions),
-        **_answers(study),
+        dying=shown["questions"]["dying"]["answers"],
+        **_claims(shown["decisions"]),
+        **_answers(shown["losses"]),
         size=_size(apart, "residual autoencoders"),
         choice=_size(apart, "residual autoencoders, denoising"),
-        facts=facts,
+        facts=shown["facts"],
     )
 
 
@@ -80,11 +69,11 @@ def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
 
 
-def _answers(study: Study) -> dict[str, Any]:
+def _answers(losses: Sequence[table1.Line]) -> dict[str, Any]:
     """Do networks beat answers that need none? And the accuracy of logistic regression."""
     rows = {
         (row["protocol"], row["answer"], row["task"]): row
-        for row in table1.rows(study)
+        for row in losses
         if row["images"] == "test"
     }
     beside = []

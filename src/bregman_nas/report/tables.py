@@ -39,20 +39,20 @@ _SMALL = (
 
 def present(study: Study) -> dict[str, Any]:
     """What the templates show, of the results as they are now."""
-    losses, told, apart = table1.rows(study), facts(study), variance.taken_apart(study)
+    losses, apart = table1.rows(study), variance.taken_apart(study)
     decisions, revised = claims.decide(study), claims.decide_revised(study)
-    asked = questions.ask(study, apart, revised)
-    return {
-        **{"losses": losses, "shown": table1.shown(losses), "facts": told, "questions": asked},
+    found: dict[str, Any] = {
+        **{"losses": losses, "shown": table1.shown(losses), "facts": facts(study)},
         **{"decisions": decisions, "revised": revised, "beside": _beside},
         **{"apart": apart, "designs": variance.designs(study), "cells": cells.cells(study)},
         **{"compared": table2.groups(study), "changed": changes.groups(study)},
         **{"outputs": list(outputs(study)), "tested": list(table1_tests.rows(study))},
         **{"rows": list(_planned(study.settings)), "networks": list(_networks(study))},
-        "findings": findings.findings(study, told, decisions, apart, asked),
+        "questions": questions.ask(study, apart, revised),
         "own": [run.name for run in study.runs.values() if run.own],
         "runs": [run for run in study.perceptrons if run.converged],
     }
+    return found | {"findings": findings.findings(found)}
 
 
 def render_all(study: Study) -> dict[str, str]:
