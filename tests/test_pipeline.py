@@ -109,4 +109,4 @@ def test_plots_use_the_templates_of_the_repository_and_show_all_figures(
     ours = {path.stem for path in (PROJECT / ".dvc" / "plots").glob("*.json")}
     assert {options["template"] for options in drawn} == ours
     pictures = [entry for entry in entries if isinstance(entry, str)]
-    assert pictures == [f"figures/figure{number}.png" for number in FIGURES]
+    assert pictures == [f"figures/{name}.png" for name in FIGURES]

@@ -223,14 +223,14 @@ def export(
 
 @app.command("figures")
 def figures(
-    numbers: Annotated[list[int] | None, typer.Argument(min=1, help="By default all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="By default all.")] = None,
     project: Project = HERE,
 ) -> None:
     """Draw the figures from the results of all runs."""
     from bregman_nas.report.data import read_study
     from bregman_nas.report.figures import draw
 
-    print(draw(read_study(project), numbers or ()))
+    print(draw(read_study(project), names or ()))
 
 
 def _add_command(name: str, module: str, function: str, help: str) -> None:

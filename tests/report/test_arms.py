@@ -189,7 +189,7 @@ def test_dead_and_diverged_networks_are_counted(make_study: MakeStudy) -> None:
 
 def test_the_arms_are_drawn_as_far_as_they_are_there(make_study: MakeStudy) -> None:
     study = with_arms(make_study, {RUN: [{}] * 3}, found=[0.01, math.nan, 0.01], dense=[0.005])
-    panels = FIGURES[9](study).axes
+    panels = FIGURES["losses"](study).axes
     names = [label.get_text() for label in panels[0].get_yticklabels()]
     made = [name.partition(", ")[2] for name in names if name.startswith("text, ")]
     assert made == ["searched", "found, trained anew", "dense"]
@@ -199,7 +199,7 @@ def test_error_against_parameters_joins_the_mu_of_a_method(
     make_study: MakeStudy, texts: Texts
 ) -> None:
     arms = {f"{RESIDUAL}-proximal-adam-0-0{k}": arm([0.01, 0.02]) for k in (1, 3)}
-    figure = FIGURES[10](make_study({RESIDUAL: [{}]}, arms=arms))
+    figure = FIGURES["parameters"](make_study({RESIDUAL: [{}]}, arms=arms))
     (panel,) = figure.axes
     (line,) = (line for line in panel.get_lines() if line.get_label() == "proximal Adam")
     # Geometric means, of 1000 and 2000, and in the unit of Table 1 of 0.1 and 0.2.

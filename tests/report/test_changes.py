@@ -137,7 +137,7 @@ def test_the_tables_for_readers(study: Study) -> None:
 
 
 def test_the_figure_shows_each_run_beside_its_protocol(study: Study, texts: Texts) -> None:
-    figure = FIGURES[7](study)
+    figure = FIGURES["changed"](study)
     found = texts(figure)
     assert "skip threshold 28" in found
     assert "schedule constant" not in found  # has no seed yet
@@ -153,7 +153,9 @@ def test_more_runs_than_panels_in_a_line_go_on_below(compare: Compare) -> None:
         f"paper-scale-{k}": {"protocol": "paper", "change": {"initial_scale": k}, "epochs": 2}
         for k in range(1, 6)
     }
-    figure = FIGURES[7](compare({name: [seed(0, 0.1, (1, 2, 3), {})] for name in rows}, rows))
+    figure = FIGURES["changed"](
+        compare({name: [seed(0, 0.1, (1, 2, 3), {})] for name in rows}, rows)
+    )
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[4:] == ["", "initial scale 4", "initial scale 5", ""]
 
@@ -164,7 +166,7 @@ def test_without_skips_with_one_pair_and_as_long_as_nothing_is_changed(
     one = [seed(0, 0.001, (10, 20, 30), None)]
     study = compare({OWN: one, CHANGED: one})
     assert f"| text | as it is | {DASH} |  |  | {DASH} |  |  |" in render_all(study)["ablation.md"]
-    assert "1 seed" in texts(FIGURES[7](study))
+    assert "1 seed" in texts(FIGURES["changed"](study))
     study = compare({OWN: one})
     assert changes.groups(study) == []
-    assert "runs in which something is changed: not run" in texts(FIGURES[7](study))
+    assert "runs in which something is changed: not run" in texts(FIGURES["changed"](study))

@@ -208,7 +208,7 @@ def test_the_output_map(make_study: MakeStudy) -> None:
     assert found["jaccard"].finite.tolist() == pytest.approx([384 / 484, 1])
     line = "| paper-autoencoder-denoising | 2 | 434.0 (70.7) | 1.0000"
     assert line in render_all(study)["widths.md"]
-    figure = FIGURES[12](study)
+    figure = FIGURES["output-rows"](study)
     ink, picture, *_ = (axes.images[0] for axes in figure.axes if axes.images)
     assert np.asarray(ink.get_array()).ravel()[-1] == pytest.approx(484 / PIXELS)
     shown = np.asarray(picture.get_array()).ravel()
@@ -219,7 +219,7 @@ def test_the_output_map(make_study: MakeStudy) -> None:
 def test_the_figure_of_the_variance(
     changed: Study, make_study: MakeStudy, texts: Callable[..., dict[str, float]]
 ) -> None:
-    found = texts(FIGURES[11](changed))
+    found = texts(FIGURES["variance"](changed))
     assert "not run" not in found  # the other designs have no panel
     assert {"Residual autoencoders,\ndenoising\n(3 seeds in each cell)", "scale"} <= {*found}
-    assert "not run" in texts(FIGURES[11](make_study({})))
+    assert "not run" in texts(FIGURES["variance"](make_study({})))

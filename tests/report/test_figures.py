@@ -61,7 +61,7 @@ def complete(make_project: MakeProject) -> Study:
     names = [f"{n}-{t}" for n in ("autoencoder", "residual") for t in ("denoising", "deblurring")]
     runs = {f"{p}-{n}": restoration(n, [0.007, 0.009]) for p in ("paper", "authors") for n in names}
     study = read_study(make_project(runs | {"authors-densenet-fashion": densenets([0.9, 0.92])}))
-    assert draw(study).startswith("figures 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 in ")
+    assert draw(study).startswith(f"figures {', '.join(FIGURES)} in ")
     return study
 
 
@@ -103,7 +103,7 @@ matplotlib.rcParams["font.size"] = 20
 from bregman_nas.report import data, figures, tables
 study = data.read_study(pathlib.Path(sys.argv[1]))
 tables.aggregate(study)
-figures.draw(study, [2, 5])
+figures.draw(study, ["widths", "rows"])
 assert "torch" not in sys.modules
 """
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
@@ -113,9 +113,9 @@ assert "torch" not in sys.modules
 
 
 def test_figures_say_what_is_missing(partial: Study, texts: Texts) -> None:
-    for number in (1, 2, 3, 4, 5, 6, 7, 13):
-        assert any("not run" in text for text in texts(FIGURES[number](partial)))
-    found = texts(FIGURES[3](partial))
+    for name in ("digits", "widths", "skips", "kernels", "rows", "skips-over-epochs", "changed"):
+        assert any("not run" in text for text in texts(FIGURES[name](partial)))
+    found = texts(FIGURES["skips"](partial))
     assert "Residual autoencoder, denoising, text (2 seeds + 1 diverged)" in found
     assert "all seeds diverged" in found
 
@@ -123,7 +123,7 @@ def test_figures_say_what_is_missing(partial: Study, texts: Texts) -> None:
 def test_digits_are_those_of_the_lowest_seed_of_both_networks(complete: Study) -> None:
     runs = dict(complete.runs)
     runs["paper-residual-denoising"] = runs["paper-residual-denoising"].only([1])
-    figure = FIGURES[1](Study(complete.project, complete.settings, runs))
+    figure = FIGURES["digits"](Study(complete.project, complete.settings, runs))
     titles = [axes.get_title() for axes in figure.axes[:4]]
     assert [title[-8:] for title in titles] == ["(seed 1)", *3 * ["(seed 0)"]]
 
@@ -133,7 +133,7 @@ def test_a_picture_that_is_not_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the repository has one
     study = make_study({"paper-autoencoder-denoising": [{}]})
-    assert "no picture" in texts(FIGURES[1](study))
+    assert "no picture" in texts(FIGURES["digits"](study))
 
 
 def test_block_sums_by_hand() -> None:
@@ -143,7 +143,7 @@ def test_block_sums_by_hand() -> None:
 
 
 def test_kernels_that_are_zero_are_white(complete: Study) -> None:
-    left, right = FIGURES[4](complete).axes[:2]
+    left, right = FIGURES["kernels"](complete).axes[:2]
     for picture in (left.images[0], right.collections[0]):
         for precision in (np.float32, np.float64):
             assert picture.cmap(np.asarray(picture.norm(np.zeros(1, precision)))).min() == 1
@@ -154,20 +154,20 @@ def test_living_densenets_are_drawn_and_collapsed_ones_counted(
     make_study: MakeStudy, texts: Texts
 ) -> None:
     study = make_study({"authors-densenet-fashion": densenets([0.1, 0.9, 0.1])})
-    living = FIGURES[4](study).axes[0]
+    living = FIGURES["kernels"](study).axes[0]
     told = "1 seed, test accuracy 90.0%\n(not shown: 2 seeds that collapsed to 10.0%)"
     assert living.get_title().endswith(told)
     # The norms grow with the number of the seed: 2 times those of seed 0.
     picture = np.asarray(living.images[0].get_array())
     assert picture[-1, -1] == 2 * norms(0)[-1][0, -1]
     all_lost = make_study({"authors-densenet-fashion": densenets([0.1, 0.1])})
-    assert [*texts(FIGURES[4](all_lost))] == [
+    assert [*texts(FIGURES["kernels"](all_lost))] == [
         "DenseNet: not shown: 2 seeds that collapsed to 10.0%"
     ]
 
 
 def test_errors_stand_under_each_digit(complete: Study) -> None:
-    panels = FIGURES[1](complete).axes[::4]  # of the first column
+    panels = FIGURES["digits"](complete).axes[::4]  # of the first column
     picture = complete.runs["paper-autoencoder-denoising"].picture(0)
     assert picture is not None
     clean, degraded, restored = picture / 255
@@ -178,16 +178,16 @@ def test_errors_stand_under_each_digit(complete: Study) -> None:
 
 
 def test_totals_are_over_all_layers(complete: Study) -> None:
-    panel = FIGURES[5](complete).axes[0]
+    panel = FIGURES["rows"](complete).axes[0]
     active = panel.lines[0].get_ydata()
     # 210 + 6 (s + e) of seed s after epoch e, and the median of s is 1/2.
     assert np.asarray(active).tolist() == [213 + 6 * epoch for epoch in range(1, EPOCHS + 1)]
-    layer = FIGURES[13](complete).axes[1].lines[0].get_ydata()
+    layer = FIGURES["rows-by-layer"](complete).axes[1].lines[0].get_ydata()
     assert np.asarray(layer).tolist() == [20.5 + epoch for epoch in range(1, EPOCHS + 1)]
 
 
 def test_losses_stand_beside_the_article_and_trivial_answers(complete: Study, texts: Texts) -> None:
-    figure = FIGURES[9](complete)
+    figure = FIGURES["losses"](complete)
     assert {"Autoencoder", "article", "No network", "Input unchanged"} <= {*texts(figure)}
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[:2] == ["Autoencoder", "article"]

@@ -56,7 +56,7 @@ def test_first_steps_in_the_report_and_its_figure(make_study: Callable[..., Stud
     def texts(axes: Axes) -> list[str]:
         return [text.get_text() for text in axes.texts]
 
-    (empty,) = FIGURES[8](make_study({})).axes
+    (empty,) = FIGURES["first-steps"](make_study({})).axes
     assert texts(empty) == ["first steps of the DenseNet: not made"]
     first_steps = table(
         start=["authors", "authors", "authors", "denser"],
@@ -72,7 +72,7 @@ def test_first_steps_in_the_report_and_its_figure(make_study: Callable[..., Stud
         "high": pytest.approx(0.9057, abs=1e-4),
     }
     assert denser["name"] == "density 10%"
-    settings, beginning = FIGURES[8](study).axes
+    settings, beginning = FIGURES["first-steps"](study).axes
     assert texts(settings) == ["1 of 3, 1 undecided", "0 of 1"]
     assert texts(beginning) == ["1 of 3, 1 undecided"], "of the own start alone"
     points = [line for line in settings.lines if line.get_marker() == "o"]

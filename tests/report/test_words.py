@@ -136,8 +136,8 @@ def test_a_report_of_a_part_of_the_results(project: Study) -> None:
     changed = [name for name, run in project.runs.items() if not run.own]
     aggregate(without(project, [DENSENET, *changed]))
     assert paper.render(project.project).startswith(b"%PDF")
-    (project.project / "figures" / "figure4.pdf").unlink()
-    with pytest.raises(UserError, match=r"file not found[\s\S]*figure4\.pdf"):
+    (project.project / "figures" / "kernels.pdf").unlink()
+    with pytest.raises(UserError, match=r"file not found[\s\S]*kernels\.pdf"):
         paper.render(project.project)
     with pytest.raises(UserError, match="no run on MNIST"):
         paper.build(without(project, list(project.runs)))

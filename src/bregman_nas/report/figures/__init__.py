@@ -11,45 +11,45 @@ from bregman_nas.report.data import Study
 from bregman_nas.report.figures import architecture, decides, densenet, losses
 from bregman_nas.report.figures.panels import study_style
 
-#: What draws each figure, by its number. 1 to 4 are the article's, the others go beyond it.
-FIGURES: dict[int, Callable[[Study], Figure]] = {
-    1: losses.digits,
-    2: architecture.widths,
-    3: architecture.skips,
-    4: densenet.kernels,
-    5: architecture.rows,
-    6: architecture.skips_over_epochs,
-    7: architecture.changed,
-    8: densenet.first_steps,
-    9: losses.beside,
-    10: losses.against_parameters,
-    11: decides.variance,
-    12: decides.output_rows,
-    13: architecture.rows_by_layer,
+#: What draws each figure, by the name of its file. The first four are the article's Figures 1 to 4.
+FIGURES: dict[str, Callable[[Study], Figure]] = {
+    "digits": losses.digits,
+    "widths": architecture.widths,
+    "skips": architecture.skips,
+    "kernels": densenet.kernels,
+    "rows": architecture.rows,
+    "skips-over-epochs": architecture.skips_over_epochs,
+    "changed": architecture.changed,
+    "first-steps": densenet.first_steps,
+    "losses": losses.beside,
+    "parameters": losses.against_parameters,
+    "variance": decides.variance,
+    "output-rows": decides.output_rows,
+    "rows-by-layer": architecture.rows_by_layer,
 }
 
 
-def draw(study: Study, numbers: Collection[int] = ()) -> str:
-    """Write figures/figure<n>, by default all, as PNG and PDF; returns a line that says so.
+def draw(study: Study, names: Collection[str] = ()) -> str:
+    """Write figures/<name>, by default all, as PNG and PDF; returns a line that says so.
 
     The same results give the same bytes.
     """
-    if unknown := sorted({*numbers} - {*FIGURES}):
-        raise UserError(f"there is no figure {unknown[0]}; there are 1 to {max(FIGURES)}")
+    if unknown := sorted({*names} - {*FIGURES}):
+        raise UserError(f"there is no figure {unknown[0]}; there are {', '.join(FIGURES)}")
     folder = study.project / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = sorted(numbers or FIGURES)
+    chosen = [name for name in FIGURES if name in (names or FIGURES)]
     with study_style():
-        for number in chosen:
-            figure = FIGURES[number](study)
+        for name in chosen:
+            figure = FIGURES[name](study)
             FigureCanvasAgg(figure)
             _fix_layout(figure)
-            path = folder / f"figure{number}"
+            path = folder / name
             # Without dates and versions, which would change the bytes.
             figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
             nothing = {"CreationDate": None, "Creator": None, "Producer": None}
             figure.savefig(path.with_suffix(".pdf"), metadata=nothing)
-    return f"figures {', '.join(map(str, chosen))} in {folder}, as PNG and PDF"
+    return f"figures {', '.join(chosen)} in {folder}, as PNG and PDF"
 
 
 def _fix_layout(figure: Figure) -> None:

@@ -39,7 +39,7 @@ STYLES = {"active": "-", "living": "--"}
 
 
 def widths(study: Study) -> Figure:
-    """Figure 2: box plots of the widths of the autoencoders."""
+    """Box plots of the widths of the autoencoders."""
     figure, grid = subplots(3.1, len(PROTOCOLS), len(TASKS))
     for axes, run in panels(grid, study, ["autoencoder"]):
         _draw_widths(axes, run)
@@ -76,7 +76,7 @@ def _draw_widths(axes: Axes, run: Run) -> None:
 
 
 def skips(study: Study) -> Figure:
-    """Figure 3: box plots of the widths, and under them the skips: into l + 1 (rows) from i."""
+    """Box plots of the widths, and under them the skips: into l + 1 (rows) from i."""
     heights = [1, 1.5] * len(PROTOCOLS)
     figure, grid = subplots(6.9, len(heights), len(TASKS), height_ratios=heights)
     below = dict(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
@@ -105,7 +105,7 @@ def cell(of_seeds: Array) -> str:
 
 
 def skips_over_epochs(study: Study) -> Figure:
-    """Figure 6: the median over the seeds of each skip, and the first epoch in which it is on."""
+    """The median over the seeds of each skip, and the first epoch in which it is on."""
     figure, grid = subplots(6.1, len(PROTOCOLS), len(TASKS))
     shown = []
     for axes, run in panels(grid, study, ["residual"], "\n"):
@@ -164,7 +164,7 @@ def first_active_in_words(first: pd.Series) -> str:
 
 
 def rows(study: Study) -> Figure:
-    """Figure 5: active and living rows of all layers together, over the epochs."""
+    """Active and living rows of all layers together, over the epochs."""
     figure, grid = subplots(3.8, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
     for axes, run in panels(grid, study, NETWORKS, "\n"):
         _draw_rows(axes, run)
@@ -174,7 +174,7 @@ def rows(study: Study) -> Figure:
 
 
 def rows_by_layer(study: Study) -> Figure:
-    """Figure 13: a row for each network and task, a panel for each layer, both protocols."""
+    """A row for each network and task, a panel for each layer, both protocols."""
     layers = max((run.depth for run in study.restoration), default=1)
     experiments = [f"{network}-{task}" for network in NETWORKS for task in TASKS]
     shape = (len(experiments), layers)
@@ -220,7 +220,7 @@ def _draw_rows(axes: Axes, run: Run, layer: int | None = None) -> None:
 
 
 def changed(study: Study) -> Figure:
-    """Figure 7: the widths of runs in which something is changed, beside their protocol's own."""
+    """The widths of runs in which something is changed, beside their protocol's own."""
     lines = [line for group in groups(study) for line in _lines(group)]
     if not lines:
         return empty_figure(f"runs in which something is changed: {NOT_RUN}")

@@ -28,7 +28,7 @@ LOOKS = {
 
 
 def variance(study: Study) -> Figure:
-    """Figure 11: a panel for each design that was run, in it the shares of each measure's variance.
+    """A panel for each design that was run, in it the shares of each measure's variance.
 
     The black line is the 95% interval of the share of the seed, which ends at the right.
     """
@@ -69,7 +69,7 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
 
 
 def output_rows(study: Study) -> Figure:
-    """Figure 12: left how often each pixel is inked, and which ever is; right its output row.
+    """Left how often each pixel is inked, and which ever is; right its output row.
 
     There: in which share of the seeds it is active, and how well the frequency predicts that.
     """

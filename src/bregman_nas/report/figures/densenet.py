@@ -23,7 +23,7 @@ ROW_HEIGHT = 0.17  # inches
 
 
 def kernels(study: Study) -> Figure:
-    """Figure 4: left the mean over the seeds of the norm of each kernel, right their block sums.
+    """Left the mean over the seeds of the norm of each kernel, right their block sums.
 
     Rows are convolutions: the first, from the image to k channels; the layers of the dense block,
     to k each; the last, to one. Columns are what puts the channels out. Networks that collapsed
@@ -120,7 +120,7 @@ def _draw_channels(axes: Axes, convolutions: Sequence[Array], scale: ScalarMappa
 
 
 def first_steps(study: Study) -> Figure:
-    """Figure 8: above the share of networks that grow, by setting; below by how they began."""
+    """Above the share of networks that grow, by setting; below by how they began."""
     frame = study.first_steps
     if frame is None:
         return panels.empty_figure("first steps of the DenseNet: not made")

@@ -43,7 +43,7 @@ TRIVIAL = (
     *("principal_components_100", "wiener_relu", "least_squares_relu"),
 )
 THEIRS, NO_NETWORK = "article", "No network"
-#: Of Figure 9: heading, name, task, colour, and the frame with `mse` and `dead` of each seed.
+#: Of `beside`: heading, name, task, colour, and the frame with `mse` and `dead` of each seed.
 Line = tuple[str, str, str, str, pd.DataFrame]
 LINE_HEIGHT = 0.155  # inches
 GREY_LINES = {"input unchanged": "--", "best without a network": ":"}
@@ -61,7 +61,7 @@ ANSWER_STYLES = {
 
 
 def digits(study: Study) -> Figure:
-    """Figure 1: for each protocol and task the same digits, restored by both networks.
+    """For each protocol and task the same digits, restored by both networks.
 
     Below each row stand its errors, and the mean squared error of each digit in the unit of Table
     1. Both are of the picture: 256 greys, nothing below 0 or above 1. Shown is the lowest seed that
@@ -110,7 +110,7 @@ def _show(axes: Axes, grey: Array | None, clean: Array | None = None) -> None:
 
 
 def beside(study: Study) -> Figure:
-    """Figure 9: a panel for each task, in it a line for each kind of network or answer.
+    """A panel for each task, in it a line for each kind of network or answer.
 
     A point is a seed, a bar the geometric mean, a cross a network whose outputs are all 0.
     """
@@ -186,7 +186,7 @@ def _draw_line(axes: Axes, place: int, networks: pd.DataFrame, colour: str) -> N
 
 
 def against_parameters(study: Study) -> Figure:
-    """Figure 10: a panel for each run with competitors: points as in Figure 9.
+    """A panel for each run with competitors: points as in `beside`.
 
     A line joins the mu of a method; it goes through the geometric means, which are larger.
     """
