@@ -78,7 +78,7 @@ def _draw_widths(axes: Axes, run: Run) -> None:
 def skips(study: Study) -> Figure:
     """Box plots of the widths, and under them the skips: into l + 1 (rows) from i."""
     heights = [1, 1.5] * len(PROTOCOLS)
-    figure, grid = subplots(6.9, len(heights), len(TASKS), height_ratios=heights)
+    figure, grid = subplots(6.2, len(heights), len(TASKS), height_ratios=heights)
     below = dict(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
     shown = [(axes, run, run.tau()) for axes, run in panels(grid[0::2], study, ["residual"])]
     what = r"mean over the seeds of the skip $\tau^{(l,i)}$"

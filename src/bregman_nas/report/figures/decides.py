@@ -73,7 +73,7 @@ def output_rows(study: Study) -> Figure:
 
     There: in which share of the seeds it is active, and how well the frequency predicts that.
     """
-    figure, grid = subplots(3.7, len(PROTOCOLS), 1 + len(NETWORKS) * len(TASKS))
+    figure, grid = subplots(2.9, len(PROTOCOLS), 1 + len(NETWORKS) * len(TASKS))
     often = study.frequencies
     areas = {run.name: found["area"].mean for run, found in outputs(study)}
     grid[0, 0].set_title("how often\na pixel is inked", fontsize=7)
