@@ -84,8 +84,8 @@ def _search_in_processes(jobs: Sequence[Job], count: int) -> list[Record]:
     tasks = [joblib.delayed(_search_for)(os.getpid(), job) for job in jobs]
     try:
         with joblib.parallel_config("loky", inner_max_num_threads=1):
-            # The workers never hear Ctrl-C, of which they would print tracebacks while they import
-            # torch. This process ends them.
+            # The workers begin with it and never hear Ctrl-C, of which they would print tracebacks
+            # while they import torch. This process ends them.
             with _handled(signal.SIG_IGN, signal.SIGINT):
                 records = joblib.Parallel(count, **how)(tasks)
             return list(records)
@@ -148,16 +148,16 @@ def _stopped_when_interrupted(remote: Sequence[Job]) -> Iterator[None]:
     Those jobs, which no signal reaches, are stopped at once, whatever Dask does first.
     """
 
+    def interrupt(*_: Any) -> Never:
+        stop()
+        raise KeyboardInterrupt
+
     def stop() -> None:
         for job in remote:
             job.workspace.mkdir(parents=True, exist_ok=True)
             job.stop.touch()
 
-    def interrupt(*_: Any) -> Never:
-        stop()
-        raise KeyboardInterrupt
-
-    with _handled(interrupt, signal.SIGTERM, signal.SIGINT):
+    with _handled(interrupt, signal.SIGTERM, *([signal.SIGINT] if remote else [])):
         try:
             yield
         except BaseException:
@@ -167,10 +167,11 @@ def _stopped_when_interrupted(remote: Sequence[Job]) -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: Any, *signals: signal.Signals) -> Iterator[None]:
-    """Handle signals in another way while the body runs."""
-    before = {number: signal.signal(number, handler) for number in signals}
+    """Handle signals in another way while the body runs, if it runs in the main thread."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in signals if in_main_thread}
     try:
         yield
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        for number, old in before.items():  # None: it was not set from Python
+            signal.signal(number, signal.SIG_DFL if old is None else old)
