@@ -613,7 +613,6 @@ def test_claim_15_is_proved_by_tests_that_exist(find: Find) -> None:
     assert [one.verdict for one in find(15, {}, revised=True).values()] == [None]
     text = (Path(__file__).parents[2] / EQUIVALENCE_TEST).read_text("utf-8")
     assert "def test_without_regularizer_they_are_those_of_torch(" in text
-    assert "def test_without_regularizer_a_network_trains_as_under_adam(" in text
 
 
 def test_what_never_switches_has_no_share_of_additions(find: Find) -> None:

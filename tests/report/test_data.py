@@ -138,7 +138,7 @@ def test_a_file_that_is_not_what_it_was_is_named(project: Path, name: str) -> No
         (("result", "test_mse"), 1e-9, "was edited"),
         (("history", 1, "living_rows"), [1], "was edited"),
         (("digests",), {}, "digests that do not belong together"),
-        (("provenance",), 3, "provenance: Input should be"),
+        (("provenance",), 3, "provenance Input should be"),
         (("provenance",), {}, "'versions'"),
     ],
 )

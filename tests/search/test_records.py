@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -155,15 +154,11 @@ def test_code_that_was_accepted_leaves_a_record_as_it_is(monkeypatch: Patch) -> 
         json.dumps({**a_record(), "seed": "3"}).encode(),
         json.dumps({**a_record(), "history": {}}).encode(),
         b"<<<<<<< HEAD\n{}\n",
-        None,  # a pipe
     ],
 )
-def test_what_is_no_record_is_an_error(tmp_path: Path, content: bytes | None) -> None:
+def test_what_is_no_record_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "seed-03.json"
-    if content is None:
-        os.mkfifo(path)
-    else:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(UserError, match=r"seed-03\.json (is not a record|cannot be read): "):
         read_record(path)
 

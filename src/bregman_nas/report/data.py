@@ -202,8 +202,7 @@ class Study:
         for path in sorted((run.folder / "elsewhere").glob("seed-*.json")):
             with readable(path):
                 record = read_record(path)
-                made = record["seed"], record["data"], record["digests"]
-                fault = fault_of(record, self.settings.run(run.name), *made)
+                fault = _fault_of(record, self.settings.run(run.name), record["seed"])
                 if fault is not None:
                     raise ValueError(fault)
             records.append(record)
@@ -227,8 +226,6 @@ def why_empty(run: Run | None) -> str | None:
 def readable(path: Path, mend: str = MEND) -> Iterator[None]:
     """Report any fault of a file as a `UserError` that names the file and says what to do."""
     try:
-        if path.is_fifo():
-            raise ValueError("it is a pipe, which may never end")
         yield
     except UserError as error:
         raise UserError(f"{error}; {mend}") from error
@@ -300,8 +297,7 @@ def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> l
                     f"params.yaml says {now.get(key)}; `dvc repro` makes them anew, or change "
                     f"params.yaml back (found in {path})"
                 )
-        # Data and code decide whether a seed is searched again, not whether it may be shown.
-        fault = fault_of(record, planned, seed, record["data"], record["digests"])
+        fault = _fault_of(record, planned, seed)
         found = runs[planned.of].digests.get(seed) if planned.of else None
         if fault is None and record["data"].get("found") != found:
             fault = f"was not trained on what seed {seed} of {planned.of} found"
@@ -313,3 +309,11 @@ def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> l
             if path.read_bytes() != text.encode():
                 raise ValueError("it does not agree with the records")
     return records
+
+
+def _fault_of(record: Record, planned: Planned, seed: int) -> str | None:
+    """As `fault_of`: data and code decide whether a seed is searched again, not what is shown."""
+    own = {"lockstep": "", **record["digests"]}
+    return fault_of(
+        record, planned, seed, record["data"], {**own, planned.kind: own.get("code", "")}
+    )
