@@ -199,7 +199,7 @@ def said_of(**numbers: Any) -> list[dict[str, str]]:
     nothing: dict[str, Any] = {"arms": {}, "verdicts": Counter(), "both": Counter()}
     nothing |= {"searched": Counter(), "beside": [], "dying": [], "size": {}, "choice": {}}
     nothing["facts"] = {"losses": {"tested": 0}, "densenet": {}, "first_steps": None}
-    return findings.told(**nothing | {"logistic": None} | numbers)
+    return findings.told(**nothing | {"logistic": None, "more_pairs": False} | numbers)
 
 
 @pytest.mark.parametrize(("low", "said"), DECIDES)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bregman_nas.report import table1
+from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
 from bregman_nas.report.data import PROTOCOLS, WORDS
 from bregman_nas.report.render import render
@@ -45,6 +45,7 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
     return told(
         **arms(pairs),
         searched=searched,
+        more_pairs=any(row["method"] == table2.METHODS["found"] for row in shown["rows"]),
         dying=shown["questions"]["dying"]["answers"],
         **_claims(shown["decisions"]),
         **_answers(shown["losses"]),
