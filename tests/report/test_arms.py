@@ -18,7 +18,7 @@ from bregman_nas.report.data import Run, Study, read_study
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.frames import add_answers
 from bregman_nas.report.tables import render_all
-from bregman_nas.search.records import unpack
+from bregman_nas.search.records import read_record, unpack
 
 RUN = "paper-autoencoder-deblurring"
 FOUND, UNIFORM = f"{RUN}-found", f"{RUN}-uniform"
@@ -31,6 +31,7 @@ Texts = Callable[..., dict[str, float]]
 
 def arm(mse: Sequence[float], dead: Sequence[int] = ()) -> pd.DataFrame:
     networks = pd.DataFrame({"seed": range(len(mse)), "mse": mse})
+    networks["train_mse"] = networks["mse"] / 2
     networks["parameters"] = 1000 * (networks["seed"] + 1)
     return networks.assign(dead=networks["seed"].isin(dead))
 
@@ -47,7 +48,11 @@ def test_arms_are_read_like_runs(make_project: MakeProject) -> None:
     trained = [{"parameters": 7, "mse": 0.02}, {"parameters": 9, "mse": 0.03, "dead": True}]
     study = read_study(make_project({RUN: [{}, {}], FOUND: trained}))
     assert list(study.arms) == [FOUND]
-    assert study.arms[FOUND].to_numpy().tolist() == [[0, 0.02, 7, False], [1, 0.03, 9, True]]
+    read = study.arms[FOUND].drop(columns="train_mse")
+    assert read.to_numpy().tolist() == [[0, 0.02, 7, False], [1, 0.03, 9, True]]
+    records = (study.project / "results" / "runs" / FOUND / "records").glob("seed-*.json")
+    last = [read_record(path)["history"][-1]["train_loss"] for path in sorted(records)]
+    assert study.arms[FOUND]["train_mse"].tolist() == last
     (study.project / "results" / "runs" / FOUND / "seeds.csv").write_text("seed\n", "utf-8")
     with pytest.raises(UserError, match=f"{FOUND}/seeds.csv cannot be used: it does not agree"):
         read_study(study.project)
@@ -177,8 +182,9 @@ def test_dead_and_diverged_networks_are_counted(make_study: MakeStudy) -> None:
     dead = arm([0.03, 0.01, 0.01], dead=[0])
     study = make_study(study.runs, arms={**study.arms, UNIFORM: dead})
     tables = render_all(study)
-    assert "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 2,000 |" in tables["table2.md"]
-    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 2,000 |" in tables["table2.md"]
+    told = tables["table2.md"]
+    assert "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 0.0500 | 2,000 |" in told
+    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 0.0833 | 2,000 |" in told
     assert "; 1 pair diverged |" in tables["table2.md"]
     lines = pd.read_csv(StringIO(tables["table2.csv"])).set_index("name")
     assert (lines.loc[UNIFORM, "dead"], lines.loc[FOUND, "nan_seeds"]) == (1, 1)

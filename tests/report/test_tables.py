@@ -2,6 +2,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,14 @@ def test_all_seeds_and_tests_that_rounding_does_not_decide(make_study: MakeStudy
 
 
 def test_nothing_run_at_all(make_study: MakeStudy) -> None:
-    tables = render_all(make_study({}))
-    arm = "paper-autoencoder-deblurring-found"
+    arm, changed = "paper-autoencoder-deblurring-found", "residual-denoising-scale-1"
+    study = make_study({})
+    arms, runs = study.settings.arms, study.settings.runs
+    planned = {"seeds": (), "planned": 5}
+    arms = {**arms, arm: arms[arm].model_copy(update=planned)}
+    runs = {**runs, changed: runs[changed].model_copy(update=planned)}
+    settings = study.settings.model_copy(update={"arms": arms, "runs": runs})
+    tables = render_all(replace(study, settings=settings))
     for name, words in (
         ("table1.md", "not run"),
         ("widths.md", "Not run."),

@@ -196,6 +196,13 @@ class Study:
         changed = (run for run in self.runs.values() if not run.own and run.frames.kernels.empty)
         return [*self.restoration, *changed]
 
+    @property
+    def densenets(self) -> list[Run]:
+        """The protocols' own DenseNets, then those in which something is changed."""
+        own = [run for p in PROTOCOLS if (run := self.run(p, DENSENET)) is not None]
+        changed = (run for run in self.runs.values() if not run.own)
+        return [*own, *(run for run in changed if not run.frames.kernels.empty)]
+
     def elsewhere(self, run: Run) -> list[Record]:
         """The records of seeds of a run that were searched on another machine as well."""
         records = []

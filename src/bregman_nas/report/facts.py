@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report import measures, table1, table1_tests
-from bregman_nas.report.data import DENSENET, PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
+from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
 from bregman_nas.report.first_steps import by_settings
 from bregman_nas.report.stats import summarize
 
@@ -52,7 +52,7 @@ def facts(study: Study) -> Numbers:
             "of_seeds": sum(int(shape(widths).sum()) for widths in plain),
         },
         "widths": [_widths(run) for run in runs],
-        "densenet": {p: densenet(run) for p in PROTOCOLS if (run := study.run(p, DENSENET))},
+        "densenet": {r.protocol if r.own else r.name: densenet(r) for r in study.densenets},
         "first_steps": _first_steps(study.first_steps),
         "cost": _cost(every),
     }

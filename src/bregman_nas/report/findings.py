@@ -45,6 +45,7 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
     return told(
         **arms(pairs),
         searched=searched,
+        rivals=rivals(groups),
         more_pairs=any(row["method"] == table2.METHODS["found"] for row in shown["rows"]),
         dying=shown["questions"]["dying"]["answers"],
         **_claims(shown["decisions"]),
@@ -64,10 +65,23 @@ def told(**numbers: Any) -> list[dict[str, str]]:
 
 def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Is what was found better than layers of one width? The comparisons, by experiment."""
-    names = [of.removeprefix(f"{PAPER}-").replace("-", " ") for of in pairs]
-    names = [name.replace("autoencoder", NETWORK_WORDS["autoencoder"]) for name in names]
-    verdicts = Counter(one["verdict"] for one in pairs.values())
-    return {"arms": dict(zip(names, pairs.values(), strict=True)), "verdicts": verdicts}
+    return {"arms": {_in_words(of): one for of, one in pairs.items()}}
+
+
+def rivals(groups: Sequence[table2.Group]) -> dict[str, list[dict[str, Any]]]:
+    """Proximal Adam compared with the search, by experiment."""
+    name = table2.METHODS["proximal-adam"]
+    of = {
+        group.of: [one for one in group.comparisons if one["first"].startswith(name)]
+        for group in groups
+    }
+    return {_in_words(run): comparisons for run, comparisons in of.items() if comparisons}
+
+
+def _in_words(run: str) -> str:
+    """The network and the task of a run that follows the text."""
+    network, task = run.removeprefix(f"{PAPER}-").split("-")
+    return f"{NETWORK_WORDS.get(network, network)} {task}"
 
 
 def _answers(losses: Sequence[table1.Line]) -> dict[str, Any]:

@@ -102,19 +102,24 @@ def frames_of(records: Sequence[Record]) -> Frames:
 def networks_of(records: Sequence[Record]) -> pd.DataFrame:
     """The perceptrons of a run or an arm.
 
-    Columns: `seed`; `mse` on the test images; `parameters`, NaN if the record does not keep which
-    rows are active; `dead`, whether all outputs are 0.
+    Columns: `seed`; `mse` on the test images; `train_mse`, the mean over the last epoch's batches,
+    each before its step; `parameters`, NaN if the record does not keep which rows are active;
+    `dead`, whether all outputs are 0.
     """
     lines = []
     for record in records:
         result = record["result"]
+        if "test_mse" not in result:
+            continue
         if "parameters" in result:  # of an arm
-            lines.append((record["seed"], *(result[k] for k in ("test_mse", "parameters", "dead"))))
-        elif "test_mse" in result:
+            size = result["parameters"], result["dead"]
+        else:
             # A network whose outputs are all 0 has the error of that answer, to the last bit.
             dead = result["test_mse"] == result["test_baselines"].get("zero")
-            lines.append((record["seed"], result["test_mse"], _parameters(record), dead))
-    return pd.DataFrame(lines, columns=["seed", "mse", "parameters", "dead"])
+            size = _parameters(record), dead
+        errors = result["test_mse"], record["history"][-1]["train_loss"]
+        lines.append((record["seed"], *errors, *size))
+    return pd.DataFrame(lines, columns=["seed", "mse", "train_mse", "parameters", "dead"])
 
 
 def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:

@@ -56,7 +56,7 @@ def ask(
         return [n for n, row in rows.items() if not row.change and bool(row.epochs) is longer]
 
     cells = changed("skip_threshold", "initial_scale")
-    alive, delta = changed("relu_slope", "inactive_biases"), changed("delta")
+    alive, size = changed("relu_slope", "inactive_biases"), changed("delta", "mu")
     # The runs whose seeds may be missing, and the answers.
     asked: dict[str, tuple[list[str], Iterable[Answer]]] = {
         "threshold-and-scale": (
@@ -66,7 +66,7 @@ def ask(
         "variance": ([], _variance(apart)),
         "dying": (alive, _changes(study, alive, "rows_on", "rows_living", "ten_mse")),
         "finished": (unchanged(longer=True), _longer(study)),
-        "delta": (delta, _changes(study, delta, *TOLD)),
+        "delta-and-mu": (size, _changes(study, size, "coding_width", "rows_on", "ten_mse")),
         "output-layer": ([], _output(study)),
         "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
         "elsewhere": ([], _elsewhere(study)),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bregman_nas.baselines.comparison import MARGIN, Comparison, compare
@@ -24,6 +25,8 @@ METHODS = {
 }
 #: The first decides; see `baselines.comparison`.
 COMPARED = (("found", "uniform"), ("search", "found"), ("search", "uniform"))
+#: Compared with the search as well: an addition to the rule, made when their results were known.
+OTHERS = ("dense", "proximal-adam", "pruned")
 PLANNED = "planned, not computed"
 #: By so much equivalent errors differ at most.
 WITHIN = math.expm1(MARGIN)
@@ -43,8 +46,9 @@ class Line(NamedTuple):
         return ", ".join(filter(None, (METHODS[self.method], self.change)))
 
     def numbers(self) -> dict[str, Any]:
-        """Over the seeds; `ten_mse_*` on the test images, in the unit of Table 1."""
+        """Over the seeds; `ten_mse_*`, in the unit of Table 1, on test images and trained on."""
         error = summarize(self.networks["mse"], ARTICLE_UNIT)
+        trained = summarize(self.networks["train_mse"], ARTICLE_UNIT)
         parameters = summarize(self.networks["parameters"])
         return {
             **{"name": self.name, "method": self.method, "change": self.change},
@@ -52,6 +56,7 @@ class Line(NamedTuple):
             **error.counts(),
             "dead": int(self.networks["dead"].sum()),
             **error.named("ten_mse_"),
+            "ten_mse_train": trained.mean,
             **{"parameters_mean": parameters.mean, "parameters_std": parameters.std},
         }
 
@@ -64,14 +69,19 @@ class Group(NamedTuple):
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
-        """Each of `COMPARED` for which both kinds are there: ratios of errors, and a verdict."""
-        kinds: dict[str, dict[int, float]] = {}
+        """Each of `COMPARED`, and of `OTHERS` with the search, for which both kinds are there.
+
+        Ratios of errors and of numbers of parameters, and a verdict.
+        """
+        kinds: dict[str, pd.DataFrame] = {}
+        others: list[tuple[str, str]] = []
         for line in self.lines:
-            if not line.change and len(line.networks):
-                columns = line.networks["seed"], line.networks["mse"]
-                kinds[line.method] = dict(zip(*columns, strict=True))
-        pairs = [pair for pair in COMPARED if {*pair} <= kinds.keys()]
-        return [_told(compare(a, kinds[a], b, kinds[b])) for a, b in pairs]
+            if len(line.networks) and (not line.change or line.method in OTHERS):
+                name = line.words if line.method in OTHERS else line.method
+                kinds[name] = line.networks.set_index("seed")
+                others += [(name, "search")] * (line.method in OTHERS)
+        pairs = [pair for pair in (*COMPARED, *others) if {*pair} <= kinds.keys()]
+        return [_compared(a, kinds[a], b, kinds[b]) for a, b in pairs]
 
     @property
     def deciding(self) -> dict[str, Any] | None:
@@ -87,7 +97,7 @@ def groups(study: Study) -> list[Group]:
     """
     runs, arms = study.settings.runs, study.settings.arms
     made = {name: run.frames.networks for name, run in study.runs.items()} | {**study.arms}
-    nothing = pd.DataFrame(columns=["seed", "mse", "parameters", "dead"])
+    nothing = pd.DataFrame(columns=["seed", "mse", "train_mse", "parameters", "dead"])
 
     def line(name: str) -> Line:
         arm = arms.get(name)
@@ -126,6 +136,14 @@ def as_json(found: Sequence[Group]) -> dict[str, Any]:
         for group in found
     }
     return {"experiments": experiments}
+
+
+def _compared(a: str, firsts: pd.DataFrame, b: str, seconds: pd.DataFrame) -> dict[str, Any]:
+    """Two kinds of networks, given by seed; `parameters` is the ratio of the geometric means."""
+    sizes = np.log((firsts["parameters"] / seconds["parameters"]).dropna().astype(float))
+    errors = (dict(zip(of.index, of["mse"], strict=True)) for of in (firsts, seconds))
+    told = _told(compare(a, next(errors), b, next(errors)))
+    return {**told, "parameters": math.exp(sizes.mean()) if len(sizes) else None}
 
 
 def _told(one: Comparison) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bregman_nas.report.data import DENSENET, PROTOCOLS, WORDS, Array, Run, Study, why_empty
+from bregman_nas.report.changes import in_words
+from bregman_nas.report.data import WORDS, Array, Run, Study, why_empty
 from bregman_nas.report.figures import panels
 from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
 from bregman_nas.report.measures import collapsed, living
@@ -29,10 +30,9 @@ def kernels(study: Study) -> Figure:
     to k each; the last, to one. Columns are what puts the channels out. Networks that collapsed
     are only counted.
     """
-    found = [run for p in PROTOCOLS if (run := study.run(p, DENSENET)) is not None]
-    shown = [run for run in found if living(run).converged]
+    shown = [run for run in study.densenets if living(run).converged]
     if not shown:
-        reasons = [why_empty(run) or _lost(run) for run in found] or [NOT_RUN]
+        reasons = [why_empty(run) or _lost(run) for run in study.densenets] or [NOT_RUN]
         return panels.empty_figure(f"DenseNet: {'; '.join(reasons)}")
     norms = [[of_seeds.mean(0) for of_seeds in living(run).norms] for run in shown]
     sums = [block_sums(of_run) for of_run in norms]
@@ -63,7 +63,8 @@ def _title(run: Run) -> str:
     others = living(run)
     accuracy = span(100 * others.score("accuracy"), "{:.1f}")
     seeds = panels.seeds_in_words(others)
-    words = f"DenseNet, {WORDS[run.protocol]}: {seeds}, test accuracy {accuracy}%"
+    words = ", ".join(filter(None, ["DenseNet", WORDS[run.protocol], in_words(run.row.change)]))
+    words += f": {seeds}, test accuracy {accuracy}%"
     return f"{words}\n({_lost(run)})" if collapsed(run).any() else words
 
 

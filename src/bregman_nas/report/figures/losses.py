@@ -193,7 +193,7 @@ def against_parameters(study: Study) -> Figure:
     found = [group for group in groups(study) if _has_competitors(group)]
     if not found:
         return empty_figure("no other way to a small network has been tried yet")
-    figure, grid = subplots(3.2, 1, len(found), squeeze=False)
+    figure, grid = subplots(2.7, 1, len(found), squeeze=False)
     for axes, group in zip(grid.flat, found, strict=True):
         axes.set(xscale="log", xlabel="parameters")
         error_axis(axes, "y")
