@@ -1,5 +1,8 @@
 """What is committed belongs together: code, records, results."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +15,9 @@ from bregman_nas.settings import load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 SETTINGS = load_settings(PROJECT / "params.yaml")
-RUNS = [name for name, row in SETTINGS.runs.items() if row.seeds]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [name for name in SETTINGS.names if SETTINGS.run(name).seeds])
 def test_results_are_those_of_the_records(name: str, tmp_path: Path) -> None:
     records = [read_record(record_path(PROJECT, name, seed)) for seed in SETTINGS.run(name).seeds]
     write_results(tmp_path, records)
@@ -24,14 +26,17 @@ def test_results_are_those_of_the_records(name: str, tmp_path: Path) -> None:
         assert committed.read_bytes() == made.read_bytes(), committed
 
 
-@pytest.mark.parametrize("name", SETTINGS.runs)
+@pytest.mark.parametrize("name", SETTINGS.names)
 def test_records_are_those_of_accepted_code_and_of_the_settings_and_data(name: str) -> None:
     run = SETTINGS.run(name)
     data = files.sha256(run.experiment.dataset, run.source, PROJECT)
     for path in sorted((run_folder(PROJECT, name) / "records").glob("seed-*.json")):
         record = read_record(path)
-        assert fault_of(record, run, record["seed"], data) is None, path
-        assert path == record_path(PROJECT, name, record["seed"])
+        seed = record["seed"]
+        if run.of is not None:
+            data["found"] = read_record(record_path(PROJECT, run.of, seed))["digests"]["all"]
+        assert fault_of(record, run, seed, data) is None, path
+        assert path == record_path(PROJECT, name, seed)
 
 
 def test_first_steps_are_of_all_starts() -> None:
@@ -39,3 +44,14 @@ def test_first_steps_are_of_all_starts() -> None:
     made = {str(name): tuple(seeds) for name, seeds in table.groupby("start")["seed"]}
     assert made == {start.name: start.seeds for start in SETTINGS.starts}
     assert set(table["steps"]) == {SETTINGS.first_steps.steps}
+
+
+def test_the_lock_file_is_of_what_is_committed() -> None:
+    changed = ["git", "-C", str(PROJECT), "status", "--porcelain"]
+    if subprocess.run(changed, capture_output=True, text=True, check=True).stdout:
+        pytest.skip("there is work that is not committed")
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    status = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert json.loads(status.stdout) == {}, (
+        "say `make study`, or `dvc commit` if nothing would change"
+    )
