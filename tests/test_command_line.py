@@ -156,11 +156,12 @@ def test_a_report_without_its_source_is_a_clear_error(tmp_path: Path) -> None:
         render(tmp_path)
 
 
-@pytest.mark.parametrize("where", [".", ".dvc/tmp/exps/x"])
+@pytest.mark.parametrize("where", [".", ".dvc/tmp/exps/x", "build/demo"])
 def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
     project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Not in DVC's copy for an experiment: nothing of the clone is removed there."""
+    """Not in copies, DVC's for an experiment and the demo: nothing of the clone is removed there."""
+    (project / ".git").mkdir()
     (project / where).mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(project / where)
     assert run_command(project, "search", "nothing") == 1

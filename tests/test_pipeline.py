@@ -91,7 +91,9 @@ def test_the_demo_is_the_study_in_small(tmp_path: Path, settings: Settings) -> N
     params.write_text((PROJECT / "params.yaml").read_text("utf-8"), "utf-8")
     _shrink(params)
     demo = load_settings(params)
-    plain = {name for name, row in settings.runs.items() if not row.change and row.seeds}
+    plain = {
+        name for name, row in settings.runs.items() if not (row.change or row.epochs) and row.seeds
+    }
     assert plain <= demo.runs.keys()
     assert 0 < len(demo.runs.keys() - plain) < 5
     assert demo.arms

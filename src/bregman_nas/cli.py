@@ -37,7 +37,7 @@ class _Commands(TyperGroup):
 def _complain(message: str) -> None:
     print(message, file=sys.stderr)
     # DVC runs this command, and not in a copy that it deletes.
-    if "DVC_STAGE" in os.environ and ".dvc" not in Path.cwd().parts:
+    if "DVC_STAGE" in os.environ and ".dvc" not in Path.cwd().parts and Path(".git").exists():
         print(
             "DVC had removed the outputs of this stage: `git status` shows them, `git restore` "
             "brings committed ones back",

@@ -269,9 +269,8 @@ class Settings(_Block):
         }
         epochs = {} if base.epochs is None else {"epochs": base.epochs}
         for key, value in {**base.change, **epochs, **row.change}.items():
-            # Of a key that is nowhere, the experiment complains.
-            kind = next((kind for kind, block in blocks.items() if key in block), "experiment")
-            blocks[kind][key] = value
+            kinds = {known: kind for kind, block in blocks.items() for known in block}
+            blocks[_find("key to change", key, kinds)][key] = value
         arm = {"method": row.method, "of": row.of} if isinstance(row, ArmRow) else {}
         rest = {"name": name, "source": self.data.source, "batch_size": self.batch_size}
         run = Run.model_validate({**rest, **blocks, **arm, "seeds": row.seeds})

@@ -119,6 +119,20 @@ def test_fused_and_plain_agree(
     assert regularizer == ZeroIndicator() or len(patterns) > 1, "groups did switch on and off"
 
 
+def test_delta_is_a_factor_on_the_learning_rate_and_on_mu() -> None:
+    """With w = delta v: see the report, "What decides the architecture?"."""
+    optimizers = []
+    for factor, delta in ((1.0, 1.5), (1.5, 1.0)):
+        rows, others = GroupLasso(0.3 * factor, (0,)), L1(0.2 * factor)
+        params = parameters(torch.float64)
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in params if p.ndim > 1], "regularizer": rows},
+            {"params": [p for p in params if p.ndim < 2], "regularizer": others},
+        ]
+        optimizers.append(AdaBreg(groups, lr=0.17 * factor, delta=delta))
+    train_beside(optimizers[0], optimizers[1], torch.float64)
+
+
 def scalar(value: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor([value], dtype=torch.float64))
 

@@ -31,7 +31,8 @@ Texts = Callable[..., dict[str, float]]
 
 def arm(mse: Sequence[float], dead: Sequence[int] = ()) -> pd.DataFrame:
     networks = pd.DataFrame({"seed": range(len(mse)), "mse": mse})
-    networks["train_mse"] = networks["mse"] / 2
+    networks["train_mse"], networks["best_held_out_mse"] = networks["mse"] / 2, networks["mse"]
+    networks["best_epoch"] = 90
     networks["parameters"] = 1000 * (networks["seed"] + 1)
     return networks.assign(dead=networks["seed"].isin(dead))
 
@@ -48,11 +49,13 @@ def test_arms_are_read_like_runs(make_project: MakeProject) -> None:
     trained = [{"parameters": 7, "mse": 0.02}, {"parameters": 9, "mse": 0.03, "dead": True}]
     study = read_study(make_project({RUN: [{}, {}], FOUND: trained}))
     assert list(study.arms) == [FOUND]
-    read = study.arms[FOUND].drop(columns="train_mse")
+    read = study.arms[FOUND].drop(columns=["train_mse", "best_held_out_mse", "best_epoch"])
     assert read.to_numpy().tolist() == [[0, 0.02, 7, False], [1, 0.03, 9, True]]
     records = (study.project / "results" / "runs" / FOUND / "records").glob("seed-*.json")
-    last = [read_record(path)["history"][-1]["train_loss"] for path in sorted(records)]
-    assert study.arms[FOUND]["train_mse"].tolist() == last
+    histories = [read_record(path)["history"] for path in sorted(records)]
+    assert study.arms[FOUND]["train_mse"].tolist() == [h[-1]["train_loss"] for h in histories]
+    best = [min(h, key=lambda entry: entry["held_out_loss"]) for h in histories]
+    assert study.arms[FOUND]["best_epoch"].tolist() == [entry["epoch"] for entry in best]
     (study.project / "results" / "runs" / FOUND / "seeds.csv").write_text("seed\n", "utf-8")
     with pytest.raises(UserError, match=f"{FOUND}/seeds.csv cannot be used: it does not agree"):
         read_study(study.project)
@@ -183,8 +186,11 @@ def test_dead_and_diverged_networks_are_counted(make_study: MakeStudy) -> None:
     study = make_study(study.runs, arms={**study.arms, UNIFORM: dead})
     tables = render_all(study)
     told = tables["table2.md"]
-    assert "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 0.0500 | 2,000 |" in told
-    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 0.0833 | 2,000 |" in told
+    assert (
+        "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 0.0500 | 0.1000 | 90 | 2,000 |"
+        in told
+    )
+    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 0.0833 | 0.1667 | 90 | 2,000 |" in told
     assert "; 1 pair diverged |" in tables["table2.md"]
     lines = pd.read_csv(StringIO(tables["table2.csv"])).set_index("name")
     assert (lines.loc[UNIFORM, "dead"], lines.loc[FOUND, "nan_seeds"]) == (1, 1)
@@ -208,7 +214,7 @@ def test_error_against_parameters_joins_the_mu_of_a_method(
     figure = FIGURES["parameters"](make_study({RESIDUAL: [{}]}, arms=arms))
     (panel,) = figure.axes
     (line,) = (line for line in panel.get_lines() if line.get_label() == "proximal Adam")
-    # Geometric means, of 1000 and 2000, and in the unit of Table 1 of 0.1 and 0.2.
-    mean = [1000 * math.sqrt(2), math.sqrt(0.02)]
+    # Geometric means, in millions of 1000 and 2000, and in the unit of Table 1 of 0.1 and 0.2.
+    mean = [math.sqrt(2) / 1000, math.sqrt(0.02)]
     np.testing.assert_allclose(np.asarray(line.get_xydata()), np.array([mean, mean]))
     assert "AdaBreg, searched" not in texts(figure)  # its parameters are not known

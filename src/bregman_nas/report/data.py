@@ -192,9 +192,10 @@ class Study:
 
     @property
     def perceptrons(self) -> list[Run]:
-        """`restoration`, then the runs on MNIST in which something is changed."""
-        changed = (run for run in self.runs.values() if not run.own and run.frames.kernels.empty)
-        return [*self.restoration, *changed]
+        """`restoration`, then all other runs of perceptrons."""
+        first = self.restoration
+        others = (run for run in self.runs.values() if run not in first)
+        return [*first, *(run for run in others if run.frames.kernels.empty)]
 
     @property
     def densenets(self) -> list[Run]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bregman_nas.report import measures, table1, table1_tests
 from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
-from bregman_nas.report.first_steps import by_settings
+from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
 from bregman_nas.report.stats import summarize
 
 EARLY = 0.1  # a row that dies early has died within this share of the epochs
@@ -77,7 +77,8 @@ def _losses(study: Study) -> Numbers:
         run = study.runs[row["run"]]
         article = table1.ARTICLE[run.network, run.task].mean
         differ.append({"run": run.name, "change": row["mean"] / article - 1})
-    return {"tested": tested, "differ": differ}
+    ranks, _ = table1_tests.apart(rows, "signed_rank_p")
+    return {"tested": tested, "differ": differ, "by_ranks": ranks}
 
 
 def outliers(run: Run) -> list[Numbers]:
@@ -122,6 +123,7 @@ def densenet(run: Run) -> Numbers:
         living["accuracy"] = _range(others.score("accuracy"))
         for unused in (measures.unused_inputs, measures.unused_outputs):
             living[unused.__name__] = _range(unused(others))
+    lost = measures.collapsed(run)
     kernels = (run.frames.kernels["norm"] > 0).groupby(run.frames.kernels["seed"]).sum()
     return {
         "seeds": len(run.seeds),
@@ -130,11 +132,12 @@ def densenet(run: Run) -> Numbers:
                 "seed": seed,
                 "accuracy": float(scores["accuracy"][seed]),
                 "kernels": int(kernels[seed]),
+                "dead": bool(dead),
                 "logits": None if math.isnan(n := scores["logits"][seed]) else int(n),
             }
-            for seed in run.seeds
+            for seed, dead in zip(run.seeds, lost, strict=True)
         ],
-        "collapsed": int(measures.collapsed(run).sum()),
+        "collapsed": int(lost.sum()),
         "living": living,
     }
 
@@ -143,8 +146,10 @@ def _first_steps(frame: pd.DataFrame | None) -> Numbers | None:
     """How many starts grow or die, of each setting."""
     if frame is None:
         return None
-    settings = [vars(share) for share in by_settings(frame)]
-    return {"steps": int(frame["steps"].max()), "settings": settings}
+    own = frame[frame["start"] == OWN]
+    shares = {"settings": by_settings(frame), "beginnings": by_beginning(own)}
+    told = {name: [vars(share) for share in of] for name, of in shares.items()}
+    return {"steps": int(frame["steps"].max()), **told}
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:

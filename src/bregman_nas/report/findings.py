@@ -24,13 +24,15 @@ OF_THE_CODE = 15
 BESIDE = (
     ("autoencoder", "denoising", "input_unchanged", "the noisy image itself"),
     ("residual", "denoising", "lookup_table", "one look-up table for all pixels"),
-    ("autoencoder", "deblurring", "least_squares_relu", "linear least squares"),
-    ("residual", "deblurring", "least_squares_relu", "linear least squares"),
+    ("autoencoder", "deblurring", "least_squares_relu", "least squares, then ReLU,"),
+    ("residual", "deblurring", "least_squares_relu", "the same"),
 )
 
 
 def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
-    """All that the results allow: `topic`, `headline`, `detail` and `source`, a file of results/.
+    """All that the results allow.
+
+    `topic`, `headline`, `numbers` and `more`, either may be empty, `source`, a file of results/.
 
     `shown` is what else `tables.present` has.
     """
@@ -58,9 +60,13 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def told(**numbers: Any) -> list[dict[str, str]]:
     """The findings in words."""
-    names = ("topic", "headline", "detail", "source")
-    lines = iter(render("findings.txt.j2", **numbers).splitlines())
-    return [dict(zip(names, four, strict=True)) for four in zip(*[lines] * len(names), strict=True)]
+    found: list[dict[str, str]] = []
+    for line in filter(None, render("findings.txt.j2", **numbers).splitlines()):
+        name, _, words = line.partition(": ")
+        if name == "topic":
+            found.append({"headline": "", "numbers": "", "more": ""})
+        found[-1][name] = words.strip()
+    return found
 
 
 def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -99,12 +99,18 @@ def frames_of(records: Sequence[Record]) -> Frames:
     )
 
 
+NETWORK_COLUMNS = [
+    *("seed", "mse", "train_mse", "best_held_out_mse", "best_epoch", "parameters", "dead"),
+]
+
+
 def networks_of(records: Sequence[Record]) -> pd.DataFrame:
     """The perceptrons of a run or an arm.
 
     Columns: `seed`; `mse` on the test images; `train_mse`, the mean over the last epoch's batches,
-    each before its step; `parameters`, NaN if the record does not keep which rows are active;
-    `dead`, whether all outputs are 0.
+    each before its step; `best_held_out_mse`, the least of all epochs, and `best_epoch`;
+    `parameters`, NaN if the record does not keep which rows are active; `dead`, whether all outputs
+    are 0.
     """
     lines = []
     for record in records:
@@ -117,9 +123,11 @@ def networks_of(records: Sequence[Record]) -> pd.DataFrame:
             # A network whose outputs are all 0 has the error of that answer, to the last bit.
             dead = result["test_mse"] == result["test_baselines"].get("zero")
             size = _parameters(record), dead
-        errors = result["test_mse"], record["history"][-1]["train_loss"]
-        lines.append((record["seed"], *errors, *size))
-    return pd.DataFrame(lines, columns=["seed", "mse", "train_mse", "parameters", "dead"])
+        history = record["history"]
+        best = min((entry["held_out_loss"], entry["epoch"]) for entry in history)
+        errors = result["test_mse"], history[-1]["train_loss"]
+        lines.append((record["seed"], *errors, *best, *size))
+    return pd.DataFrame(lines, columns=NETWORK_COLUMNS)
 
 
 def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:

@@ -19,9 +19,9 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.report.changes import in_words
 from bregman_nas.report.data import WORDS, Array, Run, Study
 from bregman_nas.report.render import render
-from bregman_nas.report.table1 import ANSWERS
+from bregman_nas.report.table1 import ANSWERS, ARTICLE_UNIT
 
-EACH_UNTIL, THEN_EVERY = 10, 5  # epochs that are shown
+EACH_UNTIL, THEN_EVERY = 10, 10  # epochs that are shown
 GREYS = 16  # of the digits that the networks restore, and that they are given
 NAMES = ANSWERS | {"network": "this network"}
 COLOURS = ["#0072B2", "#D55E00"]
@@ -31,8 +31,8 @@ LARGE: dict[str, Any] = {"width": 330, "height": 260}
 TITLES = (
     {
         "groups": "Active and living rows of each layer",
-        "measure": "Mean squared error per pixel of the test images",
-        "loss": "Mean squared error per pixel",
+        "measure": f"{ARTICLE_UNIT} times the mean squared error per pixel of the test images",
+        "loss": f"{ARTICLE_UNIT} times the mean squared error per pixel",
     },
     {
         "groups": "Active kernels and living channels of each convolution",
@@ -105,7 +105,7 @@ def charts() -> dict[str, alt.TopLevelMixin]:
         .transform_flatten(["epoch", "tau"])
         .transform_filter(at_epoch)
         .encode(
-            x=alt.X("from:O", title="from layer", axis=alt.Axis(labelAngle=0)),
+            x=alt.X("from:O", title="from layer (0: input)", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("into:O", title="into layer"),
         )
     )
@@ -194,12 +194,14 @@ def _seed(run: Run, seed: int, epochs: list[int], pictures: dict[str, int]) -> d
     counts = run.frames.layers.pivot(index=["kind", "layer"], columns="epoch", values="rows")
     skips = run.frames.skips.pivot(index=["l", "i"], columns="epoch", values="tau")
     losses = run.frames.losses[run.frames.losses["answer"].isin(NAMES)]
-    errors = losses.set_index("answer")["mse"].fillna(1 - losses.set_index("answer")["accuracy"])
+    by_answer = losses.set_index("answer")
+    errors = (ARTICLE_UNIT * by_answer["mse"]).fillna(1 - by_answer["accuracy"])
+    unit = ARTICLE_UNIT if run.frames.kernels.empty else 1
     of = losses["images"].to_numpy()
     found: dict[str, Any] = {
         "seed": seed,
-        "images trained on": _rounded(curves["train_loss"], 3),
-        "images held out": _rounded(curves["held_out_loss"], 3),
+        "images trained on": _rounded(unit * curves["train_loss"], 3),
+        "images held out": _rounded(unit * curves["held_out_loss"], 3),
         **{k: counts.loc[k, epochs].astype(int).to_numpy().tolist() for k in ("active", "living")},
         "tau": [_rounded(skip, 2) for skip in skips.reindex(columns=epochs).to_numpy()],
         "answer": [NAMES[str(answer)] for answer in errors[of == "test"].index],

@@ -64,7 +64,7 @@ def ask(
             _changes(study, cells, "coding_width", "rows_on", "ten_mse"),
         ),
         "variance": ([], _variance(apart)),
-        "dying": (alive, _changes(study, alive, "rows_on", "rows_living", "ten_mse")),
+        "dying": (alive, _changes(study, alive, *TOLD)),
         "finished": (unchanged(longer=True), _longer(study)),
         "delta-and-mu": (size, _changes(study, size, "coding_width", "rows_on", "ten_mse")),
         "output-layer": ([], _output(study)),

@@ -10,6 +10,7 @@ import pandas as pd
 from bregman_nas.baselines.comparison import MARGIN, Comparison, compare
 from bregman_nas.report.changes import in_words
 from bregman_nas.report.data import Study
+from bregman_nas.report.frames import NETWORK_COLUMNS
 from bregman_nas.report.stats import summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.report.text import counted
@@ -49,6 +50,7 @@ class Line(NamedTuple):
         """Over the seeds; `ten_mse_*`, in the unit of Table 1, on test images and trained on."""
         error = summarize(self.networks["mse"], ARTICLE_UNIT)
         trained = summarize(self.networks["train_mse"], ARTICLE_UNIT)
+        best = summarize(self.networks["best_held_out_mse"], ARTICLE_UNIT)
         parameters = summarize(self.networks["parameters"])
         return {
             **{"name": self.name, "method": self.method, "change": self.change},
@@ -56,7 +58,8 @@ class Line(NamedTuple):
             **error.counts(),
             "dead": int(self.networks["dead"].sum()),
             **error.named("ten_mse_"),
-            "ten_mse_train": trained.mean,
+            **{"ten_mse_train": trained.mean, "ten_mse_best_held_out": best.mean},
+            "best_epoch": summarize(self.networks["best_epoch"]).mean,
             **{"parameters_mean": parameters.mean, "parameters_std": parameters.std},
         }
 
@@ -97,7 +100,7 @@ def groups(study: Study) -> list[Group]:
     """
     runs, arms = study.settings.runs, study.settings.arms
     made = {name: run.frames.networks for name, run in study.runs.items()} | {**study.arms}
-    nothing = pd.DataFrame(columns=["seed", "mse", "train_mse", "parameters", "dead"])
+    nothing = pd.DataFrame(columns=NETWORK_COLUMNS)
 
     def line(name: str) -> Line:
         arm = arms.get(name)
@@ -139,11 +142,19 @@ def as_json(found: Sequence[Group]) -> dict[str, Any]:
 
 
 def _compared(a: str, firsts: pd.DataFrame, b: str, seconds: pd.DataFrame) -> dict[str, Any]:
-    """Two kinds of networks, given by seed; `parameters` is the ratio of the geometric means."""
+    """Two kinds of networks, given by seed.
+
+    `parameters` is the ratio of the geometric means; `best` the comparison by the least errors on
+    held-out images, each at its own epoch.
+    """
+
+    def by(column: str) -> dict[str, Any]:
+        errors = (dict(zip(of.index, of[column], strict=True)) for of in (firsts, seconds))
+        return _told(compare(a, next(errors), b, next(errors)))
+
     sizes = np.log((firsts["parameters"] / seconds["parameters"]).dropna().astype(float))
-    errors = (dict(zip(of.index, of["mse"], strict=True)) for of in (firsts, seconds))
-    told = _told(compare(a, next(errors), b, next(errors)))
-    return {**told, "parameters": math.exp(sizes.mean()) if len(sizes) else None}
+    size = math.exp(sizes.mean()) if len(sizes) else None
+    return {**by("mse"), "parameters": size, "best": by("best_held_out_mse")}
 
 
 def _told(one: Comparison) -> dict[str, Any]:

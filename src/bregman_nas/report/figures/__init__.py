@@ -20,6 +20,7 @@ FIGURES: dict[str, Callable[[Study], Figure]] = {
     "rows": architecture.rows,
     "skips-over-epochs": architecture.skips_over_epochs,
     "changed": architecture.changed,
+    "kernels-changed": densenet.kernels_changed,
     "first-steps": densenet.first_steps,
     "losses": losses.beside,
     "parameters": losses.against_parameters,

@@ -165,7 +165,7 @@ def first_active_in_words(first: pd.Series) -> str:
 
 def rows(study: Study) -> Figure:
     """Active and living rows of all layers together, over the epochs."""
-    figure, grid = subplots(3.8, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
+    figure, grid = subplots(3.3, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
     for axes, run in panels(grid, study, NETWORKS, "\n"):
         _draw_rows(axes, run)
     figure.supylabel("rows of all layers", fontsize=7.5)

@@ -1,5 +1,6 @@
 """What decides the architecture: the variance of the widths, and the inked pixels."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, Study
-from bregman_nas.report.figures.panels import add_bar, leave_empty, panels, subplots
-from bregman_nas.report.measures import outputs
+from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, TASKS, WORDS, Study
+from bregman_nas.report.figures.panels import COLOURS, NAMES, add_bar, leave_empty, subplots
 from bregman_nas.report.text import NOT_RUN, counted
 from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
 
+#: Between pixels of similar frequency; the first are never inked.
+EDGES = [1e-9, 1e-4, *np.geomspace(3e-4, 0.3, 10)]
+STYLES = dict(zip(product(NETWORKS, TASKS), ("o-", "s--", "^-.", "D:"), strict=True))
 # Of Okabe and Ito. Those of one panel can be told apart in grey, one of them by lines.
 LOOKS = {
     "network": {"facecolor": "#000000"},
@@ -69,29 +72,37 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
 
 
 def output_rows(study: Study) -> Figure:
-    """Left how often each pixel is inked, and which ever is; right its output row.
+    """How often each pixel is inked, in which share of all searches its output row is active.
 
-    There: in which share of the seeds it is active, and how well the frequency predicts that.
+    Right the one against the other, a line a run: the means of pixels of similar frequency.
     """
-    figure, grid = subplots(2.9, len(PROTOCOLS), 1 + len(NETWORKS) * len(TASKS))
-    often = study.frequencies
-    areas = {run.name: found["area"].mean for run, found in outputs(study)}
-    grid[0, 0].set_title("how often\na pixel is inked", fontsize=7)
-    grid[1, 0].set_title("which pixels\nare ever inked", fontsize=7)
-    shown = {} if often is None else {grid[0, 0]: often, grid[1, 0]: often > 0}
-    for axes, run in panels(grid[:, 1:], study, NETWORKS, "\n"):
-        shown[axes] = run.output.mean(0)
-        if run.name in areas:
-            axes.set_xlabel(f"AUC {areas[run.name]:.3f}")
+    figure, (inked, active, curves) = subplots(1.75, 1, 3, width_ratios=[1, 1, 1.9])
+    often, runs = study.frequencies, [run for run in study.restoration if run.converged]
+    if often is None or not runs:
+        for axes in (inked, active, curves):
+            leave_empty(axes, "not counted" if often is None else NOT_RUN)
+        return figure
+    shown = {inked: often, active: np.concatenate([run.output for run in runs]).mean(0)}
     for axes, values in shown.items():
         square = np.asarray(values, float).reshape(DIGIT_ROWS, -1)
         picture = axes.imshow(square, cmap="gray_r", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
-    if often is None:
-        for axes in grid[:, 0]:
-            leave_empty(axes, "not counted")
-    if shown:
-        label = "share of the training images, or of the seeds"
-        add_bar(picture, figure, grid, label, shrink=0.5)
+    inked.set_title("how often a pixel is inked", fontsize=7)
+    active.set_title("its output row is active", fontsize=7)
+    label = "share of the images, of the searches"
+    add_bar(picture, figure, [inked, active], label, aspect=30)
+    bins = np.digitize(often, EDGES)
+    kinds = np.unique(bins)
+    x = [often[bins == kind].mean() for kind in kinds]
+    for run in runs:
+        y = [run.output[:, bins == kind].mean() for kind in kinds]
+        style = STYLES[run.network, run.task]
+        name = f"{NAMES[run.network]}, {run.task}, {WORDS[run.protocol]}"
+        curves.plot(x, y, style, color=COLOURS[run.protocol], lw=1, ms=3, alpha=0.8, label=name)
+    curves.set_xscale("symlog", linthresh=EDGES[1])
+    curves.set(xlabel="how often a pixel is inked", ylabel="output rows active", ylim=(-0.03, 1.03))
+    curves.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    curves.yaxis.set_major_formatter(PercentFormatter(1))
+    curves.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure

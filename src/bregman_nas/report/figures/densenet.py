@@ -24,15 +24,25 @@ ROW_HEIGHT = 0.17  # inches
 
 
 def kernels(study: Study) -> Figure:
+    """The kernels of the protocols' own DenseNets, see `_draw`."""
+    return _draw([run for run in study.densenets if run.own])
+
+
+def kernels_changed(study: Study) -> Figure:
+    """The kernels of DenseNets in which something is changed, see `_draw`."""
+    return _draw([run for run in study.densenets if not run.own])
+
+
+def _draw(runs: Sequence[Run]) -> Figure:
     """Left the mean over the seeds of the norm of each kernel, right their block sums.
 
     Rows are convolutions: the first, from the image to k channels; the layers of the dense block,
     to k each; the last, to one. Columns are what puts the channels out. Networks that collapsed
     are only counted.
     """
-    shown = [run for run in study.densenets if living(run).converged]
+    shown = [run for run in runs if living(run).converged]
     if not shown:
-        reasons = [why_empty(run) or _lost(run) for run in study.densenets] or [NOT_RUN]
+        reasons = [why_empty(run) or _lost(run) for run in runs] or [NOT_RUN]
         return panels.empty_figure(f"DenseNet: {'; '.join(reasons)}")
     norms = [[of_seeds.mean(0) for of_seeds in living(run).norms] for run in shown]
     sums = [block_sums(of_run) for of_run in norms]
@@ -128,8 +138,9 @@ def first_steps(study: Study) -> Figure:
     own = by_beginning(frame[frame["start"] == OWN])
     shown = {"by setting": by_settings(frame), "in the study's setting, by their beginning": own}
     heights = [1 + len(shares) for shares in shown.values()]
-    height, colour = 0.6 + ROW_HEIGHT * sum(heights), panels.COLOURS["paper"]
-    figure, grid = panels.subplots(height, 2, sharex=True, height_ratios=heights)
+    height, colour = 0.7 + ROW_HEIGHT * sum(heights), panels.COLOURS["paper"]
+    gap = {"height_ratios": heights, "hspace": 0.12}
+    figure, grid = panels.subplots(height, 2, sharex=True, gridspec_kw=gap)
     for axes, (how, shares) in zip(grid, shown.items(), strict=True):
         for row, share in enumerate(shares):
             axes.plot([share.low, share.high], [row, row], color=colour)

@@ -22,6 +22,7 @@ from bregman_nas.report.data import (
 )
 from bregman_nas.report.figures.panels import (
     COLOURS,
+    ERROR,
     NAMES,
     empty_figure,
     error_axis,
@@ -51,13 +52,6 @@ COMPETITORS = ("proximal-adam", "pruned")
 #: The colours of Okabe and Ito, and markers for who sees no colours.
 PALETTE = ["#0072B2", "#009E73", "#D55E00", "#E69F00", "#000000", "#CC79A7", "#56B4E9"]
 LOOKS = dict(zip(METHODS, zip(PALETTE, "os^vDP*", strict=True), strict=True))
-#: Answers that need no network, as lines.
-ANSWER_STYLES = {
-    INPUT: ":",
-    "lookup_table": "--",
-    "least_squares_relu": "-.",
-    "wiener_relu": (0, (1, 1)),
-}
 
 
 def digits(study: Study) -> Figure:
@@ -188,31 +182,27 @@ def _draw_line(axes: Axes, place: int, networks: pd.DataFrame, colour: str) -> N
 def against_parameters(study: Study) -> Figure:
     """A panel for each run with competitors: points as in `beside`.
 
-    A line joins the mu of a method; it goes through the geometric means, which are larger.
+    A line joins the mu of a method; it goes through the geometric means, which are larger, and
+    hollow where there is one seed.
     """
     found = [group for group in groups(study) if _has_competitors(group)]
     if not found:
         return empty_figure("no other way to a small network has been tried yet")
-    figure, grid = subplots(2.7, 1, len(found), squeeze=False)
+    figure, grid = subplots(2.6, 1, len(found), squeeze=False)
     for axes, group in zip(grid.flat, found, strict=True):
-        axes.set(xscale="log", xlabel="parameters")
-        error_axis(axes, "y")
+        row = study.settings.runs[group.of]
+        axes.set(xlabel="parameters, in millions", ylabel=ERROR)
+        axes.set_title(name_of(row.protocol, row.experiment))
+        mu = study.settings.experiments[row.experiment].mu
         for method in METHODS:
-            _draw_method(axes, group, method)
-        row, run = study.settings.runs[group.of], study.runs.get(group.of)
-        axes.set_title(name_of(row.protocol, row.experiment, "\n"))
-        highest = 2 * axes.dataLim.ymax
-        for answer, style in ANSWER_STYLES.items():
-            error = np.nan if run is None else run.scores("test", answer)["mse"].mean()
-            if ARTICLE_UNIT * error < highest:  # not far above the networks
-                look: dict[str, Any] = {"color": "0.5", "linewidth": 0.9, "linestyle": style}
-                axes.axhline(ARTICLE_UNIT * error, label=ANSWERS[answer], zorder=0, **look)
+            _draw_method(axes, group, method, f"{mu:g}")
+        axes.margins(y=0.12)
     handles = {
         label: handle
         for axes in figure.axes
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -222,7 +212,8 @@ def _has_competitors(group: Group) -> bool:
     )
 
 
-def _draw_method(axes: Axes, group: Group, method: str) -> None:
+def _draw_method(axes: Axes, group: Group, method: str, mu: str) -> None:
+    """The networks of a method; `mu` is that of the group's run."""
     means, (colour, marker) = [], LOOKS[method]
     for line in group.lines:
         if line.method != method:
@@ -231,11 +222,17 @@ def _draw_method(axes: Axes, group: Group, method: str) -> None:
         networks = networks[(networks["parameters"] > 0) & np.isfinite(networks["mse"])]
         for dead, of_kind in ((0, marker), (1, "x")):
             x, y, _ = networks[networks["dead"] == dead].to_numpy().T
-            axes.plot(x, ARTICLE_UNIT * y, of_kind, color=colour, markersize=3, alpha=0.6)
+            axes.plot(x / 1e6, ARTICLE_UNIT * y, of_kind, color=colour, markersize=3, alpha=0.6)
         if len(networks):
-            means.append(np.exp(np.log(networks[["parameters", "mse"]]).mean()).tolist())
+            x, y = np.exp(np.log(networks[["parameters", "mse"]]).mean())
+            means.append((x / 1e6, ARTICLE_UNIT * y))
+            if len(networks) == 1:
+                axes.plot(*means[-1], marker, color=colour, markerfacecolor="white", zorder=3)
+            if method in ("search", "proximal-adam"):
+                words = rf"$\mu={line.change.removeprefix('mu ') or mu}$"
+                look: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points"}
+                axes.annotate(words, means[-1], fontsize=6, ha="center", color=colour, **look)
     if means:
-        x, y = np.array(sorted(means)).T
         name = "AdaBreg, searched" if method == "search" else METHODS[method]
-        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6}
-        axes.plot(x, ARTICLE_UNIT * y, label=name, **look)
+        x, y = np.array(sorted(means)).T
+        axes.plot(x, y, label=name, color=colour, marker=marker, markersize=6)
