@@ -160,7 +160,7 @@ def test_a_report_without_its_source_is_a_clear_error(tmp_path: Path) -> None:
 def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
     project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Not in copies, DVC's for an experiment and the demo: nothing of the clone is removed there."""
+    """Not in copies, as for an experiment and the demo: nothing of the clone is removed there."""
     (project / ".git").mkdir()
     (project / where).mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(project / where)

@@ -59,14 +59,11 @@ def ask(
     alive, size = changed("relu_slope", "inactive_biases"), changed("delta", "mu")
     # The runs whose seeds may be missing, and the answers.
     asked: dict[str, tuple[list[str], Iterable[Answer]]] = {
-        "threshold-and-scale": (
-            cells,
-            _changes(study, cells, "coding_width", "rows_on", "ten_mse"),
-        ),
+        "threshold-and-scale": (cells, _changes(study, cells)),
         "variance": ([], _variance(apart)),
-        "dying": (alive, _changes(study, alive, *TOLD)),
+        "dying": (alive, _changes(study, alive)),
         "finished": (unchanged(longer=True), _longer(study)),
-        "delta-and-mu": (size, _changes(study, size, "coding_width", "rows_on", "ten_mse")),
+        "delta-and-mu": (size, _changes(study, size)),
         "output-layer": ([], _output(study)),
         "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
         "elsewhere": ([], _elsewhere(study)),
@@ -102,11 +99,11 @@ def _name(row: RunRow) -> str:
     return f"{NETWORK_WORDS.get(network, network)} {task} following the {WORDS[row.protocol]}"
 
 
-def _changes(study: Study, names: Collection[str], *measures: str) -> Iterator[Answer]:
+def _changes(study: Study, names: Collection[str]) -> Iterator[Answer]:
     for group in groups(study):
         for row in (row for row in group.rows if row.name in names):
             start = f"In {_name(row.row)}, with {row.words}, after {group.epoch} epochs,"
-            found = {measure: row.gap(measure) for measure in measures}
+            found = {measure: row.gap(measure) for measure in TOLD}
             yield from _differences(start, row.name, found, "pair")
 
 
