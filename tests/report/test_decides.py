@@ -155,7 +155,7 @@ def test_each_question_has_sentences_with_their_numbers(tables: dict[str, str]) 
     found = json.loads(tables["questions.json"])
     told = {one["run"]: one for question in found.values() for one in question["answers"]}
     assert told["residual-denoising-leaky"]["sentence"] == (
-        "In residual denoising following the text, with relu slope 0.01, after 100 epochs, "
+        "In residual denoising following the text, with leaky ReLU slope 0.01, after 100 epochs, "
         "the width of the narrowest hidden layer is 400 higher (+400 to +400); the number of "
         "active rows is 2400 higher (+2400 to +2400); that of living rows is 2894 higher "
         "(+2745 to +3043); the loss is the same (+0.00000 to +0.00000) (3 pairs)."

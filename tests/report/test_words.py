@@ -195,8 +195,8 @@ SAID = [
 
 
 DECIDES = [
-    (0.61, "followed, mostly the threshold of the skips, explains 50%"),
-    (0.2, "followed explains 50%"),
+    (0.61, "code, which differ mostly in the threshold of the skips, explains 50%"),
+    (0.2, "code explains 50%"),
 ]
 
 
@@ -248,8 +248,9 @@ def test_what_is_said_of_proximal_adam(ratio: float, parameters: float, said: st
     found = {seed: ratio * (1 + seed / 1000) for seed in range(3)}
     name = "proximal Adam, mu 0.01"
     one = table2._told(compare(name, found, "search", dict.fromkeys(found, 1.0)))
+    one["change"] = "mu 0.01"
     rival = {**one, "parameters": parameters, "best": one}
     (_, told) = said_of(rivals={"residual deblurring": [rival]})
     assert said in told["headline"]
     assert f"With mu 0.01 its error is {ratio:.2f} (" in told["numbers"]
-    assert f"times the search's, with {parameters:.2f} times the parameters." in told["numbers"]
+    assert f"times the search's, with {parameters:.2f} times the parameters; by" in told["numbers"]

@@ -53,12 +53,17 @@ class Group(NamedTuple):
         return max(row.numbers.filter(like="width_").shape[1] for row in self.rows)
 
 
+#: Keys that are called otherwise in the field.
+KEYS = {"relu_slope": "leaky ReLU slope"}
+
+
 def in_words(change: Mapping[str, Any]) -> str:
     """Keys and values, such as `skip threshold 28`."""
-    return ", ".join(
-        f"{key.replace('_', ' ')} {value.get('kind', value) if isinstance(value, dict) else value}"
-        for key, value in change.items()
-    )
+    words = []
+    for key, value in change.items():
+        told = value.get("kind", value) if isinstance(value, dict) else value
+        words.append(f"{KEYS.get(key, key.replace('_', ' '))} {told}")
+    return ", ".join(words)
 
 
 def groups(study: Study) -> list[Group]:

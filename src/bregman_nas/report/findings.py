@@ -25,7 +25,7 @@ BESIDE = (
     ("autoencoder", "denoising", "input_unchanged", "the noisy image itself"),
     ("residual", "denoising", "lookup_table", "one look-up table for all pixels"),
     ("autoencoder", "deblurring", "least_squares_relu", "least squares, then ReLU,"),
-    ("residual", "deblurring", "least_squares_relu", "the same"),
+    ("residual", "deblurring", "least_squares_relu", "least squares, then ReLU,"),
 )
 
 
@@ -76,9 +76,8 @@ def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 def rivals(groups: Sequence[table2.Group]) -> dict[str, list[dict[str, Any]]]:
     """Proximal Adam compared with the search, by experiment."""
-    name = table2.METHODS["proximal-adam"]
     of = {
-        group.of: [one for one in group.comparisons if one["first"].startswith(name)]
+        group.of: [one for one in group.comparisons if one.get("method") == "proximal-adam"]
         for group in groups
     }
     return {_in_words(run): comparisons for run, comparisons in of.items() if comparisons}

@@ -44,7 +44,8 @@ def ask(
 
     Returns:
         For each question its `answers` as far as there are results (`sentence`; `run`, the run or
-        the design; `seeds`, the fewest behind a number; `numbers`, by name, with 95% intervals),
+        the design; `seeds`, the fewest behind a number; `numbers`, by name, with 95% intervals; of
+        differences also how the sentence may `start`),
         and `missing`: runs with fewer seeds than are planned.
     """
     rows = study.settings.runs
@@ -125,7 +126,8 @@ def _differences(start: str, run: str, found: Mapping[str, Summary], unit: str) 
     if there:
         seeds = min(summary.used for summary in there.values())
         ends = {name: _ends(summary) for name, summary in there.items()}
-        yield _answer("differences", run, seeds, ends, start=start, unit=unit, told=TOLD)
+        answer = _answer("differences", run, seeds, ends, start=start, unit=unit, told=TOLD)
+        yield {**answer, "start": start.rstrip(",")}
 
 
 def _variance(apart: pd.DataFrame) -> Iterator[Answer]:

@@ -77,14 +77,15 @@ class Group(NamedTuple):
         Ratios of errors and of numbers of parameters, and a verdict.
         """
         kinds: dict[str, pd.DataFrame] = {}
-        others: list[tuple[str, str]] = []
+        others: dict[tuple[str, str], dict[str, str]] = {}
         for line in self.lines:
             if len(line.networks) and (not line.change or line.method in OTHERS):
                 name = line.words if line.method in OTHERS else line.method
                 kinds[name] = line.networks.set_index("seed")
-                others += [(name, "search")] * (line.method in OTHERS)
+                if line.method in OTHERS:
+                    others[name, "search"] = {"method": line.method, "change": line.change}
         pairs = [pair for pair in (*COMPARED, *others) if {*pair} <= kinds.keys()]
-        return [_compared(a, kinds[a], b, kinds[b]) for a, b in pairs]
+        return [_compared(a, kinds[a], b, kinds[b]) | others.get((a, b), {}) for a, b in pairs]
 
     @property
     def deciding(self) -> dict[str, Any] | None:

@@ -124,11 +124,17 @@ def decide(study: Study) -> list[Decision]:
 def decide_revised(study: Study) -> list[Decision]:
     """All claims, ascending, under each protocol, by the fresh seeds alone and the revised rules.
 
-    A run with fewer than `ENOUGH_SEEDS` of them counts as not run. Interventions keep all seeds.
+    A run with fewer than `ENOUGH_SEEDS` of them counts as not run. Interventions keep all seeds, and
+    so does the DenseNet, of which three are fresh; that was decided when results were known.
     """
     fresh = study.only(FRESH, ENOUGH_SEEDS)
     results = [Results(fresh, p, interventions(study, p)) for p in PROTOCOLS]
-    return [_decision(one, of) for one in REVISED for of in results]
+    every = [Results(study, p) for p in PROTOCOLS]
+    return [
+        _decision(one, of)
+        for one in REVISED
+        for of in (every if one.number in OF_THE_DENSENET else results)
+    ]
 
 
 def _decision(claim: Claim, results: Results, count_collapsed: bool = False) -> Decision:

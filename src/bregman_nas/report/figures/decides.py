@@ -88,8 +88,8 @@ def output_rows(study: Study) -> Figure:
         picture = axes.imshow(square, cmap="gray_r", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
-    inked.set_title("how often a pixel is inked", fontsize=7)
-    active.set_title("its output row is active", fontsize=7)
+    inked.set_title("pixel inked", fontsize=7)
+    active.set_title("output row active", fontsize=7)
     label = "share of the images, of the searches"
     add_bar(picture, figure, [inked, active], label, aspect=30)
     bins = np.digitize(often, EDGES)
