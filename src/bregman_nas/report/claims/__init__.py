@@ -124,8 +124,8 @@ def decide(study: Study) -> list[Decision]:
 def decide_revised(study: Study) -> list[Decision]:
     """All claims, ascending, under each protocol, by the fresh seeds alone and the revised rules.
 
-    A run with fewer than `ENOUGH_SEEDS` of them counts as not run. Interventions keep all seeds, and
-    so does the DenseNet, of which three are fresh; that was decided when results were known.
+    A run with fewer than `ENOUGH_SEEDS` of them counts as not run. Interventions keep all seeds,
+    and so does the DenseNet, of which three are fresh; that was decided when results were known.
     """
     fresh = study.only(FRESH, ENOUGH_SEEDS)
     results = [Results(fresh, p, interventions(study, p)) for p in PROTOCOLS]
