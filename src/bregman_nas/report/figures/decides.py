@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, TASKS, WORDS, Study
-from bregman_nas.report.figures.panels import COLOURS, NAMES, add_bar, leave_empty, subplots
+from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, TASKS, Study
+from bregman_nas.report.figures.panels import COLOURS, add_bar, leave_empty, name_of, subplots
 from bregman_nas.report.text import NOT_RUN, counted
 from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
 
@@ -98,7 +98,7 @@ def output_rows(study: Study) -> Figure:
     for run in runs:
         y = [run.output[:, bins == kind].mean() for kind in kinds]
         style = STYLES[run.network, run.task]
-        name = f"{NAMES[run.network]}, {run.task}, {WORDS[run.protocol]}"
+        name = name_of(run.protocol, run.row.experiment)
         curves.plot(x, y, style, color=COLOURS[run.protocol], lw=1, ms=3, alpha=0.8, label=name)
     curves.set_xscale("symlog", linthresh=EDGES[1])
     curves.set(xlabel="how often a pixel is inked", ylabel="output rows active", ylim=(-0.03, 1.03))
