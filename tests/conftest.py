@@ -13,6 +13,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from bregman_nas.data.files import ImageSet, load
 from bregman_nas.search.job import Job
 from bregman_nas.search.seed import search_seed
 from bregman_nas.settings import load_settings
@@ -93,6 +94,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageSet:
+    """MNIST of the sample: 2,000 training and 500 test images."""
+    return load("mnist", "sample", SAMPLE.parents[1])
+
+
+@pytest.fixture(scope="session")
+def clothes() -> ImageSet:
+    """Likewise Fashion-MNIST."""
+    return load("fashion-mnist", "sample", SAMPLE.parents[1])
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bregman_nas.bench import as_markdown, measure, measure_lockstep, measure_runs, whole_search
+from bregman_nas.bench import measure, measure_lockstep, measure_runs, whole_search
+from bregman_nas.report.render import render
 from bregman_nas.search.job import Job
 from bregman_nas.search.seed import search_seed
 
@@ -50,4 +51,4 @@ def test_keeps_what_was_measured_of_other_searches(
 def test_the_committed_table_is_of_the_committed_numbers() -> None:
     path = PROJECT / "results" / "bench.json"
     content = json.loads(path.read_text("utf-8"))
-    assert path.with_suffix(".md").read_text("utf-8") == as_markdown(content)
+    assert path.with_suffix(".md").read_text("utf-8") == render("bench.md.j2", **content)

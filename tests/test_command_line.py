@@ -253,8 +253,8 @@ def test_a_full_disk_is_a_clear_error_and_truncates_nothing(
         patch.setattr(os, "fsync", full)
         assert run_command(project, "search", "paper-autoencoder") == 1
     message = complaint(capfd)
-    network = job_in(project).network
-    assert message == f"bregman-nas: [Errno 28] No space left on device: '{network}'\n"
+    file = job_in(project).workspace / "progress.json"
+    assert message == f"bregman-nas: [Errno 28] No space left on device: '{file}'\n"
     assert not record_path(project, "paper-autoencoder", 0).exists()
     assert list(job_in(project).workspace.glob(".*")) == []
     assert run_command(project, "search", "paper-autoencoder") == 0

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bregman_nas.data import files
+from bregman_nas.search.digest import CODE
 from bregman_nas.search.records import fault_of, read_record, record_path, run_folder
 from bregman_nas.search.results import write_results
 from bregman_nas.settings import load_settings
@@ -35,7 +36,7 @@ def test_records_are_those_of_accepted_code_and_of_the_settings_and_data(name: s
         seed = record["seed"]
         if run.of is not None:
             data["found"] = read_record(record_path(PROJECT, run.of, seed))["digests"]["all"]
-        assert fault_of(record, run, seed, data) is None, path
+        assert fault_of(record, run, seed, data, CODE) is None, path
         assert path == record_path(PROJECT, name, seed)
 
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from bregman_nas.demo import _shrink
 from bregman_nas.report.figures import FIGURES
-from bregman_nas.search.digest import ROOTS, used_definitions
+from bregman_nas.search.digest import ROOTS, used_modules
 from bregman_nas.settings import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -37,8 +37,7 @@ def test_a_search_depends_on_all_code_of_its_digest(stages: dict[str, Any], stag
     roots = [root for network in SEARCHES[stage] for root in ROOTS[network]]
     if stage == "search":
         roots += ROOTS["lockstep"]
-    modules = {module for module, _ in used_definitions(roots)}
-    modules.discard("bregman_nas.data.idx")  # of the stage `prepare`, before
+    modules = used_modules(roots).keys() - {"bregman_nas.data.idx"}  # of `prepare`, before
     files = {Path("src", *module.split(".")).with_suffix(".py") for module in modules}
     deps = {Path(dep) for dep in stages[stage]["deps"]}
     assert [file for file in files if not deps & {file, *file.parents}] == []

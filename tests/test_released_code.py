@@ -16,7 +16,6 @@ from bregman_nas.released_code import (
     NOTEBOOKS,
     PUBLISHED,
     ReleasedCode,
-    active,
     compare,
     differences,
     first_epoch,
@@ -56,14 +55,6 @@ def test_differences_by_hand(skips: bool) -> None:
         blocks[1].layer.bias[2] = -1
         blocks[1].skips[1] = 0.5
     assert differences(ours, theirs) == {"weight": 1, "bias": 2, "skip": 0.5, "groups": 2}
-
-
-def test_the_groups_of_a_convolution_are_its_kernels() -> None:
-    convolution = torch.nn.Conv2d(2, 3, 3)
-    torch.nn.init.zeros_(convolution.weight)
-    with torch.no_grad():
-        convolution.weight[2, 1, 0, 0] = 1
-    assert active(convolution).nonzero().tolist() == [[2, 1]]
 
 
 def test_the_first_epoch_by_hand(tmp_path: Path) -> None:

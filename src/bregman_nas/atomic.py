@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -12,25 +13,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: if the folder cannot be written to or the disk is full; it names the file, and
             nothing is left behind.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
     except OSError as error:
         if error.filename is None:  # as where the disk is full
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

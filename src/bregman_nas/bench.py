@@ -22,9 +22,10 @@ import torch
 
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data.files import load
-from bregman_nas.randomness import generator
+from bregman_nas.report.render import render
 from bregman_nas.search.core import densenet, mlp
 from bregman_nas.search.core.lockstep import LockstepSearch
+from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.job import Job, host, set_arithmetic
@@ -34,13 +35,6 @@ BATCHES = 12
 MOMENTS = (0, 1, 3, 10, 30)
 ENGINES: tuple[Engine, ...] = ("compact", "textbook")
 LOCKSTEP_BATCHES = {"cpu": 4, "cuda": 100}
-HEAD = """# Speed on {processor}, {cores} cores
-
-Minutes of a whole search, one thread each, interpolated between the measured moments.
-
-| run | seed | textbook | compact | ratio |
-|---|---|---|---|---|
-"""
 
 
 def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, Any]:
@@ -53,8 +47,10 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
     images = load(run.experiment.dataset, run.source, project)
     compact, textbook = (searcher(run, images, seed, engine) for engine in ENGINES)
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-    epochs = run.experiment.epochs
-    moments = [moment for moment in MOMENTS if moment <= min(last_trained, epochs)]
+    epochs, size = run.experiment.epochs, run.batch_size
+    last = max(moment for moment in MOMENTS if moment <= min(last_trained, epochs))
+    examples, position = compact.train_examples(0), Position()
+    batches = torch.arange(len(examples)).split(size)
     steps: dict[int, list[float]] = {}
 
     def time_steps() -> list[float]:
@@ -68,16 +64,12 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
         compact.load_state_dict(state)
         return [statistics.median(taken[1:]) for taken in times]  # the first warms up
 
-    for epoch in range(moments[-1] + 1):
-        examples = compact.train_examples(epoch)
-        order = torch.randperm(len(examples), generator=generator(seed, "order", epoch))
-        batches = list(order.split(run.batch_size))
-        if epoch in moments:
-            steps[epoch] = time_steps()
-        if epoch < moments[-1]:
-            loss = compact.train_batches(examples.inputs, examples.targets, batches, rate.value)
-            compact.end_epoch(rate.value)
-            rate.end_epoch(loss)
+    def note(*_: object) -> None:
+        if position.epoch in MOMENTS:
+            steps[position.epoch] = time_steps()
+
+    note()
+    train(compact, rate, position, seed=seed, epochs=last, batch_size=size, after_epoch=note)
     finished = Job(run, seed, project).network
     if finished.exists():
         compact.network.load_state_dict(torch.load(finished, weights_only=True))
@@ -108,20 +100,9 @@ def measure_runs(runs: Sequence[Run], project: Path, last_trained: int, seed: in
         searches[run.name, seed] = measure(run, project, last_trained, seed)
         content = {"host": machine, "runs": [searches[key] for key in sorted(searches)]}
         write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
-        write_atomically(path.with_suffix(".md"), as_markdown(content).encode())
-        print(_row(searches[run.name, seed]), end="", flush=True)
+        write_atomically(path.with_suffix(".md"), render("bench.md.j2", **content).encode())
+        print(searches[run.name, seed], flush=True)
     return path.with_suffix(".md")
-
-
-def as_markdown(content: dict[str, Any]) -> str:
-    """The content of bench.json as a page."""
-    return HEAD.format(**content["host"]) + "".join(map(_row, content["runs"]))
-
-
-def _row(one: dict[str, Any]) -> str:
-    compact, textbook = (one["seconds"][engine] / 60 for engine in ENGINES)
-    ratio = f"{textbook:.0f} | {compact:.1f} | {textbook / compact:.1f}"
-    return f"| {one['run']} | {one['seed']} | {ratio} |\n"
 
 
 def measure_lockstep(run: Run, project: Path, device: str, seeds: int) -> tuple[float, float]:

@@ -95,17 +95,12 @@ SEEDS = typer.Option(
     parser=_seed_numbers,
     metavar="0,2,5-9",
 )
-WORKERS = typer.Option(
-    help="Seeds at a time; by default one for each core.", envvar="BREGMAN_NAS_WORKERS", min=1
-)
-SCHEDULER = typer.Option(
-    help="Of Dask, to send the seeds to: tcp://HOST:8786.", envvar="BREGMAN_NAS_SCHEDULER"
-)
-DEVICE = typer.Option(help="A torch device.", envvar="BREGMAN_NAS_DEVICE")
+WORKERS = typer.Option(help="Seeds at a time; by default one for each core.", min=1)
+SCHEDULER = typer.Option(help="Of Dask, to send the seeds to: tcp://HOST:8786.")
+DEVICE = typer.Option(help="A torch device.")
 ENGINE = typer.Option(
     help="compact is fast on a CPU; lockstep does all seeds, or --workers of them, as one batch on "
-    "a GPU; textbook is the readable reference of the same computation.",
-    envvar="BREGMAN_NAS_ENGINE",
+    "a GPU; textbook is the readable reference of the same computation."
 )
 TF32 = typer.Option(
     "--tf32",
@@ -144,7 +139,7 @@ def prepare(project: Project = HERE) -> None:
     print("wrote", *write(project, settings.data.source, datasets))
 
 
-@app.command("search")
+@app.command("search", context_settings={"auto_envvar_prefix": "BREGMAN_NAS"})
 def search(
     run: RunName,
     seeds: Annotated[Any, SEEDS] = None,
@@ -172,8 +167,6 @@ def search(
     if not seeds:
         check_one_device(run, {record["seed"]: device_of(record) for record in records})
         write_results(run_folder(project, run), records)
-        # What comes after in the pipeline reads it, also where there is no seed.
-        (run_folder(project, run) / "records").mkdir(exist_ok=True)
     for job, record in zip(jobs, records, strict=True):
         if job.seed == 0 and chosen.of is None and not settings.runs[run].change:
             keep(job, record)

@@ -6,9 +6,9 @@ and its training step. Left out is what the notebooks do with files and GPUs.
 """
 
 import ast
-import datetime
 import json
 import subprocess
+from datetime import date
 from pathlib import Path
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
@@ -26,7 +26,9 @@ from bregman_nas.errors import UserError
 from bregman_nas.randomness import generator
 from bregman_nas.report.render import render
 from bregman_nas.search.core import densenet, mlp
+from bregman_nas.search.digest import COMMIT
 from bregman_nas.search.first_steps import IMAGES, look, outcome
+from bregman_nas.search.outcome import active
 from bregman_nas.search.records import run_folder
 from bregman_nas.settings import Run, Settings
 
@@ -62,8 +64,8 @@ def run_beside(clone: Path, settings: Settings, project: Path) -> Path:
     released, compared, own_starts = {}, [], []
     for moment, commit in OPTIMIZERS.items():
         code = ReleasedCode(clone, moment)
-        date = code.git("show", "--no-patch", "--format=%cs", commit).strip()
-        released[moment] = {"optimizer": commit, "date": date}
+        made = code.git("show", "--no-patch", "--format=%cs", commit).strip()
+        released[moment] = {"optimizer": commit, "date": made}
         for name, run in runs.items():
             protocol = run.protocol.model_copy(update={"first_moment": moment})
             changed = run.model_copy(update={"protocol": protocol})
@@ -73,11 +75,10 @@ def run_beside(clone: Path, settings: Settings, project: Path) -> Path:
     for seed in OWN_SEEDS:
         own_starts.append(own_start(code, runs[DENSENET], images[DENSENET], seed))
         print(own_starts[-1], flush=True)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
     result = {
         "code": CODE,
         "released": released,
-        "made": {"commit": _git(project, "rev-parse", "HEAD").strip(), "date": today},
+        "made": {"commit": COMMIT["commit"], "date": date.today().isoformat()},
         "steps": STEPS,
         "batch_size": BATCH_SIZE,
         "compared": compared,
@@ -140,8 +141,9 @@ class ReleasedCode:
 
     def git(self, *command: str) -> str:
         """What a command of git prints in the clone."""
+        how: Any = {"check": True, "capture_output": True, "text": True}
         try:
-            return _git(self.clone, *command)
+            return str(subprocess.run(["git", *command], cwd=self.clone, **how).stdout)
         except (subprocess.CalledProcessError, OSError) as error:
             raise UserError(
                 f"{self.clone} is no clone of the released code with all its history; "
@@ -170,11 +172,6 @@ def _compiled(nodes: list[ast.stmt]) -> CodeType:
     return compile(ast.Module(nodes, []), "notebook", "exec")
 
 
-def _git(folder: Path, *command: str) -> str:
-    done = subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout
-
-
 def compare(
     code: ReleasedCode, run: Run, images: ImageSet, steps: int = STEPS
 ) -> list[dict[str, Any]]:
@@ -196,7 +193,7 @@ def compare(
             if one.bias is not None:
                 other.bias.copy_(one.bias)
     optimizer, _ = notebook.init_opt(notebook.conf, model)
-    at_the_start = sum(int(active(layer).sum()) for layer in layers(model))
+    at_the_start = sum(int(active(layer.weight).sum()) for layer in layers(model))
     found: dict[str, dict[str, list[Any]]] = {name: {} for name in nets}
     order = torch.randperm(len(train), generator=generator(SEED, "order", 0))
     for batch in order.split(BATCH_SIZE)[:steps]:
@@ -216,7 +213,7 @@ def compare(
             "trainer": name,
             "steps": len(of["groups"]),
             "active_at_the_start": at_the_start,
-            "active_at_the_end": sum(int(active(layer).sum()) for layer in layers(model)),
+            "active_at_the_end": sum(int(active(layer.weight).sum()) for layer in layers(model)),
             **{kind: max(values, key=lambda value: value or 0) for kind, values in of.items()},
         }
         for name, of in found.items()
@@ -237,7 +234,7 @@ def differences(ours: Any, theirs: nn.Module) -> dict[str, Any]:
     taus: list[Any] = [module.skips for module in theirs.modules() if hasattr(module, "skips")]
     own = getattr(ours, "skips", None)
     skips = [(0 * tau if own is None else own[l, : l + 1], tau) for l, tau in enumerate(taus)]
-    groups = [(active(one), active(other)) for one, other in pairs]
+    groups = [(active(one.weight), active(other.weight)) for one, other in pairs]
     groups += [(one != 0, other != 0) for one, other in skips]
     return {
         "weight": max(_distance(one.weight, other.weight) for one, other in pairs),
@@ -254,12 +251,6 @@ def _distance(one: Tensor, other: Tensor) -> float:
 def layers(net: nn.Module) -> list[Any]:
     """Linear layers and convolutions, from input to output."""
     return [layer for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-
-
-def active(layer: nn.Linear | nn.Conv2d) -> Tensor:
-    """Boolean, which rows [out] or kernels [out, in] are not zero."""
-    nonzero = layer.weight != 0
-    return nonzero.any(1) if isinstance(layer, nn.Linear) else nonzero.flatten(2).any(2)
 
 
 def own_start(

@@ -18,7 +18,8 @@ from bregman_nas.report.data import Run, Study, read_study
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.frames import add_answers
 from bregman_nas.report.tables import render_all
-from bregman_nas.search.records import read_record, unpack
+from bregman_nas.search.outcome import unpack
+from bregman_nas.search.records import read_record
 
 RUN = "paper-autoencoder-deblurring"
 FOUND, UNIFORM = f"{RUN}-found", f"{RUN}-uniform"

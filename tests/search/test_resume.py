@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bregman_nas import atomic
+from bregman_nas.search import seed as seed_module
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.job import Clock, Job
 from bregman_nas.search.seed import search_seed
@@ -96,33 +97,20 @@ def test_killed_again_and_again_and_continued(
         assert rates[-1] < rates[0], "the schedule never acted: the test is too easy"
 
 
-class PowerCut(BaseException):
-    """Ends a search at once, past every `except Exception`."""
+def cut_short(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_stopped_between_the_last_epoch_and_the_record(
     new_project: NewProject, job_in: JobIn, monkeypatch: Patch
 ) -> None:
     job = job_in(new_project("stopped"), seconds_between_checkpoints=0)
-    left_in_this_order = [job.network, job.picture, job.record]
-    replace = os.replace
-
-    for cut in left_in_this_order:
-
-        def replace_until_the_power_goes(temporary: str, path: Path, cut: Path = cut) -> None:
-            if path == cut:
-                raise PowerCut
-            replace(temporary, path)
-
-        for path in left_in_this_order:
-            path.unlink(missing_ok=True)
-        with monkeypatch.context() as patch:
-            patch.setattr("os.replace", replace_until_the_power_goes)
-            with pytest.raises(PowerCut):
-                search_seed(job)
-        before = left_in_this_order.index(cut)
-        assert [path.exists() for path in left_in_this_order] == [n < before for n in range(3)]
-
+    with monkeypatch.context() as patch:
+        patch.setattr(seed_module, "write_record", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            search_seed(job)
+    found = [path.exists() for path in (job.network, job.picture, job.record)]
+    assert found == [True, True, False], "a record was written before what belongs to it"
     search_seed(job)
     whole = job_in(new_project("whole"))
     search_seed(whole)
@@ -159,23 +147,20 @@ def test_the_newest_two_states_are_kept(checkpoints: Checkpoints, told: list[str
     assert list(checkpoints.last.parent.iterdir()) == []
 
 
-def damage(path: Path, how: str = "one bit") -> None:
+def damage(path: Path) -> None:
     content = path.read_bytes()
-    middle = len(content) // 2
-    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-    path.write_bytes({"empty": b"", "cut off": content[:middle], "one bit": flipped}[how])
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
-@pytest.mark.parametrize("how", ["empty", "cut off", "one bit"])
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
-    checkpoints: Checkpoints, told: list[str], how: str
+    checkpoints: Checkpoints, told: list[str]
 ) -> None:
     checkpoints.save(state(1))
     checkpoints.save(state(2))
-    damage(checkpoints.last, how)
+    damage(checkpoints.last)
     assert numbers(checkpoints) == [1]
     assert told == [f"{checkpoints.last} is damaged and is not used"]
-    damage(checkpoints.before, how)
+    damage(checkpoints.before)
     assert numbers(checkpoints) == []
     assert told[2] == f"{checkpoints.before} is damaged and is not used"
 
@@ -184,10 +169,6 @@ def test_a_checkpoint_runs_no_code(checkpoints: Checkpoints) -> None:
     checkpoints.save({"code": print})
     with pytest.raises(pickle.UnpicklingError):
         numbers(checkpoints)
-
-
-def cut_short(*_: object) -> None:
-    raise PowerCut
 
 
 @pytest.mark.parametrize("last", ["good", "damaged", "of another engine"])
@@ -205,30 +186,13 @@ def test_a_save_that_is_cut_short_leaves_the_newest_good_checkpoint(
     again = Checkpoints(folder, "digest", told.append)
     with monkeypatch.context() as patch:
         patch.setattr(what, cut_short)
-        with pytest.raises(PowerCut):
+        with pytest.raises(KeyboardInterrupt):
             again.save(state(4))
     good = 2 if last == "good" else 1
     assert numbers(again)[0] == good
     assert bool(told) == (last != "good")
     again.save(state(4))
     assert numbers(again) == [4, good]
-
-
-def failing(*_: object, **__: object) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def test_a_full_disk_is_named_with_the_file(checkpoints: Checkpoints, monkeypatch: Patch) -> None:
-    checkpoints.save(state(1))
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fdopen", lambda _, mode: open("/dev/full", mode))  # noqa: SIM115
-        with pytest.raises(OSError, match=r"No space left on device: .*last\.ckpt") as caught:
-            checkpoints.save(state(2))
-    assert caught.value.errno == 28
-    assert numbers(checkpoints) == [1]
-    assert [path.name for path in checkpoints.last.parent.iterdir()] == ["before.ckpt"]
-    checkpoints.save(state(3))
-    assert numbers(checkpoints) == [3, 1]
 
 
 @pytest.mark.parametrize("other", ["key", "version of torch"])
@@ -270,16 +234,11 @@ def test_when_a_checkpoint_is_due(monkeypatch: Patch) -> None:
     assert resumed.checkpoint_is_due(60), "one is due at once after an interruption"
 
 
-def test_whether_a_folder_can_be_written_to(tmp_path: Path, monkeypatch: Patch) -> None:
-    folder = tmp_path / "some" / "folder"
-    atomic.check_writable(folder)
-    assert list(folder.iterdir()) == []
-    monkeypatch.setattr("tempfile.TemporaryFile", failing)
-    with pytest.raises(OSError, match="No space left"):
-        atomic.check_writable(folder)
+def failing(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("what", ["os.fsync", "os.replace", "os.fdopen", "os.chmod"])
+@pytest.mark.parametrize("what", ["os.fsync", "os.replace"])
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: Patch, what: str
 ) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.records import unpack
+from bregman_nas.search.outcome import unpack
 
 #: See `architecture`.
 Arm = Literal["found", "uniform", "random", "dense"]

@@ -24,10 +24,10 @@ from bregman_nas.errors import UserError
 from bregman_nas.export import small
 from bregman_nas.export.shrink import small_densenet, small_mlp
 from bregman_nas.networks import DenseNet, ResidualMLP
-from bregman_nas.search.core.densenet import active_kernels
+from bregman_nas.search.core.densenet import convolutions
 from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.job import Job, host
-from bregman_nas.search.outcome import weights_digest
+from bregman_nas.search.outcome import active, weights_digest
 from bregman_nas.search.records import Record, read_record
 
 COMMITTED_BYTES = 3_000_000
@@ -109,11 +109,11 @@ def describe(job: Job, record: Record, search: Search[nn.Module]) -> Finished:
     full = cast("ResidualMLP | DenseNet", search.network)
     if isinstance(full, ResidualMLP):
         architecture, less = small_mlp(full)
-        active, effective = result["active_rows"], result["effective_rows"]
+        on, effective = result["active_rows"], result["effective_rows"]
         widths = [layer["rows"] for layer in architecture["layers"]]
     else:
         architecture, less = small_densenet(full)
-        active, effective = [int(kernels.any(1).sum()) for kernels in active_kernels(full)], None
+        on, effective = [int(active(c.weight).any(1).sum()) for c in convolutions(full)], None
         sizes = [architecture["layers"].get(str(l)) for l in range(len(full.layers))]
         widths = [architecture["first"], *(size["channels"] if size else 0 for size in sizes), 1]
     both = {"full": full, "small": less}
@@ -123,7 +123,7 @@ def describe(job: Job, record: Record, search: Search[nn.Module]) -> Finished:
         "record": record["digests"]["all"],
         "architecture": architecture,
         "collapsed": collapsed(record),
-        "widths": {"active": active, "effective": effective, "small": widths},
+        "widths": {"active": on, "effective": effective, "small": widths},
         "parameters": {n: sum(p.numel() for p in net.parameters()) for n, net in both.items()},
         "multiply_adds": {name: multiply_adds(net, inputs[0]) for name, net in both.items()},
         "difference": {

@@ -210,7 +210,8 @@ class Study:
         for path in sorted((run.folder / "elsewhere").glob("seed-*.json")):
             with readable(path):
                 record = read_record(path)
-                fault = _fault_of(record, self.settings.run(run.name), record["seed"])
+                planned, seed = self.settings.run(run.name), record["seed"]
+                fault = fault_of(record, planned, seed, record["data"])
                 if fault is not None:
                     raise ValueError(fault)
             records.append(record)
@@ -305,7 +306,8 @@ def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> l
                     f"params.yaml says {now.get(key)}; `dvc repro` makes them anew, or change "
                     f"params.yaml back (found in {path})"
                 )
-        fault = _fault_of(record, planned, seed)
+        # Data and code decide whether a seed is searched again, not what is shown.
+        fault = fault_of(record, planned, seed, record["data"])
         found = runs[planned.of].digests.get(seed) if planned.of else None
         if fault is None and record["data"].get("found") != found:
             fault = f"was not trained on what seed {seed} of {planned.of} found"
@@ -317,11 +319,3 @@ def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> l
             if path.read_bytes() != text.encode():
                 raise ValueError("it does not agree with the records")
     return records
-
-
-def _fault_of(record: Record, planned: Planned, seed: int) -> str | None:
-    """As `fault_of`: data and code decide whether a seed is searched again, not what is shown."""
-    own = {"lockstep": "", **record["digests"]}
-    return fault_of(
-        record, planned, seed, record["data"], {**own, planned.kind: own.get("code", "")}
-    )

@@ -16,15 +16,14 @@ from torch import Tensor, nn
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data import files
 from bregman_nas.errors import UserError
-from bregman_nas.search import accepted
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.lockstep import train as train_in_lockstep
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.digest import CODE, COMMIT
-from bregman_nas.search.outcome import active_groups
-from bregman_nas.search.records import digest_of, read_record, record_path, unpack
+from bregman_nas.search.outcome import active_groups, unpack
+from bregman_nas.search.records import ACCEPTED, accepted, digest_of, read_record, record_path
 from bregman_nas.settings import Run, Settings, load_settings
 
 #: The settings of each case, and its trajectory. An arm trains what the case of its network found.
@@ -164,7 +163,7 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
     Raises:
         UserError: if the numbers are not those of the accepted code, or nothing is to be accepted.
     """
-    entries = [*accepted.entries()]
+    entries = [*accepted()]
     known = [(entry["kind"], entry["code"]) for entry in entries]
     new = {kind: code for kind, code in CODE.items() if (kind, code) not in known}
     if not new:
@@ -192,5 +191,5 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
     lines = ",\n".join(
         json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries
     )
-    write_atomically(accepted.PATH, f"[\n{lines}\n]\n".encode())
-    return f"accepted for {', '.join(new)}; commit {accepted.PATH.name}"
+    write_atomically(ACCEPTED, f"[\n{lines}\n]\n".encode())
+    return f"accepted for {', '.join(new)}; commit {ACCEPTED.name}"

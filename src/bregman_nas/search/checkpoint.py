@@ -37,7 +37,6 @@ class Checkpoints:
         # Another version of torch may round differently, and a record names one.
         self._key = hashlib.sha256(f"{key} torch {torch.__version__}".encode()).digest()
         self._tell, self._device = tell, device
-        self._last_is_good: bool | None = None  # None: not known
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a new checkpoint; the last one becomes the one before.
@@ -46,13 +45,9 @@ class Checkpoints:
             OSError: if it cannot be written; the last one is kept, as the one before.
         """
         content = self._key + to_bytes(state)
-        if self._last_is_good is None:
-            self._last_is_good = isinstance(self._read(self.last), dict)
-        if self._last_is_good:  # else it must not replace a good one
+        if isinstance(self._read(self.last), dict):  # else it must not replace a good one
             os.replace(self.last, self.before)
-            self._last_is_good = False
         write_atomically(self.last, hashlib.sha256(content).digest() + content)
-        self._last_is_good = True
 
     def states(self) -> Iterator[dict[str, Any]]:
         """The states that are whole and have the right key, newest first."""

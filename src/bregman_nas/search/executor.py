@@ -11,7 +11,6 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from typing import Any, Never
 from uuid import uuid4
 
@@ -81,9 +80,10 @@ def _check_options(job: Job, scheduler: str | None) -> None:
 def _search_in_processes(jobs: Sequence[Job], count: int) -> list[Record]:
     # One process for each seed and not threads: torch's thread count is the process's.
     how: Any = {"batch_size": 1, "pre_dispatch": "all", "return_as": "generator"}
-    tasks = [joblib.delayed(_search_for)(os.getpid(), job) for job in jobs]
+    each: Any = {"initializer": _end_with_parent, "initargs": (os.getpid(),)}
+    tasks = [joblib.delayed(search_seed)(job) for job in jobs]
     try:
-        with joblib.parallel_config("loky", inner_max_num_threads=1):
+        with joblib.parallel_config("loky", inner_max_num_threads=1, **each):
             # The workers begin with it and never hear Ctrl-C, of which they would print tracebacks
             # while they import torch. This process ends them.
             with _handled(signal.SIG_IGN, signal.SIGINT):
@@ -96,14 +96,6 @@ def _search_in_processes(jobs: Sequence[Job], count: int) -> list[Record]:
         ) from error
 
 
-def _search_for(command: int, job: Job) -> Record:
-    """Search a seed for the command with this process id, and end when that ends."""
-    if os.getpid() != command:
-        _end_with_parent(command)
-    return search_seed(job)
-
-
-@cache  # a worker may get several seeds
 def _end_with_parent(parent: int) -> None:
     """End this process once its parent has ended in whatever way; a checkpoint is left."""
 

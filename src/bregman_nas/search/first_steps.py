@@ -17,7 +17,8 @@ from bregman_nas.data.degradation import Examples
 from bregman_nas.data.files import load
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
-from bregman_nas.search.core.densenet import active_kernels, compact_trainer, network, problem
+from bregman_nas.search.core.densenet import compact_trainer, convolutions, network, problem
+from bregman_nas.search.outcome import active
 from bregman_nas.settings import Run
 
 #: Of the training images, on which a network is examined.
@@ -108,17 +109,17 @@ def look(net: nn.Module, linear: nn.Linear, images: Tensor) -> dict[str, float]:
     seen: list[Tensor] = []
     with linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
         net(images)
-    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    weights = [module.weight for module in net.modules() if isinstance(module, nn.Conv2d)]
     return {
         "firing": float((seen[0] > 0).double().mean()),
         "varying": float((seen[0] != seen[0][0]).any(0).double().mean()),
-        "kernels": sum(int((c.weight != 0).flatten(2).any(2).sum()) for c in convolutions),
+        "kernels": sum(int(active(weight).sum()) for weight in weights),
     }
 
 
 def has_path(net: DenseNet) -> bool:
     """Whether active kernels lead from the image to the output of the last convolution."""
-    first, *layers, last = active_kernels(net)
+    first, *layers, last = (active(conv.weight) for conv in convolutions(net))
     reached = first.any(1)
     for layer in layers:
         reached = torch.cat([reached, (layer & reached).any(1)])

@@ -2,47 +2,54 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from typing_extensions import TypedDict  # pydantic needs this one below 3.12
 
-from bregman_nas.networks.densenet import DenseNet
-from bregman_nas.search.core.densenet import classify
-from bregman_nas.search.records import Group
+if TYPE_CHECKING:  # the report, which unpacks alone, does not wait for torch
+    from torch import Tensor, nn
 
 
-def active_groups(network: nn.Module) -> dict[str, Group]:
-    """Which rows of each weight matrix, and kernels of each convolution, are not zero.
+class Group(TypedDict):
+    """Which groups of a weight are active.
 
-    Returns:
-        For each weight, by name: `shape` of the groups, [rows] or [out, in], and `active`, one bit
-        a group in the order of memory, the first the highest of its byte, in hexadecimal.
+    `shape` of the groups, [rows] or [out, in], and `active`, one bit a group in the order of
+    memory, the first the highest of its byte, in hexadecimal.
     """
+
+    shape: list[int]
+    active: str
+
+
+def active(weight: "Tensor") -> "Tensor":
+    """Boolean, which rows [out] of a matrix, or kernels [out, in] of a convolution, are not 0."""
+    inside = min(weight.ndim - 1, 2)
+    return (weight != 0).flatten(inside).any(inside)
+
+
+def active_groups(network: "nn.Module") -> dict[str, Group]:
+    """Which rows of each weight matrix, and kernels of each convolution, are not zero, by name."""
     groups: dict[str, Group] = {}
     for name, weight in network.named_parameters():
         if name.endswith("weight") and weight.ndim >= 2:
-            inside = 1 if weight.ndim == 2 else 2
-            active = (weight != 0).flatten(inside).any(inside)
-            bits = np.packbits(active.cpu().numpy()).tobytes().hex()
-            groups[name] = {"shape": list(active.shape), "active": bits}
+            bits = np.packbits(active(weight).cpu().numpy()).tobytes().hex()
+            groups[name] = {"shape": list(active(weight).shape), "active": bits}
     return groups
 
 
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
+def unpack(group: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """The boolean array that `active_groups` packed."""
+    bits = np.frombuffer(bytes.fromhex(group["active"]), dtype=np.uint8)
+    count = int(np.prod(group["shape"]))
+    return np.unpackbits(bits, count=count).astype(bool).reshape(group["shape"])
+
+
+def weights_digest(weights: Mapping[str, "Tensor"]) -> str:
     """SHA-256 of a network's parameters and buffers: names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name, x in sorted(weights.items()):
         digest.update(f"{name} {x.dtype} {tuple(x.shape)}\n".encode())
         digest.update(x.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-@torch.no_grad()
-def logits_ever_positive(net: DenseNet, images: Tensor) -> int:
-    """How many of the logits are positive for at least one image, [n, 1, side, side].
-
-    With ReLU on the logits, a logit that never is positive has no gradient: its class is answered
-    only where all other logits are 0 too.
-    """
-    return int((classify(net, images) > 0).any(0).sum())

@@ -1,7 +1,6 @@
 """The progress of each seed: written by the workers, shown by the command."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from typing import Any
 
 from rich import progress as rich_progress
 from rich.console import Console
+
+from bregman_nas.atomic import write_atomically
 
 FILE = "progress.json"  # in a seed's workspace
 
@@ -49,11 +50,8 @@ class Progress:
         self._write()
 
     def _write(self) -> None:
-        # Not flushed to the disk: after a power cut it is of no use. Another process that waits for
-        # the same seed may write too.
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(self._note), encoding="utf-8")
-        temporary.replace(self._path)
+        # At once, as another process that waits for the same seed may write too.
+        write_atomically(self._path, json.dumps(self._note).encode())
 
 
 @contextmanager

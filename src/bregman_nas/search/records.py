@@ -5,27 +5,18 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import (
-    Any,
-    NotRequired,  # pydantic needs this one below 3.12
-)
+from typing import Any, NotRequired
 
-import numpy as np
 import pydantic
-from numpy.typing import NDArray
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic needs this one below 3.12
 
 from bregman_nas.atomic import write_atomically
 from bregman_nas.errors import UserError
-from bregman_nas.search.accepted import are_equivalent
+from bregman_nas.search.outcome import Group
 from bregman_nas.settings import Run
 
-
-class Group(TypedDict):
-    """Which groups of a weight are active; see `outcome.active_groups`."""
-
-    shape: list[int]
-    active: str
+#: The versions of the code that give the same numbers, each with the evidence for it.
+ACCEPTED = Path(__file__).with_name("accepted.json")
 
 
 class Record(TypedDict):
@@ -36,7 +27,7 @@ class Record(TypedDict):
     digests: dict[str, str]
     settings: dict[str, Any]
     data: dict[str, str]
-    checksum: NotRequired[str]
+    checksum: str
     result: dict[str, Any]
     active_groups: NotRequired[dict[str, Group]]
     network: NotRequired[str]
@@ -57,13 +48,6 @@ def record_path(project: Path, run: str, seed: int) -> Path:
     return run_folder(project, run) / "records" / f"seed-{seed:02d}.json"
 
 
-def unpack(group: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """The boolean array that `outcome.active_groups` packed."""
-    shape = tuple(group["shape"])
-    bits = np.frombuffer(bytes.fromhex(group["active"]), dtype=np.uint8)
-    return np.unpackbits(bits, count=int(np.prod(shape))).astype(bool).reshape(shape)
-
-
 def digest_of(value: Any) -> str:
     """SHA-256 of a value, as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -80,11 +64,21 @@ def checksum(result: Mapping[str, Any], history: list[dict[str, Any]]) -> str:
 
 
 @cache
-def _old_checksums() -> dict[str, list[str]]:
-    """Of the seeds of each run, from 0, whose records were made before records had one."""
-    path = Path(__file__).with_name("checksums.json")
-    sums: dict[str, list[str]] = json.loads(path.read_text("utf-8"))
-    return sums
+def accepted() -> list[dict[str, Any]]:
+    """What was accepted, oldest first: the `code` of a `kind`, which is `Run.kind` or `lockstep`.
+
+    The evidence of each: it came first and made so many `records`, or it gives the committed
+    `trajectories` (their digest) and the records of `seeds` that were searched again, bit for bit
+    as far as they went; `no_seeds` says why there are none.
+    """
+    entries: list[dict[str, Any]] = json.loads(ACCEPTED.read_text("utf-8"))
+    return entries
+
+
+def are_equivalent(kind: str, then: str | None, now: str) -> bool:
+    """Whether two versions of the code of a kind are the same, or were both accepted."""
+    known = {entry["code"] for entry in accepted() if entry["kind"] == kind}
+    return then == now or known.issuperset((then, now))
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -103,8 +97,6 @@ def read_record(path: Path) -> Record:
     """Read a record; a `UserError` says why it cannot be read."""
     try:
         return _RECORD.validate_json(path.read_text("utf-8"), strict=True)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # of pydantic, or of the text's encoding
         first = " ".join(line.strip() for line in str(error).splitlines()[:3])
         raise UserError(f"{path} is not a record: {first}") from error
@@ -120,31 +112,26 @@ def fault_of(
     """Why a record is not that of a seed, to follow its name in a sentence; None if it is.
 
     `data` are the SHA-256 of the files of the data set, `code` the digests of the code that runs,
-    see `digest.CODE`. By default any accepted code is valid.
+    see `digest.CODE`; without these any code will do.
     """
-    # Early records of the runs that change one choice have their old folder in the name.
-    name = record["run"].removeprefix("ablation/")
-    if (name, record["seed"]) != (run.name, seed):
-        return f"is of seed {record['seed']} of {name}, not of seed {seed} of {run.name}"
-    then, now, settings = record["digests"], code or {}, run.decisive()
+    if (record["run"], record["seed"]) != (run.name, seed):
+        return f"is of seed {record['seed']} of {record['run']}, not of seed {seed} of {run.name}"
+    then, settings = record["digests"], run.decisive()
     if then.get("all") != whole_digest(then, seed):
         return "has digests that do not belong together"
     same = {
         "the settings": (record["settings"], then.get("settings"))
         == (settings, digest_of(settings)),
         "the data": then.get("data") == digest_of(dict(data)),
-        "the code": are_equivalent(run.kind, then.get("code"), now.get(run.kind)),
     }
-    if "lockstep" in then:
-        equal = are_equivalent("lockstep", then["lockstep"], now.get("lockstep"))
-        same["the code for lockstep"] = equal
+    if code is not None:
+        same["the code"] = are_equivalent(run.kind, then.get("code"), code[run.kind])
+        if "lockstep" in then:
+            equal = are_equivalent("lockstep", then["lockstep"], code["lockstep"])
+            same["the code for lockstep"] = equal
     if changed := [part for part, is_same in same.items() if not is_same]:
         return f"is stale: {' and '.join(changed)} changed since"
-    old = dict(enumerate(_old_checksums().get(name, [])))
-    expected = record.get("checksum") or old.get(seed)
-    if expected is None:
-        return "has no checksum"
-    if expected != checksum(record["result"], record["history"]):
+    if record["checksum"] != checksum(record["result"], record["history"]):
         return "was edited: its numbers do not match its checksum"
     return None
 

@@ -19,7 +19,6 @@ from bregman_nas.atomic import check_writable, remove_leftovers, write_atomicall
 from bregman_nas.data import files
 from bregman_nas.data.degradation import Examples
 from bregman_nas.errors import UserError
-from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.search.checkpoint import Checkpoints, to_bytes
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.lockstep import train as train_in_lockstep
@@ -28,7 +27,7 @@ from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.digest import CODE, COMMIT, digests
 from bregman_nas.search.job import Clock, Job, host, set_arithmetic
-from bregman_nas.search.outcome import active_groups, logits_ever_positive, weights_digest
+from bregman_nas.search.outcome import active_groups, weights_digest
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
@@ -68,11 +67,10 @@ def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Rec
         for seed in seeds:
             lock = filelock.FileLock(seed.job.workspace / "lock")
             try:
-                lock.acquire(blocking=False)
+                locks.enter_context(lock.acquire(blocking=False))
             except filelock.Timeout:
                 seed.progress.tell("another process is searching this seed; waiting for its record")
-                lock.acquire()
-            locks.callback(lock.release)
+                locks.enter_context(lock)
         records = {seed.job.seed: found for seed in seeds if (found := seed.reusable_record())}
         while missing := [seed for seed in seeds if seed.job.seed not in records]:
             group = _next_group(missing, at_once or len(jobs))
@@ -126,10 +124,9 @@ def _data_of(job: Job) -> tuple[dict[str, str], Record | None]:
         )
     record = read_record(path)
     written = run.of, job.seed, checksum(record["result"], record["history"])
-    if (record["run"], record["seed"], record.get("checksum")) != written:
+    if (record["run"], record["seed"], record["checksum"]) != written:
         raise UserError(
-            f"{path} is an old record, was edited, or is of another seed: restore it, or search "
-            "that seed again"
+            f"{path} was edited, or is of another seed: restore it, or search that seed again"
         )
     return {**data, "found": record["digests"]["all"]}, record
 
@@ -152,7 +149,7 @@ class _Seed:
     def reusable_record(self) -> Record | None:
         """The record if it is still valid; removes what killed searches left."""
         job, checkpoints = self.job, self.checkpoints
-        for path in (checkpoints.last, checkpoints.before, job.network, job.record, job.picture):
+        for path in (checkpoints.last, job.network, job.record, job.picture):
             remove_leftovers(path)
         for stop in job.workspace.glob("stop-*"):
             if stop != job.stop:  # of a command that is gone
@@ -186,9 +183,6 @@ class _Seed:
         network = search.full_network()
         weights = {name: x.cpu().clone() for name, x in network.state_dict().items()}
         result = search.result()
-        if isinstance(network, DenseNet):
-            images = search.problem.test.inputs
-            result["logits_ever_positive"] = logits_ever_positive(network, images)
         provenance = {
             **COMMIT,
             "engine": job.engine,

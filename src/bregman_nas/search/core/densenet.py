@@ -52,12 +52,15 @@ class DenseNetSearch(SparseSearch[DenseNet]):
         }
 
     def result(self) -> dict[str, Any]:
-        """See `Search`."""
-        net = self.full_network()
-        (test_loss, test_accuracy), (loss, accuracy) = (
-            evaluate(classify(net, examples.inputs), examples.targets)
-            for examples in (self.problem.test, self.problem.held_out)
-        )
+        """See `Search`; `logits_ever_positive` counts those positive for some test image.
+
+        With ReLU on the logits, one that never is has no gradient: its class is answered only
+        where all other logits are 0 too.
+        """
+        net, test, held_out = self.full_network(), self.problem.test, self.problem.held_out
+        logits = classify(net, test.inputs)
+        test_loss, test_accuracy = evaluate(logits, test.targets)
+        loss, accuracy = evaluate(classify(net, held_out.inputs), held_out.targets)
         norms = [kernel_norms(conv.weight) for conv in convolutions(net)]
         return {
             "test_accuracy": test_accuracy,
@@ -66,6 +69,7 @@ class DenseNetSearch(SparseSearch[DenseNet]):
             "held_out_loss": loss,
             "active_kernels": [int((n > 0).sum()) for n in norms],
             "kernel_norms": [n.tolist() for n in norms],
+            "logits_ever_positive": int((logits > 0).any(0).sum()),
         }
 
 
@@ -135,12 +139,6 @@ def kernel_norms(weight: Tensor) -> Tensor:
     """The Frobenius norm of each kernel, [out, in]."""
     norms: Tensor = torch.linalg.vector_norm(weight, dim=(2, 3))
     return norms
-
-
-@torch.no_grad()
-def active_kernels(net: DenseNet) -> list[Tensor]:
-    """For each convolution from first to last, boolean [out, in]: which kernels are active."""
-    return [(kernel_norms(conv.weight) > 0).cpu() for conv in convolutions(net)]
 
 
 @torch.no_grad()

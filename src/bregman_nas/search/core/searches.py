@@ -3,7 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from importlib import import_module
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,18 @@ from bregman_nas.bregman.initialization import Mask, sparse_kaiming_normal_
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
 from bregman_nas.search.core.trainer import SparseTrainer, Trainer
-from bregman_nas.search.kinds import search_class
 from bregman_nas.settings import Engine, Run
 
 Network = TypeVar("Network", bound=nn.Module, covariant=True)
+
+#: Where the code of each kind of run is, see `Run.kind`: a module, which is not imported before it
+#: is needed, and a class in it, or what makes one.
+SEARCHES = {
+    "mlp": ("bregman_nas.search.core.mlp", "MLPSearch"),
+    "densenet": ("bregman_nas.search.core.densenet", "DenseNetSearch"),
+    "retraining": ("bregman_nas.baselines.searchers", "Retraining"),
+    "competitor": ("bregman_nas.baselines.searchers", "competitor"),
+}
 
 
 class Search(ABC, Generic[Network]):
@@ -134,8 +143,10 @@ def searcher(
     found: Mapping[str, Any] | None = None,
 ) -> Search[nn.Module]:
     """The search of a run at its start, see `Search`; an arm trains what a record has `found`."""
+    module, name = SEARCHES[run.kind]
     of_record = () if found is None else (found,)
-    return search_class(run.kind)(run, images, seed, engine, device, *of_record)
+    made = getattr(import_module(module), name)(run, images, seed, engine, device, *of_record)
+    return cast("Search[nn.Module]", made)
 
 
 def sparse_weight_(
