@@ -179,7 +179,6 @@ class Doubles(nn.Module):
     ("between", "message"),
     [
         (Nested(nn.ReLU(), skip=True), r"^1 \(Nested\) cannot be passed: its forward is no chain"),
-        (Nested(Nested(nn.ReLU()), skip=True), r"^1 \(Nested\) cannot be passed"),
         (Nested(Nested(nn.ReLU(), skip=True)), r"^1\.inner \(Nested\) cannot be passed"),
         (Nested(nn.LayerNorm(4)), r"^1\.inner \(LayerNorm\) cannot be passed: it is neither"),
         (Nested(Doubles()), r"^1\.inner \(Doubles\) cannot be passed: it calls mul; use a module"),

@@ -55,16 +55,6 @@ def test_groups_are_on_or_off_as_a_whole_with_their_deviation(
     assert abs(values.mean().item()) < error * expected
 
 
-@pytest.mark.parametrize("density", [0.01, 0.2, 0.9])
-def test_bernoulli_switches_on_about_that_share(density: float) -> None:
-    rows = 20_000
-    on, other = (
-        int((start(rows, 2, density=density, seed=seed)[:, 0] != 0).sum()) for seed in (0, 1)
-    )
-    assert abs(on - rows * density) < 4 * math.sqrt(rows * density * (1 - density))
-    assert on != other, "the number is random"
-
-
 @pytest.mark.parametrize(
     ("density", "shape", "on"),
     [

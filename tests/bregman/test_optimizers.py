@@ -196,16 +196,6 @@ def constant_steps(
     return history
 
 
-@pytest.mark.parametrize("delta", [0.5, 1.0, 2.0])
-def test_a_scalar_switches_on_under_linbreg(delta: float) -> None:
-    # v = k / 8, exact in binary; the threshold 1/2 is met in step 4 and crossed in step 5.
-    param = nn.Parameter(torch.zeros(()))
-    optimizer = LinBreg([param], lr=0.125, delta=delta, regularizer=L1(0.5))
-    history = constant_steps(optimizer, param, torch.tensor(-1.0), 7)
-    expected = [0, 0, 0, 0, 0.125 * delta, 0.25 * delta, 0.375 * delta]
-    assert [theta.item() for theta in history] == expected
-
-
 @plain_and_fused
 @pytest.mark.parametrize(("lr", "mu"), [(0.01, 0.055), (0.001, 0.0205), (0.03, 0.1)])
 @pytest.mark.parametrize("gradient", [-100.0, 1e-3])
@@ -236,19 +226,3 @@ def test_a_row_switches_on_and_off_and_the_others_stay_off() -> None:
     off = constant_steps(optimizer, param, -gradient, 2)
     assert [bool(theta[1].any()) for theta in off] == [True, False]
     assert not param.any(), "off is exactly zero"
-
-
-@plain_and_fused
-def test_adabreg_switches_a_row_on_and_off(fused: bool) -> None:
-    # n = 4, mu = 0.025: the threshold is 0.05. |v| grows by lr * sqrt(4) = 0.02 a step.
-    param = nn.Parameter(torch.zeros(2, 4, dtype=torch.float64))
-    optimizer = AdaBreg([param], lr=0.01, regularizer=GroupLasso(0.025, (0,)), fused=fused)
-    gradient = torch.zeros_like(param)
-    gradient[0] = torch.tensor([1.0, -2.0, 0.5, -30.0])  # Adam sees the signs alone
-    on = constant_steps(optimizer, param, gradient, 3)
-    assert [bool(theta[0].any()) for theta in on] == [False, False, True]
-    assert torch.equal(on[-1][0].sign(), -gradient[0].sign())
-    off = constant_steps(optimizer, param, -gradient, 20)
-    assert not all(theta[0].any() for theta in off), "off again, on the way to the other sign"
-    assert torch.equal(off[-1][0].sign(), gradient[0].sign())
-    assert not any(theta[1].any() for theta in on + off)

@@ -99,15 +99,6 @@ def test_the_check_notices_a_wrong_v(regularizer: Regularizer) -> None:
 
 @each_delta
 @each_regularizer
-def test_v_is_a_subgradient_at_its_prox(regularizer: Regularizer, delta: float) -> None:
-    numbers = torch.Generator().manual_seed(2)
-    for scale in (0.0, 0.2, 0.6, 3.0):
-        v = scale * draw(numbers, *shape_for(regularizer))
-        assert is_subgradient(v, regularizer.prox(v, delta), regularizer, delta)
-
-
-@each_delta
-@each_regularizer
 @pytest.mark.parametrize("method", ["AdaBreg", "AdaBreg fused", "LinBreg"])
 def test_v_is_a_subgradient_at_the_start_and_in_every_step(
     regularizer: Regularizer, delta: float, method: str
@@ -234,7 +225,6 @@ REFUSED: list[tuple[Any, str]] = [
     ),
     (lambda: GroupLasso(0.1, (0, 2)).prox(torch.ones(2, 3)), r"less than 2; got \(0, 2\)"),
     (lambda: HeadLasso(0.1, 0), "heads must be at least 1"),
-    (lambda: Regularizer.from_dict({"kind": "L3", "mu": 0.1}), "unknown kind of regularizer 'L3'"),
     (lambda: NonNegativeL1(0.1).subgradient(torch.tensor([1.0, -1.0])), "no subgradient .* negat"),
     (lambda: NonNegativeL1(0.1).subgradient(torch.tensor([math.nan])), "no subgradient .* not a n"),
     (lambda: ZeroIndicator().subgradient(torch.tensor([0.0, 1.0])), "no subgradient .* at zero"),
@@ -251,8 +241,6 @@ def test_what_has_no_meaning_is_refused(act: Any, message: str) -> None:
     ("dtype", "value"),
     [
         (torch.float32, 1e-15),
-        (torch.float32, 3e-23),
-        (torch.float32, 1e-30),
         (torch.float32, 1e-42),
         (torch.float32, 1e30),
         (torch.bfloat16, 1e-30),

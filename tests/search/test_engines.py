@@ -17,8 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bregman_nas.baselines.architectures import Architecture, start_
-from bregman_nas.baselines.trainers import AdamTrainer, FastTrainer, ReferenceTrainer
 from bregman_nas.bregman import L1, AdaBreg, GroupLasso, Zero, sparse_kaiming_normal_
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import load
@@ -30,7 +28,6 @@ from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactResid
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.core.textbook import TextbookTrainer
-from bregman_nas.search.core.trainer import Trainer
 from bregman_nas.search.job import Job
 from bregman_nas.settings import Run
 
@@ -258,87 +255,10 @@ def test_a_silent_densenet_ends_as_if_all_of_it_were_trained(
     assert_same(again.full_parameters(), whole.full_parameters(), 0)
 
 
-# ---------------------------------------------------------------- given architectures, by Adam
-
-
-def adam_trainer(kind: Any, *, skips: bool, dense: bool = False, after_step: Any = None) -> Any:
-    """Of the network `example` has, at its start."""
-    numbers = torch.Generator().manual_seed(3)
-    made = example(skips=skips, dense=dense)
-    net = ResidualMLP(100, 4, skips=skips, input_mean=0.13, input_std=0.31)
-    start_(net, made, numbers)
-    return kind(net.double(), made, betas=(0.9, 0.999), eps=1e-8, after_step=after_step)
-
-
-def example(*, skips: bool, dense: bool = False) -> Architecture:
-    """Half of all rows, and some skips; or, dense, all of both."""
-    if dense:
-        return Architecture.dense(4, 100, skips=skips)
-    rows = torch.rand(4, 100, generator=torch.Generator().manual_seed(3)) < 0.5
-    allowed = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]]).bool()
-    return Architecture(rows, allowed if skips else None)
-
-
-def train(trainer: Trainer, batches: list[Tensor], rate: float = 0.01) -> float:
-    examples = AUTOENCODER.examples()
-    return trainer.train_batches(examples.inputs, examples.targets, batches, rate)
-
-
-def halve(weights: list[Tensor], skips: Tensor | None, learning_rate: float) -> None:
-    for parameter in [*weights, *([] if skips is None else [skips])]:
-        parameter.mul_(1 - learning_rate)
-
-
-@pytest.mark.parametrize("skips", [False, True])
-@pytest.mark.parametrize("after_step", [None, halve])
-@pytest.mark.parametrize("restricted", [False, True])
-def test_a_given_architecture_is_trained_as_by_torchs_adam(
-    skips: bool, after_step: Any, restricted: bool
-) -> None:
-    how: Any = {"skips": skips, "dense": restricted, "after_step": after_step}
-    fast, reference = (adam_trainer(kind, **how) for kind in (FastTrainer, ReferenceTrainer))
-    assert_same(fast.full_parameters(), reference.full_parameters(), 0)
-    rows = example(skips=skips).rows
-    for number, batches in enumerate(epochs(2, 30, 9)):
-        ours, theirs = (train(one, batches, 0.01 / 2**number) for one in (fast, reference))
-        assert ours == pytest.approx(theirs, rel=1e-9)
-        assert_same(fast.full_parameters(), reference.full_parameters(), 1e-9)
-        if restricted:
-            smaller = Architecture(rows, example(skips=skips, dense=True).skips)
-            for trainer in (fast, reference):
-                trainer.restrict(smaller)
-    inputs = AUTOENCODER.examples().inputs[:300]
-    (outputs, fires), (expected, fired) = (t.look(inputs) for t in (fast, reference))
-    torch.testing.assert_close(outputs, expected, rtol=1e-9, atol=1e-9)
-    assert fires == fired
-    found = Architecture.of(reference.network)
-    assert torch.equal(found.rows, rows)
-    if skips and not restricted:
-        assert torch.equal(found.skips, example(skips=True).skips)  # type: ignore[arg-type]
-
-
-def test_an_architecture_without_rows_puts_out_nothing_and_stays_so() -> None:
-    trainer: AdamTrainer = adam_trainer(FastTrainer, skips=False, dense=True)
-    trainer.restrict(Architecture(torch.zeros(4, 100, dtype=torch.bool), None))
-    assert train(trainer, next(epochs(1, 2, 9))) > 0
-    outputs, fires = trainer.look(AUTOENCODER.examples().inputs[:50])
-    assert not outputs.any()
-    assert fires == [0] * 4
-
-
-# ---------------------------------------------------------------- saved states
-
-
-def of_kind(name: str) -> Any:
-    if name in CASES:
-        return CASES[name].compact(CASES[name].start())
-    return adam_trainer({"fast": FastTrainer, "reference": ReferenceTrainer}[name], skips=True)
-
-
-@pytest.mark.parametrize("name", ["late skips", "densenet", "fast", "reference"])
+@pytest.mark.parametrize("name", ["late skips", "densenet"])
 def test_training_continues_bit_for_bit_from_a_saved_state(name: str) -> None:
-    case = CASES.get(name, AUTOENCODER)
-    examples, (whole, resumed) = case.examples(), (of_kind(name) for _ in range(2))
+    case = CASES[name]
+    examples, (whole, resumed) = case.examples(), (case.compact(case.start()) for _ in range(2))
     for number, batches in enumerate(epochs(10, 15, 32)):
         losses = [
             trainer.train_batches(examples.inputs, examples.targets, batches, case.rate)
@@ -412,7 +332,9 @@ def test_seeds_with_different_numbers_of_steps_cannot_be_in_lockstep() -> None:
     searches = side_by_side(AUTOENCODER).searches
     for search in searches:
         search.trainer = AUTOENCODER.textbook(AUTOENCODER.start())
-    train(searches[1].trainer, [torch.arange(32)])
+    examples = AUTOENCODER.examples()
+    batches = [torch.arange(32)]
+    searches[1].trainer.train_batches(examples.inputs, examples.targets, batches, 0.01)
     with pytest.raises(ValueError, match=r"not \[0.0, 1.0\]"):
         LockstepSearch(SEEDS, searches)
 
@@ -420,21 +342,18 @@ def test_seeds_with_different_numbers_of_steps_cannot_be_in_lockstep() -> None:
 def test_with_recorded_steps_each_batch_is_trained_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bookkeeping of CUDA graphs, with a recorder in their place; not what CUDA makes of it."""
     one, other = side_by_side(RESIDUAL), side_by_side(RESIDUAL)
-    step, recording, replayed = other._step, [], []
+    step, recording, replayed, pools = other._step, [], [], []
 
-    class Graph:
-        def __init__(self) -> None:
-            self.batches: list[Tensor] = []
+    class Graph(list[Tensor]):
+        """The batches of the recorded steps."""
 
         def replay(self) -> None:
-            replayed.append(self)
-            for batch in self.batches:
+            replayed.append(id(self))
+            for batch in self:
                 step(batch)
 
         def pool(self) -> str:
             return "the pool"
-
-    pools = []
 
     @contextmanager
     def graph(target: Graph, pool: str | None) -> Iterator[None]:
@@ -444,7 +363,7 @@ def test_with_recorded_steps_each_batch_is_trained_on_once(monkeypatch: pytest.M
         recording.pop()
 
     def step_or_record(batch: Tensor) -> None:
-        recording[-1].batches.append(batch) if recording else step(batch)
+        recording[-1].append(batch) if recording else step(batch)
 
     monkeypatch.setattr(other, "_step", step_or_record)
     for name, value in {"CUDAGraph": Graph, "graph": graph, "stream": nullcontext}.items():

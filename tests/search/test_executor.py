@@ -95,10 +95,6 @@ def test_what_an_interrupted_command_left_stops_no_later_one(
     assert not interrupted.stop.exists()
 
 
-def test_no_seeds_are_no_work() -> None:
-    assert search_seeds([]) == []
-
-
 @pytest.fixture
 def dask(tmp_path: Path, wait_until: WaitUntil) -> Iterator[Client]:
     """A client of a scheduler with two workers on the loopback interface, as on a cluster."""

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._pytree import tree_map_only
 
 from bregman_nas import cli
 from bregman_nas.errors import UserError
@@ -16,7 +18,7 @@ from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
 from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.job import Job
-from bregman_nas.search.records import Record, check_one_device, read_record, write_record
+from bregman_nas.search.records import Record, read_record, write_record
 from bregman_nas.search.seed import search_seed, search_together
 
 JobIn = Callable[..., Job]
@@ -25,6 +27,8 @@ Patch = pytest.MonkeyPatch
 
 SEEDS = (2, 0, 1)
 RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
+#: But for the order of sums in single precision; what is counted is equal.
+near = partial(pytest.approx, rel=1e-2, abs=1e-4)
 
 
 @pytest.fixture
@@ -40,27 +44,6 @@ def jobs(project: Path, job_in: JobIn) -> list[Job]:
 
 def jobs_of(job_in: JobIn, project: Path, run: str = RUNS[0], **how: Any) -> list[Job]:
     return [job_in(project, run, number, engine="lockstep", **how) for number in SEEDS]
-
-
-def messages_of(jobs: list[Job]) -> list[str]:
-    notes = [json.loads((job.workspace / "progress.json").read_text("utf-8")) for job in jobs]
-    return [message for note in notes for message in note["messages"]]
-
-
-def assert_close(value: Any, expected: Any, where: str) -> None:
-    """The same but for the order of sums in single precision: what is counted is equal."""
-    if isinstance(expected, dict):
-        assert value.keys() == expected.keys(), where
-        for name, part in expected.items():
-            assert_close(value[name], part, f"{where}.{name}")
-    elif isinstance(expected, list):
-        assert len(value) == len(expected), where
-        for number, part in enumerate(expected):
-            assert_close(value[number], part, f"{where}[{number}]")
-    elif isinstance(expected, float):
-        assert value == pytest.approx(expected, rel=1e-2, abs=1e-4), where
-    else:
-        assert value == expected, where
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -80,7 +63,7 @@ def test_the_records_are_those_of_single_searches(
         assert ours["code"] == theirs["code"]
         for one in (record, alone):  # digests of numbers that are rounded differently
             del one["checksum"], one["network"]
-        assert_close(record, alone, f"seed {job.seed}")
+        assert record == tree_map_only(float, near, alone), f"seed {job.seed}"
         assert made["engine"] == "lockstep"
         assert made.pop("in_lockstep") == [0, 1, 2]
         assert made.keys() == made_alone.keys()
@@ -92,10 +75,6 @@ def test_the_records_are_those_of_single_searches(
         for name, value in there.items():
             assert torch.allclose(here[name], value, atol=1e-3), name
             assert here[name].untyped_storage().nbytes() == value.untyped_storage().nbytes()
-
-
-class PowerCut(BaseException):
-    """Ends a search at once, past every `except Exception`."""
 
 
 def outcome(jobs: list[Job]) -> list[Any]:
@@ -118,7 +97,7 @@ def stop_after_saves(patch: Patch, limit: int) -> list[tuple[int, int]]:
         save(checkpoints, state)
         positions.append((state["position"]["epoch"], state["position"]["batch"]))
         if len(positions) == limit:
-            raise PowerCut
+            raise KeyboardInterrupt
 
     patch.setattr(Checkpoints, "save", save_and_stop)
     return positions
@@ -127,7 +106,7 @@ def stop_after_saves(patch: Patch, limit: int) -> list[tuple[int, int]]:
 def stop_at_the_first_checkpoint(monkeypatch: Patch, jobs: list[Job], n: int | None = None) -> None:
     with monkeypatch.context() as patch:
         stop_after_saves(patch, n or len(jobs))
-        with pytest.raises(PowerCut):
+        with pytest.raises(KeyboardInterrupt):
             search_together(jobs, n)
 
 
@@ -146,7 +125,7 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
         for limit in (1 + number % 2, 3) if number in (0, 1) else (3,):
             with monkeypatch.context() as patch:
                 positions = stop_after_saves(patch, limit)
-                with pytest.raises(PowerCut):
+                with pytest.raises(KeyboardInterrupt):
                     search_together(jobs)
             assert positions == [stop] * limit
     # The locks are free, and a seed without a record does not lose its checkpoint.
@@ -155,14 +134,14 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
 
         def write_one(path: Path, record: Record, limit: int = finished) -> None:
             if sum(job.record.exists() for job in jobs) > limit:
-                raise PowerCut
+                raise KeyboardInterrupt
             write(path, record)
 
         with monkeypatch.context() as patch:
             patch.setattr(seed, "write_record", write_one)
             patch.setattr(LockstepSearch, "train_batches", lambda *_: pytest.fail("trained again"))
             if finished < 2:
-                with pytest.raises(PowerCut):
+                with pytest.raises(KeyboardInterrupt):
                     search_together(jobs)
             else:
                 records = search_together(jobs)
@@ -226,9 +205,9 @@ def test_seeds_saved_together_are_continued_in_other_groups(
     begun = spy(monkeypatch)
     search_seeds(jobs, workers=now)
     assert begun == groups
-    told = {job.seed: messages_of([job]) for job in jobs}
-    expected = {n: ["continues in epoch 2"] if n in continued else [] for n in SEEDS}
-    assert told == expected
+    for job in jobs:
+        note = json.loads((job.workspace / "progress.json").read_text("utf-8"))
+        assert note["messages"] == (["continues in epoch 2"] if job.seed in continued else [])
 
 
 def test_a_run_that_cannot_be_in_lockstep_is_trained_seed_by_seed(
@@ -239,16 +218,6 @@ def test_a_run_that_cannot_be_in_lockstep_is_trained_seed_by_seed(
     (record,) = search_seeds([job], workers=1)
     assert record["provenance"]["engine"] == "compact"
     assert "paper-autoencoder cannot be trained in lockstep" in capsys.readouterr().err
-
-
-def test_records_of_two_devices_are_one_clear_error() -> None:
-    check_one_device("paper-x", {})
-    check_one_device("paper-x", {0: "cpu", 1: "cpu"})
-    with pytest.raises(UserError) as caught:
-        check_one_device("paper-x", {0: "cpu", 1: "A GPU", 2: "cpu"})
-    message = str(caught.value)
-    assert "(on cpu: 0, 2; on A GPU: 1)" in message
-    assert "results/runs/paper-x/records" in message
 
 
 @pytest.mark.parametrize("engine", ["compact", "lockstep"])
@@ -265,23 +234,11 @@ def test_no_results_are_written_from_records_of_two_devices(
     write_record(job.record, record)
     monkeypatch.setenv("BREGMAN_NAS_ENGINE", engine)
     assert cli.main(["--project", str(project), "search", RUNS[0], "--workers", "1"]) == 1
-    assert "(on A GPU: 0; on cpu: 1)" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "(on A GPU: 0; on cpu: 1)" in said
+    assert f"results/runs/{RUNS[0]}/records" in said
     assert not (project / "results" / RUNS[0] / "metrics.json").exists()
     assert not job_in(project, seed=1).record.exists(), "an hour of work in vain"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--tf32"], "--tf32 is for NVIDIA GPUs, not for --device cpu"),
-        (["--engine", "lockstep", "--scheduler", "tcp://a:1"], "--scheduler sends seed by seed"),
-    ],
-)
-def test_options_that_contradict_each_other(
-    project: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
-    assert cli.main(["--project", str(project), "search", RUNS[0], *arguments]) == 1
-    assert message in capfd.readouterr().err
 
 
 def test_an_unknown_engine_in_the_environment_is_named(
