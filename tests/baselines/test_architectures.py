@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from bregman_nas.baselines.architectures import Architecture, Arm, architecture, start_
+from bregman_nas.baselines.architectures import Architecture, architecture, start_
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.outcome import active_groups
+from bregman_nas.settings import ArmMethod
 
 
 def mask(*lists: list[int]) -> torch.Tensor:
@@ -97,7 +98,7 @@ WIDTHS = [[428, 588, 515, 635, 634, 538], [99, 106, 50, 106, 149, 475]]
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("arm", ["uniform", "random"])
 def test_the_number_of_parameters_is_that_of_the_one_found(
-    arm: Arm, widths: list[int], skips: bool
+    arm: ArmMethod, widths: list[int], skips: bool
 ) -> None:
     for seed in range(3):
         found = drawn(widths, seed, skips=skips)
@@ -121,7 +122,7 @@ def test_found_stays_and_dense_is_everything() -> None:
 
 
 @pytest.mark.parametrize("arm", ["found", "uniform", "random", "dense"])
-def test_small_and_empty_architectures_pass(arm: Arm) -> None:
+def test_small_and_empty_architectures_pass(arm: ArmMethod) -> None:
     for rows in (ROWS, torch.zeros_like(ROWS), ROWS[:1]):
         for skips in (None, torch.zeros(len(rows), len(rows), dtype=torch.bool)):
             made = architecture(arm, Architecture(rows, skips), 0)

@@ -14,7 +14,8 @@ from bregman_nas.baselines.trivial import (
     wiener_filter,
     wiener_matrix,
 )
-from bregman_nas.data.degradation import Examples, Problem, blur
+from bregman_nas.data.degradation import Examples, Problem, blurred
+from bregman_nas.settings import Blur
 
 
 def image(*values: float) -> Array:
@@ -52,27 +53,28 @@ def test_principal_components_by_hand() -> None:
 
 
 SIDE = 12
+BLUR = Blur(size=3, std=1.0)
 
 
-def blurred(count: int, noise_std: float) -> tuple[Array, Array]:
+def blurred_squares(count: int, noise_std: float) -> tuple[Array, Array]:
     numbers = torch.Generator().manual_seed(0)
     clean = torch.zeros(count, SIDE, SIDE)
     clean[:, 3:9, 3:9] = torch.rand(count, 6, 6, generator=numbers)
     noise = noise_std * torch.randn(clean.shape, generator=numbers)
-    degraded = blur(clean, 3, 1.0) + noise
+    degraded = blurred(clean, BLUR) + noise
     return degraded.flatten(1).numpy(), clean.flatten(1).numpy()
 
 
 def test_without_noise_and_regularisation_wiener_inverts_the_blur() -> None:
     """The blur's zeros outside of the image are those of the filter: nothing wraps around."""
-    inputs, targets = blurred(20, 0.0)
+    inputs, targets = blurred_squares(20, 0.0)
     restored = inputs @ wiener_matrix(SIDE, 3, 1.0, 1e-9)
     assert mean_squared_error(restored, targets) < 1e-5
     assert mean_squared_error(inputs, targets) > 1e-3
 
 
 def test_wiener_takes_the_regularisation_that_is_best() -> None:
-    inputs, targets = blurred(50, 0.05)
+    inputs, targets = blurred_squares(50, 0.05)
     chosen = mean_squared_error(wiener_filter(inputs, targets, 3, 1.0)(inputs), targets)
     for balance in (1e-3, 1e-2, 1e-1, 1.0):
         error = mean_squared_error(inputs @ wiener_matrix(SIDE, 3, 1.0, balance), targets)
@@ -80,12 +82,12 @@ def test_wiener_takes_the_regularisation_that_is_best() -> None:
     assert chosen < mean_squared_error(inputs, targets)
 
 
-@pytest.mark.parametrize("blurring", [None, (3, 1.0)])
-def test_the_answers_to_a_problem(blurring: tuple[int, float] | None) -> None:
-    inputs, targets = (torch.tensor(x) for x in blurred(2_000, 0.05))
+@pytest.mark.parametrize("blur", [None, BLUR])
+def test_the_answers_to_a_problem(blur: Blur | None) -> None:
+    inputs, targets = (torch.tensor(x) for x in blurred_squares(2_000, 0.05))
     train = Examples(inputs[:1500], targets[:1500])
     rest = Examples(inputs[1500:], targets[1500:])
-    answers = restoration_answers(Problem(train, rest, rest), blurring)
+    answers = restoration_answers(Problem(train, rest, rest), blur)
     x, y = rest.inputs.numpy(), rest.targets.numpy()
     errors = {name: mean_squared_error(answer(x), y) for name, answer in answers.items()}
     assert errors["zero"] == pytest.approx(float(np.square(y).mean()))
@@ -94,4 +96,4 @@ def test_the_answers_to_a_problem(blurring: tuple[int, float] | None) -> None:
     assert errors["input_unchanged"] == pytest.approx(float(np.square(x - y).mean()))
     assert errors["rectified_input"] <= errors["input_unchanged"]
     assert errors["least_squares_relu"] <= errors["least_squares"] < errors["mean_image"]
-    assert ("wiener" in errors) == ("wiener_relu" in errors) == (blurring is not None)
+    assert ("wiener" in errors) == ("wiener_relu" in errors) == (blur is not None)

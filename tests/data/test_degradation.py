@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +13,19 @@ from bregman_nas.data import degradation
 from bregman_nas.data.degradation import (
     Examples,
     Problem,
-    blur,
-    classification_problem,
+    blurred,
     degrade,
     gaussian_kernel,
-    restoration_inputs,
-    restoration_problem,
     split,
 )
 from bregman_nas.data.files import ImageSet
+from bregman_nas.search.core import densenet, mlp
+from bregman_nas.settings import Blur, load_settings
+
+PROJECT = Path(__file__).parents[2]
+SETTINGS = load_settings(PROJECT / "params.yaml")
+DENSENET = SETTINGS.run("authors-densenet-fashion")
+SMALL = Blur(size=3, std=1.0)
 
 
 def numbers(seed: int = 0) -> torch.Generator:
@@ -39,11 +44,12 @@ def test_the_kernel_of_the_article_by_hand() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 9])
-def test_the_blur_is_scipys(size: int) -> None:
+def test_the_blur_is_scipys(size: Any) -> None:
     images = torch.rand(2, 5, 6, generator=numbers())
     how: Any = {"mode": "constant", "radius": size // 2, "axes": (1, 2)}
     expected = gaussian_filter(images.numpy(), 1.5, **how)
-    torch.testing.assert_close(blur(images, size, 1.5), torch.from_numpy(expected))
+    found = blurred(images, Blur(size=size, std=1.5))
+    torch.testing.assert_close(found, torch.from_numpy(expected))
 
 
 def bytes_like(*shape: int) -> torch.Tensor:
@@ -53,9 +59,9 @@ def bytes_like(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("parts", [1, 3])
 def test_the_parts_do_not_show(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
     images = bytes_like(7, 9, 9)
-    whole = degrade(images, 0.1, (3, 1.0), numbers(1))
+    whole = degrade(images, 0.1, SMALL, numbers(1))
     monkeypatch.setattr(degradation, "PART", parts)
-    torch.testing.assert_close(degrade(images, 0.1, (3, 1.0), numbers(1)), whole)
+    torch.testing.assert_close(degrade(images, 0.1, SMALL, numbers(1)), whole)
 
 
 @pytest.mark.parametrize("noise_std", [0.05, 0.5])
@@ -74,9 +80,9 @@ def test_the_noise_is_normal_and_not_clipped(noise_std: float) -> None:
 def test_the_blur_comes_before_the_noise_and_the_images_stay() -> None:
     images = bytes_like(20, 28, 28)
     before = images.clone()
-    degraded = degrade(images, 0.1, (9, 5.0), numbers(1))
+    degraded = degrade(images, 0.1, SMALL, numbers(1))
     torch.testing.assert_close(
-        degraded, blur(images / 255, 9, 5.0) + 0.1 * torch.randn(20, 28, 28, generator=numbers(1))
+        degraded, blurred(images / 255, SMALL) + 0.1 * torch.randn(20, 28, 28, generator=numbers(1))
     )
     assert torch.equal(images, before)
 
@@ -111,14 +117,13 @@ def test_the_split_is_shuffled_and_pinned_and_fewer_are_some_of_the_same() -> No
 
 
 def test_noise_depends_on_seed_part_and_epoch_alone() -> None:
-    images = bytes_like(4, 28, 28)
-    same: dict[str, Any] = {"part": "train", "noise_std": 0.1, "blurring": None, "seed": 0}
-    hows: list[dict[str, Any]] = [{}, {"part": "test"}, {"seed": 1}, {"epoch": 0}, {"epoch": 1}]
-    versions = [restoration_inputs(images, **same | how) for how in hows]
+    images, run = bytes_like(4, 28, 28), SETTINGS.run("paper-autoencoder-denoising")
+    hows: Any = [(0, "train"), (0, "test"), (1, "train"), (0, "train", 0), (0, "train", 1)]
+    versions = [mlp.degraded(run, images, *how) for how in hows]
     torch.manual_seed(1)
     for how, one in zip(hows, versions, strict=True):
         assert (one.shape, one.dtype) == ((4, 784), torch.float32)
-        assert torch.equal(one, restoration_inputs(images, **same | how))
+        assert torch.equal(one, mlp.degraded(run, images, *how))
     for one, other in itertools.combinations(versions, 2):
         assert not torch.isclose(one, other, atol=1e-6).float().mean() > 0.01
 
@@ -127,12 +132,12 @@ def parts_of(problem: Problem) -> list[Examples]:
     return [problem.train, problem.held_out, problem.test]
 
 
-@pytest.mark.parametrize("blurring", [None, (9, 5.0)])
+@pytest.mark.parametrize("task", ["denoising", "deblurring"])
 def test_row_i_of_the_inputs_is_the_degraded_row_i_of_the_targets(
-    digits: ImageSet, blurring: tuple[int, float] | None
+    digits: ImageSet, task: str
 ) -> None:
-    how: dict[str, Any] = {"noise_std": 0.1, "blurring": blurring, "seed": 0}
-    problem = restoration_problem(digits, held_out=5_000, **how)
+    run = SETTINGS.run(f"paper-autoencoder-{task}")
+    problem = mlp.problem(run, digits, 0)
     raw = {"train": digits.train_images, "test": digits.test_images}
     indices = [*split(2_000, 5_000), torch.arange(500)]
     assert [len(part) for part in parts_of(problem)] == [1_833, 167, 500]
@@ -141,11 +146,11 @@ def test_row_i_of_the_inputs_is_the_degraded_row_i_of_the_targets(
     ):
         assert part.targets.dtype == torch.float32
         torch.testing.assert_close(part.targets * 255, raw[of][chosen].flatten(1).float())
-        assert torch.equal(part.inputs, restoration_inputs(raw[of], of, **how)[chosen])
+        assert torch.equal(part.inputs, mlp.degraded(run, raw[of], 0, of)[chosen])
 
 
 def test_the_images_to_classify(digits: ImageSet) -> None:
-    problem = classification_problem(digits, held_out=3_000)
+    problem = densenet.problem(DENSENET, digits)
     assert [len(part) for part in parts_of(problem)] == [1_900, 100, 500]
     indices = [*split(2_000, 3_000), torch.arange(500)]
     of_file = [(digits.train_images, digits.train_labels)] * 2

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bregman_nas.baselines.comparison import compare
 from bregman_nas.errors import UserError
 from bregman_nas.report import facts, findings, paper, readme, table2, tables
+from bregman_nas.report.comparison import compare
 from bregman_nas.report.data import Run, Study, read_study
 from bregman_nas.report.tables import aggregate, render_all
 

@@ -16,7 +16,7 @@ the architecture, and not counted.)
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +24,7 @@ from torch import Tensor
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.outcome import unpack
-
-#: See `architecture`.
-Arm = Literal["found", "uniform", "random", "dense"]
+from bregman_nas.settings import Method
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,7 @@ class Architecture:
         return int((rows * columns).sum() + rows.sum()) + skips
 
 
-def architecture(arm: Arm, found: Architecture, seed: int) -> Architecture:
+def architecture(arm: Method, found: Architecture, seed: int) -> Architecture:
     """The architecture of an arm, made from the one that was found.
 
     `uniform` has hidden layers of one width, `random` of widths drawn at random. Both have the

@@ -1,6 +1,7 @@
 """The answers that need no network, judged on the problems of all runs: results/baselines.csv."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ from bregman_nas.baselines.trivial import (
     principal_components,
     restoration_answers,
 )
-from bregman_nas.data.degradation import classification_problem
 from bregman_nas.data.files import ImageSet, load
-from bregman_nas.search.core.mlp import blurring, problem
+from bregman_nas.search.core import densenet, mlp
 from bregman_nas.search.records import run_folder
 from bregman_nas.settings import MLPExperiment, Run, Settings
 
@@ -36,14 +36,8 @@ def write_baselines(project: Path, settings: Settings) -> Path:
 
     One line for each run, seed of `SEEDS`, set of images and answer. `dimensions` counts principal
     components, `mse` the mean squared error per pixel, `accuracy` the share of images classified
-    right. Nothing random is in the classifiers and their images: they have no seed.
-
-    Args:
-        project: the repository, with the finished runs' seeds.csv.
-        settings: of the study.
-
-    Returns:
-        The path of the file.
+    right. Nothing random is in the classifiers and their images: they have no seed. Returned is the
+    path of the file.
     """
     rows: list[Row] = []
     searched = (name for name, row in settings.runs.items() if not (row.change or row.epochs))
@@ -57,7 +51,7 @@ def write_baselines(project: Path, settings: Settings) -> Path:
     for run in runs:
         x = run.experiment
         if isinstance(x, MLPExperiment):
-            key = (x.dataset, x.noise_std, blurring(x), run.protocol.held_out)
+            key = (x.dataset, x.noise_std, x.blur, run.protocol.held_out)
             groups.setdefault(key, []).append(run)
         elif run.seeds:
             rows += _classification(run, images[x.dataset])
@@ -78,27 +72,24 @@ def write_baselines(project: Path, settings: Settings) -> Path:
 def _restoration(group: Sequence[Run], seed: int, images: ImageSet, project: Path) -> Iterator[Row]:
     experiment = group[0].experiment
     assert isinstance(experiment, MLPExperiment)
-    posed = problem(group[0], images, seed)
+    posed = mlp.problem(group[0], images, seed)
     narrowest = {
         run.name: narrowest_layer(project, run, seed) for run in group if seed in run.seeds
     }
     wanted = {*DIMENSIONS, *(count for count in narrowest.values() if count is not None)}
     answers: dict[Any, Answer] = {
-        **restoration_answers(posed, blurring(experiment)),
+        **restoration_answers(posed, experiment.blur),
         **principal_components(*arrays(posed.train), wanted),
     }
-    for part in ("test", "held_out"):
+    for part, (name, answer) in product(("test", "held_out"), answers.items()):
         inputs, targets = arrays(getattr(posed, part))
-        errors = {
-            name: mean_squared_error(answer(inputs), targets) for name, answer in answers.items()
-        }
+        row: Row = {"seed": seed, "images": part, "answer": name}
+        if name in wanted:
+            row |= {"answer": "principal_components", "dimensions": name}
+        row["mse"] = mean_squared_error(answer(inputs), targets)
         for run, own in narrowest.items():
-            for name, error in errors.items():
-                row: Row = {"run": run, "seed": seed, "images": part, "mse": error}
-                if isinstance(name, str):
-                    yield row | {"answer": name}
-                elif name in (*DIMENSIONS, own):
-                    yield row | {"answer": "principal_components", "dimensions": name}
+            if name not in wanted or name in (*DIMENSIONS, own):
+                yield {"run": run, **row}
 
 
 def narrowest_layer(project: Path, run: Run, seed: int) -> int | None:
@@ -112,7 +103,7 @@ def narrowest_layer(project: Path, run: Run, seed: int) -> int | None:
 
 
 def _classification(run: Run, images: ImageSet) -> Iterator[Row]:
-    posed = classification_problem(images, held_out=run.protocol.held_out)
+    posed = densenet.problem(run, images)
     answers = classification_answers(posed.train)
     for part in ("test", "held_out"):
         inputs, classes = arrays(getattr(posed, part))

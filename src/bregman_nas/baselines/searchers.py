@@ -4,14 +4,14 @@ They are trained like a search: same images, noise, order of the batches, learni
 of epochs. The penalty and the start are what differs.
 """
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
-from bregman_nas.baselines.architectures import Architecture, Arm, architecture, start_
-from bregman_nas.baselines.trainers import AdamTrainer, AfterStep, FastTrainer, ReferenceTrainer
+from bregman_nas.baselines.architectures import Architecture, architecture, start_
+from bregman_nas.baselines.trainers import AdamTrainer, FastTrainer, ReferenceTrainer
 from bregman_nas.bregman.regularizers import L1, GroupLasso
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP
@@ -21,10 +21,11 @@ from bregman_nas.search.core.mlp import (
     Restoration,
     effective_widths,
     mean_squared_error,
-    restore,
     skip_mu,
 )
-from bregman_nas.settings import Engine, MLPExperiment, Run
+from bregman_nas.search.core.trainer import in_parts
+from bregman_nas.search.records import Record
+from bregman_nas.settings import Engine, Run
 
 
 class Training(Restoration):
@@ -37,34 +38,30 @@ class Training(Restoration):
     trainer: AdamTrainer
 
     def __init__(
-        self,
-        run: Run,
-        images: ImageSet,
-        seed: int,
-        engine: Engine,
-        device: str,
-        found: Mapping[str, Any],
+        self, run: Run, images: ImageSet, seed: int, engine: Engine, device: str, found: Record
     ) -> None:
         super().__init__(run, images, seed, engine, device)
         self._found = Architecture.from_record(found)
         made = self._made = self._architecture()
         x = run.experiment
-        assert isinstance(x, MLPExperiment)
         depth, width = made.rows.shape
         standardised: Any = {"input_mean": x.input_mean, "input_std": x.input_std}
         self.network = ResidualMLP(width, depth, skips=made.skips is not None, **standardised)
         start_(self.network, made, generator(seed, "start", run.method))
         self.network.to(self.device)
-        adam: Any = {"betas": run.optimizer.betas, "eps": run.optimizer.eps}
-        kind = ReferenceTrainer if engine == "textbook" else FastTrainer
-        self.trainer = kind(self.network, made, after_step=self._after_step, **adam)
+        betas, eps = run.optimizer.betas, run.optimizer.eps
+        adam = Adam(self.network.parameters(), betas=betas, eps=eps)
+        kind: type[AdamTrainer] = ReferenceTrainer if engine == "textbook" else FastTrainer
+        self.trainer = kind(self.network, made, adam, self._after_step)
 
     def _architecture(self) -> Architecture:
         """Of the network at its start: all rows and skips."""
         return Architecture.dense(*self._found.rows.shape, skips=self._found.skips is not None)
 
-    #: Acts on the parameters after each step.
-    _after_step: AfterStep | None = None
+    def _after_step(
+        self, weights: list[Tensor], skips: Tensor | None, learning_rate: float
+    ) -> None:
+        """Act on the parameters after each step."""
 
     def architecture(self) -> Architecture:
         """The rows and skips that are not zero."""
@@ -85,10 +82,10 @@ class Training(Restoration):
         """See `Search`; `dead` is whether all outputs are 0 for all test images."""
         net, made = self.full_network(), self.architecture()
         test, held_out = self.problem.test, self.problem.held_out
-        outputs = restore(net, test.inputs)
+        outputs = in_parts(net, test.inputs)
         return {
             "test_mse": mean_squared_error(outputs, test.targets),
-            "held_out_mse": mean_squared_error(restore(net, held_out.inputs), held_out.targets),
+            "held_out_mse": mean_squared_error(in_parts(net, held_out.inputs), held_out.targets),
             "dead": not bool(outputs.any()),
             "parameters": made.parameters(),
             "active_rows": made.widths,
@@ -101,7 +98,7 @@ class Retraining(Training):
     """An architecture made from the one that was found, trained anew; see `architecture`."""
 
     def _architecture(self) -> Architecture:
-        return architecture(cast(Arm, self.run.method), self._found, self.seed)
+        return architecture(self.run.method, self._found, self.seed)
 
     def architecture(self) -> Architecture:
         """As at the start: a skip that is allowed belongs to it whatever its value."""

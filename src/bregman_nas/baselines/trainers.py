@@ -4,19 +4,19 @@ The fast one computes with the rows that exist alone: small dense matrices, stat
 [features, batch], gradients written out by hand. The tests hold the two together.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim import Adam
 
 from bregman_nas.baselines.architectures import Architecture
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.search.core.mlp import rectified
 from bregman_nas.search.core.textbook import AutogradTrainer
-from bregman_nas.search.core.trainer import FusedTrainer, Trainer, with_moments
+from bregman_nas.search.core.trainer import FusedTrainer, with_moments
 
 #: Images at a time where nothing is trained.
 BATCH = 128
@@ -25,61 +25,40 @@ BATCH = 128
 AfterStep = Callable[[list[Tensor], Tensor | None, float], None]
 
 
-class AdamTrainer(Trainer):
-    """Trains an architecture by Adam."""
-
-    @abstractmethod
-    def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
-        """The outputs [n, width]; for each layer the rows whose ReLU is positive for some image."""
-
-    @abstractmethod
-    def restrict(self, architecture: Architecture) -> None:
-        """Take all other rows out, and go on with the rest where it stands; skips stay allowed."""
-
-
-class ReferenceTrainer(AutogradTrainer, AdamTrainer):
+class ReferenceTrainer(AutogradTrainer):
     """The full module, autograd, and torch's Adam. Rows that do not exist are zero, and stay so.
 
     Args:
         network: at its start, see `architectures.start_`; changed in place.
         architecture: of the network.
-        betas: decay of Adam's moments.
-        eps: of Adam's denominator.
+        adam: of its parameters.
         after_step: acts on the parameters after each step.
     """
 
     network: ResidualMLP
 
     def __init__(
-        self,
-        network: ResidualMLP,
-        architecture: Architecture,
-        *,
-        betas: tuple[float, float],
-        eps: float,
-        after_step: AfterStep | None = None,
+        self, network: ResidualMLP, architecture: Architecture, adam: Adam, after_step: AfterStep
     ) -> None:
-        optimizer = torch.optim.Adam(network.parameters(), betas=betas, eps=eps)
-        super().__init__(network, optimizer, functional.mse_loss)
+        super().__init__(network, adam, functional.mse_loss)
         if network.skips is not None and architecture.skips is not None:
             allowed = architecture.skips.to(network.skips.device)
             network.skips.register_hook(lambda gradient: gradient * allowed)
-        if after_step is not None:
-            weights = [layer.weight.detach() for layer in network.layers]
-            skips = None if network.skips is None else network.skips.detach()
-            optimizer.register_step_post_hook(
-                lambda *_: after_step(weights, skips, optimizer.param_groups[0]["lr"])
-            )
+        weights = [layer.weight.detach() for layer in network.layers]
+        skips = None if network.skips is None else network.skips.detach()
+        adam.register_step_post_hook(
+            lambda *_: after_step(weights, skips, adam.param_groups[0]["lr"])
+        )
 
     @torch.no_grad()
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
-        """See `AdamTrainer`."""
+        """The outputs [n, width]; for each layer the rows whose ReLU is positive for some image."""
         fires = [(y > 0).any(0) for y in rectified(self.network, inputs)]
         return self.network(inputs), [int(rows.sum()) for rows in fires]
 
     @torch.no_grad()
     def restrict(self, architecture: Architecture) -> None:
-        """See `AdamTrainer`."""
+        """Take all other rows out, and go on with the rest where it stands; skips stay allowed."""
         masks = zip(architecture.rows, architecture.carrying(), strict=True)
         for (rows, columns), layer in zip(masks, self.network.layers, strict=True):
             for parameter in (layer.weight, layer.bias):
@@ -90,7 +69,7 @@ class ReferenceTrainer(AutogradTrainer, AdamTrainer):
                         values[:, ~columns] = 0
 
 
-class FastTrainer(FusedTrainer, AdamTrainer):
+class FastTrainer(FusedTrainer):
     """The same with small matrices; the arguments are those of `ReferenceTrainer`.
 
     With skips each layer reads states of full width, for the skips bring something to every place.
@@ -102,15 +81,9 @@ class FastTrainer(FusedTrainer, AdamTrainer):
     _state = ("rows", "steps", "variables")
 
     def __init__(
-        self,
-        network: ResidualMLP,
-        architecture: Architecture,
-        *,
-        betas: tuple[float, float],
-        eps: float,
-        after_step: AfterStep | None = None,
+        self, network: ResidualMLP, architecture: Architecture, adam: Adam, after_step: AfterStep
     ) -> None:
-        super().__init__(network, betas, eps)
+        super().__init__(network, adam.defaults["betas"], adam.defaults["eps"])
         self.after_step = after_step
         self.depth, self.width = architecture.rows.shape
         weights = [with_moments(layer.weight.detach()) for layer in network.layers]
@@ -133,17 +106,15 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         self._prepare()
 
     def _prepare(self) -> None:
-        self._memories: dict[int, Tensor] = {}
         self._train(self.variables)
 
     def _after_step(self, learning_rate: float) -> None:
-        if self.after_step is not None:
-            skips = self._v[-1] if self._has_skips else None
-            self.after_step(self._v[: self.depth], skips, learning_rate)
+        skips = self._v[-1] if self._has_skips else None
+        self.after_step(self._v[: self.depth], skips, learning_rate)
 
     @torch.no_grad()
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
-        """See `AdamTrainer`."""
+        """See `ReferenceTrainer`."""
         outputs = torch.empty_like(inputs)
         fires = [torch.zeros_like(rows, dtype=torch.bool) for rows in self.rows]
         for images, out in zip(inputs.split(BATCH), outputs.split(BATCH), strict=True):
@@ -156,14 +127,11 @@ class FastTrainer(FusedTrainer, AdamTrainer):
     def _forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """All states, what each layer reads of them, and its ReLU before skips.
 
-        Args:
-            x: standardised inputs [width, batch].
-
-        Returns:
-            x(0) ... x(depth), [depth + 1, width, batch], of which without skips only the first and
-            the last are used; for each layer [columns, batch], and [rows, batch].
+        Of standardised inputs x, [width, batch]: x(0) ... x(depth), [depth + 1, width, batch], of
+        which without skips only the first and the last are used; for each layer [columns, batch],
+        and [rows, batch].
         """
-        states, _ = self._memory(x)
+        states = self._buffer("states", x)
         flat, tau = states.flatten(1), self._v[-1]
         states[0] = x
         read: list[Tensor] = []
@@ -182,7 +150,7 @@ class FastTrainer(FusedTrainer, AdamTrainer):
     def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
         states, read, relu = self._forward(x.T)
         # outer[l] is the gradient of x(l), inner that before the ReLU of the layer above.
-        _, outer = self._memory(x.T)
+        outer = self._buffer("gradients", x.T)
         flat_states, flat_outer = states.flatten(1), outer.flatten(1)
         weights, tau, gradients = self._v, self._v[-1], self._gradients
         difference = torch.sub(states[-1], targets.T, out=outer[-1])
@@ -205,13 +173,6 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         if self.allowed is not None:
             gradients[-1].mul_(self.allowed)
         return loss
-
-    def _memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """All states of a batch of this size, and their gradients; used again in every step."""
-        if x.shape[1] not in self._memories:
-            self._memories[x.shape[1]] = x.new_zeros(2, self.depth + 1, *x.shape)
-        states, outer = self._memories[x.shape[1]]
-        return states, outer
 
     def _places(self) -> list[tuple[Any, ...]]:
         """Where the weights, biases and skips that exist are among all."""
@@ -238,8 +199,12 @@ class FastTrainer(FusedTrainer, AdamTrainer):
         return full
 
     def restrict(self, architecture: Architecture) -> None:
-        """See `AdamTrainer`."""
+        """See `ReferenceTrainer`."""
         full = self._full()
         for weight, columns in zip(full, architecture.carrying(), strict=False):
             weight[:, :, ~columns] = 0
         self._use(architecture, full)
+
+
+#: What trains an arm.
+AdamTrainer = ReferenceTrainer | FastTrainer

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 
 from bregman_nas.data.degradation import Examples, Problem, gaussian_kernel
+from bregman_nas.settings import Blur
 
 Array = NDArray[np.float32]
 
@@ -31,7 +32,7 @@ BALANCES = tuple(10.0 ** (k / 4) for k in range(-12, 1))
 PART = 5_000
 
 
-def restoration_answers(problem: Problem, blurring: tuple[int, float] | None) -> dict[str, Answer]:
+def restoration_answers(problem: Problem, blur: Blur | None) -> dict[str, Answer]:
     """The answers to a problem of restoration, by name.
 
     - `input_unchanged`, `zero`, `mean_image` (of the clean images trained on);
@@ -40,10 +41,6 @@ def restoration_answers(problem: Problem, blurring: tuple[int, float] | None) ->
     - `lookup_table`: one curve, x -> E[clean | x], the same for all pixels;
     - `least_squares`: the best affine map; `least_squares_relu`: max(0, that);
     - where there is blur, `wiener`: deconvolution with the known filter; `wiener_relu`.
-
-    Args:
-        problem: degraded and clean images.
-        blurring: size and standard deviation of the filter in pixels, or None.
     """
     inputs, targets = arrays(problem.train)
     mean = targets.mean(0)
@@ -56,8 +53,8 @@ def restoration_answers(problem: Problem, blurring: tuple[int, float] | None) ->
         "lookup_table": lookup_table(inputs, targets),
         "least_squares": least_squares(inputs, targets),
     }
-    if blurring is not None:
-        answers["wiener"] = wiener_filter(*arrays(problem.held_out), *blurring)
+    if blur is not None:
+        answers["wiener"] = wiener_filter(*arrays(problem.held_out), blur.size, blur.std)
     for name in ("least_squares", "wiener"):
         if name in answers:
             answers[f"{name}_relu"] = _rectified(answers[name])
@@ -113,11 +110,8 @@ def principal_components(
 def wiener_filter(inputs: Array, targets: Array, size: int, std: float) -> Answer:
     """Wiener's deconvolution, with the regularisation that is best for the given images.
 
-    Args:
-        inputs: [n, pixels], not those trained on.
-        targets: [n, pixels].
-        size: of the Gaussian filter, in pixels.
-        std: its standard deviation, in pixels.
+    They are [n, pixels], and not those trained on. The Gaussian filter has `size` by `size` pixels
+    and the standard deviation `std`, in pixels.
     """
     side = round(inputs.shape[1] ** 0.5)
     errors = {

@@ -9,10 +9,9 @@ import hashlib
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -49,15 +48,13 @@ _PUBLISHED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 _TIMEOUT = 5.0  # seconds without an answer
 
 
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """A data set as published: no scaling, no split, no shuffling."""
+class ImageSet(NamedTuple):
+    """A data set as published: no scaling, no split, no shuffling. In the order of `FILES`."""
 
     train_images: torch.Tensor  # uint8 [n, 28, 28], 0 (background) to 255
     train_labels: torch.Tensor  # int64 [n], the classes 0 to 9
     test_images: torch.Tensor
     test_labels: torch.Tensor
-    sha256: dict[str, str]  # for each of `FILES`, of the uncompressed content
 
 
 def load(dataset: str, source: Source, project: Path) -> ImageSet:
@@ -72,15 +69,12 @@ def load(dataset: str, source: Source, project: Path) -> ImageSet:
         UserError: if a file is not there and cannot be downloaded, or the sample is damaged.
     """
     read = _sample_file if source == "sample" else _full_file
-    contents = [read(dataset, file, project) for file in FILES]
-    train_images, test_images = (parse(content, dimensions=3) for content in contents[::2])
-    train_labels, test_labels = (parse(content, dimensions=1).long() for content in contents[1::2])
-    sha256 = dict(zip(FILES, map(_digest, contents), strict=True))
-    return ImageSet(train_images, train_labels, test_images, test_labels, sha256)
+    arrays = (parse(read(dataset, file, project)) for file in FILES)
+    return ImageSet(*(array.long() if array.ndim == 1 else array for array in arrays))
 
 
 def sha256(dataset: str, source: Source, project: Path) -> dict[str, str]:
-    """The `ImageSet.sha256` that `load` would give; the full files are not needed."""
+    """Of each of `FILES`, of the uncompressed content; the full files are not needed."""
     if source == "full":
         return dict(SHA256[dataset])
     return {file: _digest(_sample_file(dataset, file, project)) for file in FILES}

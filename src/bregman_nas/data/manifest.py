@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bregman_nas.atomic import write_atomically
-from bregman_nas.data.files import FILES, Source, load
+from bregman_nas.data.files import FILES, Source, load, sha256
 
 
 def write(project: Path, source: Source, datasets: Iterable[str]) -> tuple[Path, Path]:
@@ -22,12 +22,11 @@ def write(project: Path, source: Source, datasets: Iterable[str]) -> tuple[Path,
     described: dict[str, dict[str, Any]] = {}
     lines = ["dataset,row,column,share"]
     for dataset in sorted(set(datasets)):
-        images = load(dataset, source, project)
-        tensors = (images.train_images, images.train_labels, images.test_images, images.test_labels)
+        images, sums = load(dataset, source, project), sha256(dataset, source, project)
         described[dataset] = {
-            file: {"sha256": images.sha256[file], "items": len(tensor)}
+            file: {"sha256": sums[file], "items": len(tensor)}
             | ({"shape": list(tensor.shape[1:])} if tensor.ndim > 1 else {})
-            for file, tensor in zip(FILES, tensors, strict=True)
+            for file, tensor in zip(FILES, images, strict=True)
         }
         shares = frequencies(images.train_images)
         described[dataset]["pixels"] = count_pixels(shares)

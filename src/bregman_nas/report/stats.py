@@ -63,14 +63,16 @@ class Welch(NamedTuple):
     p: float
 
 
-def summarize(values: Iterable[float], factor: float = 1) -> Summary:
+def summarize(
+    values: Iterable[float], factor: float = 1, confidence: float = CONFIDENCE
+) -> Summary:
     """Summarize one number for each seed, NaN or infinite if it diverged; `factor` is a unit."""
     every = factor * np.asarray([*values], dtype=float)
     finite = every[np.isfinite(every)]
     if len(finite) < 2:
         return Summary(len(every), finite, float(finite[0]) if len(finite) else None)
     mean, std = float(finite.mean()), float(finite.std(ddof=1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(finite) - 1)) * std / math.sqrt(len(finite))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(finite) - 1)) * std / math.sqrt(len(finite))
     return Summary(len(every), finite, mean, std, mean - half, mean + half)
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bregman_nas.baselines.comparison import MARGIN, Comparison, compare
 from bregman_nas.report.changes import in_words
+from bregman_nas.report.comparison import MARGIN, Comparison, compare
 from bregman_nas.report.data import Study
 from bregman_nas.report.frames import NETWORK_COLUMNS
 from bregman_nas.report.stats import summarize
@@ -24,7 +24,7 @@ METHODS = {
     "proximal-adam": "proximal Adam",
     "pruned": "pruned",
 }
-#: The first decides; see `baselines.comparison`.
+#: The first decides; see `comparison`.
 COMPARED = (("found", "uniform"), ("search", "found"), ("search", "uniform"))
 #: Compared with the search as well: an addition to the rule, made when their results were known.
 OTHERS = ("dense", "proximal-adam", "pruned")
@@ -161,17 +161,17 @@ def _compared(a: str, firsts: pd.DataFrame, b: str, seconds: pd.DataFrame) -> di
 def _told(one: Comparison) -> dict[str, Any]:
     """A comparison as columns; `words` says how much lower or higher the error of the first is."""
     low = high = None
-    words = f"{counted(one.pairs, 'pair')} of seeds, no interval"
-    if one.interval_95 is not None:
-        low, high = math.exp(one.interval_95.low), math.exp(one.interval_95.high)
+    words = f"{counted(one.d.used, 'pair')} of seeds, no interval"
+    if one.d.low is not None and one.d.high is not None:
+        low, high = math.exp(one.d.low), math.exp(one.d.high)
         near, far = sorted((abs(low - 1), abs(high - 1)))
         words = f"{near:.1%} to {far:.1%} {'lower' if high <= 1 else 'higher'}"
         if low < 1 < high:
             words = f"between {1 - low:.1%} lower and {high - 1:.1%} higher"
     if one.verdict == "equivalent" and one.differs:
         words += ", a certain difference, but too small to count"
-    if one.not_finite and low is not None:
-        words += f"; {counted(one.not_finite, 'pair')} diverged"
-    numbers = {k: getattr(one, k) for k in ("first", "second", "pairs", "ratio")}
+    if one.d.nan_seeds and low is not None:
+        words += f"; {counted(one.d.nan_seeds, 'pair')} diverged"
+    numbers = {"first": one.first, "second": one.second, "pairs": one.d.used, "ratio": one.ratio}
     numbers |= {"low": low, "high": high, "verdict": one.verdict, "differs": one.differs}
     return {**numbers, "words": f"{one.verdict}: {words}"}

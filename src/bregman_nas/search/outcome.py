@@ -1,11 +1,13 @@
 """What a record keeps of a finished network besides its results."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from typing_extensions import TypedDict  # pydantic needs this one below 3.12
 
 if TYPE_CHECKING:  # the report, which unpacks alone, does not wait for torch
@@ -44,6 +46,13 @@ def unpack(group: Mapping[str, Any]) -> NDArray[np.bool_]:
     bits = np.frombuffer(bytes.fromhex(group["active"]), dtype=np.uint8)
     count = int(np.prod(group["shape"]))
     return np.unpackbits(bits, count=count).astype(bool).reshape(group["shape"])
+
+
+def png(picture: "Tensor") -> bytes:
+    """Grey values, uint8 [height, width], as a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(picture.numpy()).save(file, format="png", optimize=True)
+    return file.getvalue()
 
 
 def weights_digest(weights: Mapping[str, "Tensor"]) -> str:

@@ -1,6 +1,5 @@
 """Search seeds, one or several in lockstep, from their start or checkpoints to their records."""
 
-import io
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from typing import Any
 
 import filelock
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
@@ -27,7 +25,7 @@ from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.digest import CODE, COMMIT, digests
 from bregman_nas.search.job import Clock, Job, host, set_arithmetic
-from bregman_nas.search.outcome import active_groups, weights_digest
+from bregman_nas.search.outcome import active_groups, png, weights_digest
 from bregman_nas.search.progress import Progress
 from bregman_nas.search.records import (
     Record,
@@ -209,9 +207,7 @@ class _Seed:
         }
         write_atomically(job.network, to_bytes(weights))
         if (picture := search.picture()) is not None:
-            png = io.BytesIO()
-            Image.fromarray(picture.numpy()).save(png, format="png", optimize=True)
-            write_atomically(job.picture, png.getvalue())
+            write_atomically(job.picture, png(picture))
         write_record(job.record, record)
         self.checkpoints.remove()
         self.progress.epoch(history[-1], "done")

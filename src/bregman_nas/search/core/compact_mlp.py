@@ -227,7 +227,6 @@ class CompactResidual(CompactMLP):
     """With skips: states keep their full width."""
 
     def _prepare(self) -> None:
-        self._buffers: dict[tuple[str, int], Tensor] = {}
         #: For each layer the numbers of the columns taken out, and v there, [rows, removed].
         self._removed = []
         for rows, columns, full in zip(self.rows, self.columns, self.full_weights, strict=True):
@@ -310,13 +309,6 @@ class CompactResidual(CompactMLP):
 
     def _outputs(self, x: Tensor) -> Tensor:
         return self._forward(x.T.contiguous())[0][-1].clone().T
-
-    def _buffer(self, name: str, x: Tensor) -> Tensor:
-        """Memory for all states of a batch of this size, used again in every step."""
-        key = (name, x.shape[1])
-        if key not in self._buffers:
-            self._buffers[key] = x.new_empty(self.depth + 1, *x.shape)
-        return self._buffers[key]
 
 
 def _mask(index: Tensor, count: int) -> Tensor:

@@ -9,13 +9,14 @@ from torch.nn import functional
 
 from bregman_nas.bregman.initialization import sparse_kaiming_normal_
 from bregman_nas.bregman.regularizers import GroupLasso, Zero
-from bregman_nas.data.degradation import Problem, classification_problem
+from bregman_nas.data.degradation import Examples, Problem, split
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
 from bregman_nas.search.core.searches import SparseSearch, nonnegative_bias_, sparse_weight_
 from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
+from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.settings import DenseNetExperiment, Run
 
 KERNELS = (0, 1)
@@ -58,9 +59,9 @@ class DenseNetSearch(SparseSearch[DenseNet]):
         where all other logits are 0 too.
         """
         net, test, held_out = self.full_network(), self.problem.test, self.problem.held_out
-        logits = classify(net, test.inputs)
+        logits = in_parts(net, test.inputs, 500)
         test_loss, test_accuracy = evaluate(logits, test.targets)
-        loss, accuracy = evaluate(classify(net, held_out.inputs), held_out.targets)
+        loss, accuracy = evaluate(in_parts(net, held_out.inputs, 500), held_out.targets)
         norms = [kernel_norms(conv.weight) for conv in convolutions(net)]
         return {
             "test_accuracy": test_accuracy,
@@ -85,8 +86,14 @@ def textbook_trainer(run: Run, net: DenseNet) -> TextbookTrainer:
 
 
 def problem(run: Run, images: ImageSet) -> Problem:
-    """Images and their classes."""
-    return classification_problem(images, held_out=run.protocol.held_out)
+    """Map images [n, 1, height, width] in [0, 1] to their classes; see `split`."""
+    trained_on, kept = split(len(images.train_images), run.protocol.held_out)
+    inputs = (images.train_images / 255)[:, None]
+    return Problem(
+        train=Examples(inputs[trained_on], images.train_labels[trained_on]),
+        held_out=Examples(inputs[kept], images.train_labels[kept]),
+        test=Examples((images.test_images / 255)[:, None], images.test_labels),
+    )
 
 
 def network(run: Run, seed: int) -> DenseNet:
@@ -142,11 +149,6 @@ def kernel_norms(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def classify(net: DenseNet, images: Tensor) -> Tensor:
-    """The network's logits [n, classes], a few hundred images at a time."""
-    return torch.cat([net(part) for part in images.split(500)])
-
-
 def evaluate(logits: Tensor, classes: Tensor) -> tuple[float, float]:
     """Mean cross-entropy and the share of images whose largest logit is right."""
     right = (logits.argmax(1) == classes).double().mean()

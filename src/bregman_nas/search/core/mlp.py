@@ -4,18 +4,12 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero
-from bregman_nas.data.degradation import (
-    Examples,
-    Problem,
-    restoration_inputs,
-    restoration_problem,
-    split,
-)
+from bregman_nas.data.degradation import Examples, Problem, degrade, split
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP, rectify
 from bregman_nas.randomness import generator
@@ -27,6 +21,7 @@ from bregman_nas.search.core.searches import (
     sparse_weight_,
 )
 from bregman_nas.search.core.textbook import MOMENTS, TextbookTrainer, adabreg, state_of
+from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.settings import MLPExperiment, Run
 
 PICTURED = 8
@@ -46,8 +41,9 @@ class Restoration(Search[ResidualMLP]):
         """The degraded and clean images of an epoch."""
         if self._images is None:
             return self.problem.train
-        inputs = fresh_inputs(self.run, self._images, self.seed, epoch)
-        return Examples(inputs.to(self.device), self.problem.train.targets)
+        inputs = degraded(self.run, self._images.train_images, self.seed, "train", epoch)
+        trained_on, _ = split(len(inputs), self.run.protocol.held_out)
+        return Examples(inputs[trained_on].to(self.device), self.problem.train.targets)
 
     def _skips(self) -> dict[str, Any]:
         """The skips that exist, those with i <= l, if there are any."""
@@ -55,11 +51,11 @@ class Restoration(Search[ResidualMLP]):
         lines = [] if tau is None else tau.tolist()
         return {"skips": [line[: l + 1] for l, line in enumerate(lines)]} if lines else {}
 
-    def picture(self) -> Tensor:
+    def picture(self, network: nn.Module | None = None) -> Tensor:
         """The first test images, uint8 [3 * side, 8 * side]: rows clean, degraded, restored."""
         test = self.problem.test
         inputs, targets = test.inputs[:PICTURED], test.targets[:PICTURED]
-        rows = torch.stack([targets, inputs, restore(self.full_network(), inputs)])
+        rows = torch.stack([targets, inputs, in_parts(network or self.full_network(), inputs)])
         side = math.isqrt(rows.shape[-1])
         grid = rows.reshape(3, -1, side, side).permute(0, 2, 1, 3).reshape(3 * side, -1)
         return grid.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
@@ -91,8 +87,8 @@ class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
         test, held_out = self.problem.test, self.problem.held_out
         mean_image = self.problem.train.targets.mean(0)
         return {
-            "test_mse": mean_squared_error(restore(net, test.inputs), test.targets),
-            "held_out_mse": mean_squared_error(restore(net, held_out.inputs), held_out.targets),
+            "test_mse": mean_squared_error(in_parts(net, test.inputs), test.targets),
+            "held_out_mse": mean_squared_error(in_parts(net, held_out.inputs), held_out.targets),
             "test_baselines": baselines(test.inputs, test.targets, mean_image),
             "held_out_baselines": baselines(held_out.inputs, held_out.targets, mean_image),
             "active_rows": [int(active_rows(layer.weight).sum()) for layer in net.layers],
@@ -137,35 +133,26 @@ def freeze_inactive_biases(net: ResidualMLP, optimizer: AdaBreg) -> None:
     optimizer.register_step_post_hook(after)
 
 
-def blurring(experiment: MLPExperiment) -> tuple[int, float] | None:
-    """Size and standard deviation of the blur, in pixels, or None."""
-    return (experiment.blur.size, experiment.blur.std) if experiment.blur else None
-
-
 def problem(run: Run, images: ImageSet, seed: int) -> Problem:
-    """Degraded and clean images, with the noise of this seed."""
-    experiment = _experiment(run)
-    return restoration_problem(
-        images,
-        held_out=run.protocol.held_out,
-        noise_std=experiment.noise_std,
-        blurring=blurring(experiment),
-        seed=seed,
-    )
+    """Map degraded images to clean ones; see `split` and `degrade`. The seed decides the noise."""
+
+    def examples(raw: Tensor, part: str, *indices: Tensor) -> list[Examples]:
+        inputs = degraded(run, raw, seed, part)
+        return [Examples(inputs[i], raw[i].flatten(1) / 255) for i in indices]
+
+    parts = split(len(images.train_images), run.protocol.held_out)
+    train, kept = examples(images.train_images, "train", *parts)
+    (test,) = examples(images.test_images, "test", torch.arange(len(images.test_images)))
+    return Problem(train=train, held_out=kept, test=test)
 
 
-def fresh_inputs(run: Run, images: ImageSet, seed: int, epoch: int) -> Tensor:
-    """The inputs trained on, with noise drawn for this epoch alone; order as in `problem`."""
-    experiment = _experiment(run)
-    inputs = restoration_inputs(
-        images.train_images,
-        "train",
-        noise_std=experiment.noise_std,
-        blurring=blurring(experiment),
-        seed=seed,
-        epoch=epoch,
-    )
-    return inputs[split(len(inputs), run.protocol.held_out)[0]]
+def degraded(run: Run, images: Tensor, seed: int, *purpose: str | int) -> Tensor:
+    """The degraded images of a file, float32 [n, height * width]; see `degrade`.
+
+    `purpose`, on which the noise depends: "train" or "test", and an epoch with noise of its own.
+    """
+    experiment, noise = _experiment(run), generator(seed, "noise", *purpose)
+    return degrade(images, experiment.noise_std, experiment.blur, noise).flatten(1)
 
 
 def network(run: Run, seed: int, pixels: int = 784) -> ResidualMLP:
@@ -204,12 +191,6 @@ def parameter_groups(run: Run, net: ResidualMLP) -> list[dict[str, Any]]:
     if net.skips is not None:
         groups.append({"params": [net.skips], "regularizer": L1(skip_mu(run))})
     return groups
-
-
-@torch.no_grad()
-def restore(net: ResidualMLP, inputs: Tensor) -> Tensor:
-    """The network's output [n, pixels], a thousand images at a time."""
-    return torch.cat([net(part) for part in inputs.split(1_000)])
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> float:

@@ -83,8 +83,8 @@ class Search(ABC, Generic[Network]):
     def result(self) -> dict[str, Any]:
         """Losses and architecture of the network as it is now, evaluated as a full-size module."""
 
-    def picture(self) -> Tensor | None:
-        """Images to look at, uint8 [height, width], if the problem has any to show."""
+    def picture(self, network: nn.Module | None = None) -> Tensor | None:
+        """Images to look at, uint8 [height, width], if any; `network` may stand for this one."""
         return None
 
     def full_network(self) -> Network:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.search.core.momentum import dead_rows, is_at_rest
-from bregman_nas.search.core.trainer import SparseTrainer, Trainer
+from bregman_nas.search.core.trainer import SparseTrainer, Trainer, in_parts
 from bregman_nas.settings import Run
 
 #: What AdaBreg keeps of each parameter, beside the number of steps.
@@ -91,10 +91,9 @@ class TextbookTrainer(AutogradTrainer, SparseTrainer):
         super().__init__(network, optimizer, loss)
         self._layers, self._slope, self._at_once = layers, slope, at_once
 
-    @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         """See `SparseTrainer`."""
-        return torch.cat([self.network(part) for part in inputs.split(self._at_once)])
+        return in_parts(self.network, inputs, self._at_once)
 
     def active(self) -> list[Tensor]:
         """See `SparseTrainer`."""

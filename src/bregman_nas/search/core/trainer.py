@@ -81,6 +81,7 @@ class FusedTrainer(Trainer):
 
     #: The attributes that make up the state.
     _state: tuple[str, ...]
+    depth: int
 
     def __init__(
         self,
@@ -92,6 +93,7 @@ class FusedTrainer(Trainer):
         self.input_mean, self.input_std = network.input_mean, network.input_std
         self.betas, self.eps, self.correct_first_moment = betas, eps, correct_first_moment
         self.steps = 0
+        self._buffers: dict[tuple[str, int], Tensor] = {}
 
     @torch.no_grad()
     def train_batches(
@@ -137,6 +139,13 @@ class FusedTrainer(Trainer):
     @abstractmethod
     def _prepare(self) -> None:
         """Make everything that follows from the state."""
+
+    def _buffer(self, name: str, x: Tensor) -> Tensor:
+        """Memory for all states of a batch of this size, used again in every step."""
+        key = (name, x.shape[1])
+        if key not in self._buffers:
+            self._buffers[key] = x.new_zeros(self.depth + 1, *x.shape)
+        return self._buffers[key]
 
     def size(self) -> int:
         """See `Trainer`."""
@@ -195,6 +204,12 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
     def _at_rest(self, stack: Tensor, learning_rate: float) -> Tensor:
         v, m1, m2 = stack
         return is_at_rest(v, m1, m2, learning_rate, self.betas, self.eps, self.steps)
+
+
+@torch.no_grad()
+def in_parts(network: nn.Module, inputs: Tensor, at_once: int = 1_000) -> Tensor:
+    """The outputs [n, ...] of a network, so many images at a time."""
+    return torch.cat([network(part) for part in inputs.split(at_once)])
 
 
 def with_moments(v: Tensor) -> Tensor:
