@@ -5,14 +5,12 @@
 
 import copy
 import inspect
-import io
 import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,8 +24,9 @@ from bregman_nas.export.shrink import small_densenet, small_mlp
 from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.search.core.densenet import convolutions
 from bregman_nas.search.core.searches import Search, searcher
+from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.search.job import Job, host
-from bregman_nas.search.outcome import active, weights_digest
+from bregman_nas.search.outcome import active, png, weights_digest
 from bregman_nas.search.records import Record, read_record
 
 COMMITTED_BYTES = 3_000_000
@@ -114,8 +113,8 @@ def describe(job: Job, record: Record, search: Search[nn.Module]) -> Finished:
     else:
         architecture, less = small_densenet(full)
         on, effective = [int(active(c.weight).any(1).sum()) for c in convolutions(full)], None
-        sizes = [architecture["layers"].get(str(l)) for l in range(len(full.layers))]
-        widths = [architecture["first"], *(size["channels"] if size else 0 for size in sizes), 1]
+        sizes = [architecture["layers"].get(str(l), 0) for l in range(len(full.layers))]
+        widths = [architecture["first"], *sizes, 1]
     both = {"full": full, "small": less}
     description = {
         "run": job.run.name,
@@ -184,8 +183,8 @@ def export(job: Job, out: Path) -> str:
         "network.onnx": as_onnx(found.net, inputs),
         "latency.json": f"{json.dumps(latency, indent=2)}\n".encode(),
     }
-    if job.run.experiment.network == "mlp":
-        files["restored.png"] = picture(found.net, sample.problem.test.targets[:8], inputs)
+    if (picture := sample.picture(found.net)) is not None:
+        files["restored.png"] = png(picture)
     for name, content in files.items():
         write_atomically(out / name, content)
     return table(found.description, times)
@@ -193,30 +192,11 @@ def export(job: Job, out: Path) -> str:
 
 def as_onnx(net: nn.Module, images: Tensor) -> bytes:
     """The network as an ONNX model from `images` to `outputs`, for batches of any size."""
+    names: Any = {"input_names": ["images"], "output_names": ["outputs"]}
     shapes = ({0: torch.export.Dim("batch")},)
-    program: Any = torch.onnx.export(
-        net,
-        (images,),
-        input_names=["images"],
-        output_names=["outputs"],
-        dynamic_shapes=shapes,
-        dynamo=True,
-        verbose=False,
-    )
+    program: Any = torch.onnx.export(net, (images,), dynamic_shapes=shapes, verbose=False, **names)
     model: bytes = program.model_proto.SerializeToString()
     return model
-
-
-@torch.no_grad()
-def picture(net: nn.Module, clean: Tensor, degraded: Tensor) -> bytes:
-    """A PNG with three rows of square images: clean, degraded, restored; each [n, pixels]."""
-    rows = torch.stack([clean, degraded, net(degraded)])
-    side = math.isqrt(rows.shape[-1])
-    grid = rows.reshape(3, -1, side, side).permute(0, 2, 1, 3).reshape(3 * side, -1)
-    buffer = io.BytesIO()
-    pixels = grid.clamp(0, 1).mul(255).round().to(torch.uint8)
-    Image.fromarray(pixels.numpy()).save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
 
 
 def seconds(net: nn.Module, image: Tensor, batch: int) -> float:
@@ -270,6 +250,6 @@ def multiply_adds(net: nn.Module, image: Tensor) -> int:
 def difference(full: nn.Module, small: nn.Module, images: Tensor) -> float:
     """The greatest difference of any output, in the type of the images; NaN equals NaN."""
     networks = [copy.deepcopy(net).to(images.dtype) for net in (full, small)]
-    a, b = (torch.cat([net(part) for part in images.split(500)]) for net in networks)
+    a, b = (in_parts(net, images, 500) for net in networks)
     alike = (a == b) | (a.isnan() & b.isnan())
     return float(torch.where(alike, 0, (a - b).abs()).amax())

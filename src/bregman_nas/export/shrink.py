@@ -47,13 +47,11 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], nn.Module]:
 
     tensors: dict[str, Tensor] = {"constants": constant[-1].to(net.layers[0].weight)}
 
-    def place(name: str, source: Tensor, target: Tensor) -> bool:
+    def place(name: str, source: Tensor, target: Tensor) -> None:
         """Unless they have the same entries, number the target's among those of the source."""
-        differ = not torch.equal(source, target)
-        if differ:
+        if not torch.equal(source, target):
             numbers = torch.where(source, source.cumsum(0) - 1, source.sum())
             tensors[name] = numbers[target]
-        return differ
 
     everything = torch.ones_like(kept[0])
     place("inputs", everything, kept[0])
@@ -65,19 +63,15 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], nn.Module]:
             tensors[f"{name}.linear.weight"] = weight[rows[l]][:, kept[l]].contiguous()
             tensors[f"{name}.linear.bias"] = folds[l].bias[rows[l]].to(weight)
             place(f"{name}.places", rows[l], target)
-        skips = {}
-        for i in sources[l]:
-            if (kept[i] & target).any():
-                tensors[f"{name}.skips.{i}.tau"] = tau[l, i].clone()
-                skips[str(i)] = place(f"{name}.skips.{i}.places", kept[i], target)
-        sizes = {"rows": rows[l], "reads": kept[l], "entries": target}
-        layers.append({key: int(of.sum()) for key, of in sizes.items()} | {"skips": skips})
+        skips = [i for i in sources[l] if (kept[i] & target).any()]
+        for i in skips:
+            tensors[f"{name}.skips.{i}.tau"] = tau[l, i].clone()
+            place(f"{name}.skips.{i}.places", kept[i], target)
+        layers.append({"rows": int(rows[l].sum()), "skips": skips})
     architecture = {
         "network": "mlp",
-        "pixels": width,
         "input_mean": net.input_mean,
         "input_std": net.input_std,
-        "inputs": int(kept[0].sum()),
         "layers": layers,
     }
     return architecture, build(architecture, tensors)
@@ -117,7 +111,7 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], nn.Module]:
     # of ones follows those of the first convolution.
     block, ones = torch.cat([read, *kept]), int(read.sum())
     numbers = block.cumsum(0) - 1 + has_ones * (torch.arange(len(block)) >= len(read))
-    sizes: dict[str, dict[str, int | bool]] = {}
+    layers: dict[str, int] = {}
     for l, (conv, fold) in enumerate(zip(convolutions, folds, strict=True)):
         if not kept[l].any():
             continue
@@ -130,20 +124,17 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], nn.Module]:
             kernels = torch.cat([kernels, fold.ones[kept[l]].to(kernels)[:, None]], dim=1)
         tensors[f"{name}.conv.weight"] = kernels
         tensors[f"{name}.conv.bias"] = fold.bias[kept[l]].to(kernels)
-        chosen = positions != list(range(int(block[: len(inputs)].sum()) + has_ones))
-        if chosen:
+        if positions != list(range(int(block[: len(inputs)].sum()) + has_ones)):
             tensors[f"{name}.reads"] = torch.tensor(positions)
-        sizes[name] = {"channels": len(kernels), "reads": len(positions), "chosen": chosen}
+        if l < len(net.layers):
+            layers[str(l)] = len(kernels)
     architecture = {
         "network": "densenet",
-        "side": round(net.linear.in_features**0.5),
-        "classes": net.linear.out_features,
         "relu_logits": net.relu_logits,
         "input_mean": net.input_mean,
         "input_std": net.input_std,
         "first": ones,
         "ones": has_ones,
-        "last": sizes.pop("last"),
-        "layers": {name.removeprefix("layers."): size for name, size in sizes.items()},
+        "layers": layers,
     }
     return architecture, build(architecture, tensors)

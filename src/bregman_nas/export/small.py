@@ -49,10 +49,6 @@ class _Tensors(nn.Module):
         for name, part in parts.items():
             self.add_module(name, _Tensors(part))
 
-    def _standardised(self, images: Tensor) -> Tensor:
-        standardised: Tensor = (images - self.sizes["input_mean"]) / self.sizes["input_std"]
-        return standardised
-
 
 class SmallMLP(_Tensors):
     """The multi-layer perceptron (2.5), restricted to what varies with the input and is read.
@@ -65,15 +61,15 @@ class SmallMLP(_Tensors):
 
     W(l) has the rows that vary with the input and are read, b(l) contains the full network's
     W(l) c(l), and u(l) has the entries that vary and are read. Where two of these have different
-    entries, `places` says for each entry of one its number in the other. The architecture has the
-    number of `inputs` that are read, and for each layer those of the `rows` of W, of the entries of
-    u(l) that it `reads` and of the `entries` of u(l+1); and of each skip i whether it has `places`.
+    entries, `places` says for each entry of one its number in the other. The architecture has for
+    each layer the number of the `rows` of W, and which i have `skips`.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [batch, pixels] to restored images [batch, pixels]."""
         net: Any = self
-        u = [_placed(self._standardised(images), self, "inputs")]
+        x = (images - self.sizes["input_mean"]) / self.sizes["input_std"]
+        u = [_placed(x, self, "inputs")]
         for l, sizes in enumerate(self.sizes["layers"]):
             layer: Any = getattr(net.layers, str(l)) if sizes["rows"] or sizes["skips"] else None
             terms = []
@@ -81,7 +77,7 @@ class SmallMLP(_Tensors):
                 z = functional.linear(u[-1], layer.linear.weight, layer.linear.bias)
                 terms.append(_placed(z.relu(), layer))
             for i in sizes["skips"]:
-                skip = getattr(layer.skips, i)
+                skip = getattr(layer.skips, str(i))
                 terms.append(skip.tau * _placed(u[int(i)], skip))
             u.append(sum(terms[1:], terms[0]) if terms else u[-1][:, :0])
         restored: Tensor = _placed(u[-1], self, "outputs") + net.constants
@@ -94,8 +90,8 @@ class SmallDenseNet(_Tensors):
     A channel with the same value c everywhere cannot be folded into a bias: it is padded with
     zeros, not with c, and counts less at the border. All such channels share one channel of ones,
     which is read by their kernels times c. The architecture has the number of channels of the
-    `first` convolution, whether one of `ones` follows them, and of the `last` and each of the other
-    `layers` with any how many `channels` it has, how many it `reads`, and if these are `chosen`.
+    `first` convolution, whether one of `ones` follows them, and that of each of the `layers` with
+    any.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -103,7 +99,7 @@ class SmallDenseNet(_Tensors):
         net: Any = self
         block = []
         if self.sizes["first"]:
-            x = self._standardised(images)
+            x = (images - self.sizes["input_mean"]) / self.sizes["input_std"]
             block.append(functional.conv2d(x, net.first.weight, padding=1))
         if self.sizes["ones"]:
             block.append(torch.ones_like(images))

@@ -1,8 +1,8 @@
 """The figures: each is made from the frames by a function, and `draw` writes them all."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -20,7 +20,7 @@ FIGURES: dict[str, Callable[[Study], Figure]] = {
     "rows": architecture.rows,
     "skips-over-epochs": architecture.skips_over_epochs,
     "changed": architecture.changed,
-    "kernels-changed": densenet.kernels_changed,
+    "kernels-changed": partial(densenet.kernels, own=False),
     "first-steps": densenet.first_steps,
     "losses": losses.beside,
     "parameters": losses.against_parameters,
@@ -43,7 +43,6 @@ def draw(study: Study, names: Collection[str] = ()) -> str:
     with study_style():
         for name in chosen:
             figure = FIGURES[name](study)
-            FigureCanvasAgg(figure)
             _fix_layout(figure)
             path = folder / name
             # Without dates and versions, which would change the bytes.

@@ -26,10 +26,11 @@ from bregman_nas.report.figures.panels import (
     name_of,
     panels,
     rows_axis,
+    seeds_in_words,
     signed,
     subplots,
 )
-from bregman_nas.report.text import NOT_RUN, counted
+from bregman_nas.report.text import NOT_RUN
 
 ARTICLE_OUTPUT = 0.65  # the article's share of rows in the output layer
 COLUMNS = 4
@@ -266,8 +267,7 @@ def _draw_changed(axes: Axes, row: Row, own: Row) -> None:
         axes.plot(layers, beside.mean(0), color="0.6", linewidth=2)
     colour, skips_on = COLOURS[row.row.protocol], row.of("skips_on")
     axes.plot(layers, found.T, marker=".", markersize=3.5, color=colour, linewidth=0.7)
-    words, diverged = counted(len(found), "seed"), len(row.numbers) - len(found)
-    words += f" + {diverged} diverged" if diverged else ""
+    words = seeds_in_words(len(found), len(row.numbers) - len(found))
     words += "" if skips_on.mean is None else f", {skips_on.mean:.1f} skips on"
     axes.text(0.03, 1, words, transform=axes.transAxes, va="top", fontsize=7)
     rows_axis(axes)

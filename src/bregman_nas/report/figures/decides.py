@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, TASKS, Study
-from bregman_nas.report.figures.panels import COLOURS, add_bar, leave_empty, name_of, subplots
+from bregman_nas.report.figures.panels import COLOURS, empty_figure, name_of, subplots
 from bregman_nas.report.text import NOT_RUN, counted
 from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
 
@@ -19,7 +19,8 @@ from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken
 EDGES = [1e-9, 1e-4, *np.geomspace(3e-4, 0.3, 10)]
 STYLES = dict(zip(product(NETWORKS, TASKS), ("o-", "s--", "^-.", "D:"), strict=True))
 # Of Okabe and Ito. Those of one panel can be told apart in grey, one of them by lines.
-LOOKS = {
+EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
+LOOKS: dict[str, dict[str, Any]] = {
     "network": {"facecolor": "#000000"},
     "setting": {"facecolor": "#0072B2"},
     "task": {"facecolor": "#E69F00"},
@@ -37,23 +38,18 @@ def variance(study: Study) -> Figure:
     """
     apart = taken_apart(study).dropna(subset="share")
     found = [design for design in designs(study) if design.name in set(apart["design"])]
-    figure, grid = subplots(2.7, 1, max(len(found), 1), squeeze=False)
     if not found:
-        leave_empty(grid[0, 0], NOT_RUN)
-    for axes, design in zip(grid.flat, found, strict=False):
+        return empty_figure(NOT_RUN)
+    figure, grid = subplots(2.7, 1, len(found), squeeze=False)
+    for axes, design in zip(grid.flat, found, strict=True):
         name = design.name.capitalize().replace(", ", ",\n")
         axes.set_title(f"{name}\n({counted(len(design.seeds), 'seed')} in each cell)")
         _draw_shares(axes, apart[apart["design"] == design.name], design.components)
         axes.tick_params(labelleft=axes is grid[0, 0])
     seen = {component for axes in grid.flat for component in axes.get_legend_handles_labels()[1]}
-    handles = [Patch(label=name, **_look(name)) for name in LOOKS if name in seen]
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    handles = [Patch(label=name, **EDGE, **LOOKS[name]) for name in LOOKS if name in seen]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
-
-
-def _look(component: str) -> dict[str, Any]:
-    return {"edgecolor": "white", "linewidth": 0.5, **LOOKS[component]}
 
 
 def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
@@ -61,7 +57,9 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
     places, left = np.arange(len(table)), np.zeros(len(table))
     for component in components:
         width = table["share", component].to_numpy(float)
-        axes.barh(places, width, left=left, height=0.72, label=component, **_look(component))
+        axes.barh(
+            places, width, left=left, height=0.72, label=component, **EDGE, **LOOKS[component]
+        )
         left += width
     axes.hlines(places, 1 - table["high", SEED], 1 - table["low", SEED], color="black", lw=0.9)
     axes.set(xlim=(0, 1), xticks=np.linspace(0, 1, 5), ylim=(len(table) - 0.5, -0.5))
@@ -76,12 +74,10 @@ def output_rows(study: Study) -> Figure:
 
     Right the one against the other, a line a run: the means of pixels of similar frequency.
     """
-    figure, (inked, active, curves) = subplots(1.75, 1, 3, width_ratios=[1, 1, 1.9])
     often, runs = study.frequencies, [run for run in study.restoration if run.converged]
     if often is None or not runs:
-        for axes in (inked, active, curves):
-            leave_empty(axes, "not counted" if often is None else NOT_RUN)
-        return figure
+        return empty_figure("not counted" if often is None else NOT_RUN)
+    figure, (inked, active, curves) = subplots(1.75, 1, 3, width_ratios=[1, 1, 1.9])
     shown = {inked: often, active: np.concatenate([run.output for run in runs]).mean(0)}
     for axes, values in shown.items():
         square = np.asarray(values, float).reshape(DIGIT_ROWS, -1)
@@ -91,7 +87,7 @@ def output_rows(study: Study) -> Figure:
     inked.set_title("pixel inked", fontsize=7)
     active.set_title("output row active", fontsize=7)
     label = "share of the images, of the searches"
-    add_bar(picture, figure, [inked, active], label, aspect=30)
+    figure.colorbar(picture, ax=[inked, active], label=label, location="bottom", aspect=30)
     bins = np.digitize(often, EDGES)
     kinds = np.unique(bins)
     x = [often[bins == kind].mean() for kind in kinds]

@@ -23,23 +23,15 @@ CLIPPED = 99  # percentile of the norms that are not zero
 ROW_HEIGHT = 0.17  # inches
 
 
-def kernels(study: Study) -> Figure:
-    """The kernels of the protocols' own DenseNets, see `_draw`."""
-    return _draw([run for run in study.densenets if run.own])
+def kernels(study: Study, own: bool = True) -> Figure:
+    """The kernels of the protocols' own DenseNets, or of those in which something is changed.
 
-
-def kernels_changed(study: Study) -> Figure:
-    """The kernels of DenseNets in which something is changed, see `_draw`."""
-    return _draw([run for run in study.densenets if not run.own])
-
-
-def _draw(runs: Sequence[Run]) -> Figure:
-    """Left the mean over the seeds of the norm of each kernel, right their block sums.
-
-    Rows are convolutions: the first, from the image to k channels; the layers of the dense block,
-    to k each; the last, to one. Columns are what puts the channels out. Networks that collapsed
-    are only counted.
+    Left the mean over the seeds of the norm of each kernel, right their block sums. Rows are
+    convolutions: the first, from the image to k channels; the layers of the dense block, to k each;
+    the last, to one. Columns are what puts the channels out. Networks that collapsed are only
+    counted.
     """
+    runs = [run for run in study.densenets if run.own == own]
     shown = [run for run in runs if living(run).converged]
     if not shown:
         reasons = [why_empty(run) or _lost(run) for run in runs] or [NOT_RUN]
@@ -61,18 +53,19 @@ def _draw(runs: Sequence[Run]) -> Figure:
             below = ["image", *(name.replace(" ", "\n") for name in names[:-1])]
             axes.set_xticks(axes.get_xticks(), below)
             axes.tick_params(length=0)
+    bar: dict[str, Any] = {"location": "bottom", "aspect": 40, "pad": 0.02}
     label = "mean norm of a kernel (white: zero in all seeds;\n"
     label += f"colours end at the {CLIPPED}th percentile)"
-    panels.add_bar(single, figure, grid[:, 0], label, aspect=40, pad=0.02, extend="max")
+    figure.colorbar(single, ax=grid[:, 0], label=label, extend="max", **bar)
     label = r"sum of the norms, $\tau^{(l,r)}$ (white: zero)"
-    panels.add_bar(summed, figure, grid[:, 1], label, aspect=40, pad=0.02)
+    figure.colorbar(summed, ax=grid[:, 1], label=label, **bar)
     return figure
 
 
 def _title(run: Run) -> str:
     others = living(run)
     accuracy = span(100 * others.score("accuracy"), "{:.1f}")
-    seeds = panels.seeds_in_words(others)
+    seeds = panels.seeds_in_words(len(others.converged), others.diverged)
     words = ", ".join(filter(None, ["DenseNet", WORDS[run.protocol], in_words(run.row.change)]))
     words += f": {seeds}, test accuracy {accuracy}%"
     return f"{words}\n({_lost(run)})" if collapsed(run).any() else words

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bregman_nas.report.data import (
     DIGIT_ROWS,
@@ -25,7 +26,6 @@ from bregman_nas.report.figures.panels import (
     ERROR,
     NAMES,
     empty_figure,
-    error_axis,
     leave_empty,
     name_of,
     subplots,
@@ -117,8 +117,10 @@ def beside(study: Study) -> Figure:
             places.setdefault((heading, line), len(places))
     figure, grid = subplots(0.9 + LINE_HEIGHT * len(places), 1, len(TASKS), sharey=True)
     for axes, task in zip(grid, TASKS, strict=True):
-        error_axis(axes, "x")
-        axes.set(title=task.capitalize(), xlabel=f"{axes.get_xlabel()} of the test images")
+        axes.set(title=task.capitalize(), xscale="log", xlabel=f"{ERROR} of the test images")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         trivial = {}

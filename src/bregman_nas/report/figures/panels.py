@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from bregman_nas.report.data import PIXELS, PROTOCOLS, TASKS, WORDS, Array, Run, Study, why_empty
 from bregman_nas.report.table1 import ARTICLE_UNIT
@@ -66,7 +65,7 @@ def panels(
     for axes, (protocol, network, task) in zip(grid.flat, cases, strict=True):
         experiment = f"{network}-{task}"
         run = study.run(protocol, experiment)
-        seeds = "" if run is None else f"{sep}({seeds_in_words(run)})"
+        seeds = "" if run is None else f"{sep}({seeds_in_words(len(run.converged), run.diverged)})"
         axes.set_title(name_of(protocol, experiment, sep) + seeds, fontsize=8 if sep == " " else 7)
         reason = why_empty(run)
         if run is None or reason is not None:
@@ -75,25 +74,15 @@ def panels(
             yield axes, run
 
 
-def seeds_in_words(run: Run) -> str:
+def seeds_in_words(converged: int, diverged: int) -> str:
     """How many seeds a figure shows, and how many it leaves out because they diverged."""
-    words = counted(len(run.converged), "seed")
-    return f"{words} + {run.diverged} diverged" if run.diverged else words
+    return counted(converged, "seed") + (f" + {diverged} diverged" if diverged else "")
 
 
 def rows_axis(axes: Axes, most: float = PIXELS) -> None:
     """An axis for numbers of rows, with ticks at the quarters of all that there are."""
     axes.set(ylim=(0, 1.04 * most), yticks=np.linspace(0, most, 5, dtype=int))
     axes.grid(True, axis="y")
-
-
-def error_axis(axes: Axes, name: str) -> None:
-    """A logarithmic axis, `x` or `y`, for errors in the unit of Table 1."""
-    axes.set(**{f"{name}scale": "log", f"{name}label": ERROR})
-    axis = axes.xaxis if name == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def largest_colour(values: Iterable[Array], percentile: int) -> float:
@@ -115,15 +104,9 @@ def add_skip_scale(figure: Figure, axes: Any, values: Iterable[Array], what: str
     scale = ScalarMappable(norm, "RdBu")  # negative red, positive blue
     ticks = [float(f"{tick:.1g}") for tick in norm.inverse(np.linspace(0.1, 0.9, 9))]
     label = f"{what} (inverse hyperbolic sine scale)"
-    add_bar(scale, figure, axes, label, pad=0.02, shrink=0.7, ticks=ticks, format="{x:g}")
+    look: dict[str, Any] = {"location": "bottom", "aspect": 60, "pad": 0.02, "shrink": 0.7}
+    figure.colorbar(scale, ax=axes, label=label, ticks=ticks, format="{x:g}", **look)
     return scale
-
-
-def add_bar(
-    scale: ScalarMappable, figure: Figure, axes: Any, label: str, aspect: float = 60, **look: Any
-) -> None:
-    """A colour bar under some panels."""
-    figure.colorbar(scale, ax=axes, label=label, location="bottom", aspect=aspect, **look)
 
 
 def draw_matrix(
@@ -139,6 +122,6 @@ def draw_matrix(
     axes.tick_params(length=0, rotation=0)
 
 
-def signed(value: float, digits: int = 2) -> str:
+def signed(value: float) -> str:
     """A number for a matrix cell: exact zeros as a bare 0, a true minus sign, and none at 0.00."""
-    return "0" if value == 0 else with_minus(f"{value:z.{digits}f}")
+    return "0" if value == 0 else with_minus(f"{value:z.2f}")
