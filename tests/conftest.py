@@ -1,9 +1,7 @@
 """Settings and helpers of all tests."""
 
-import copy
 import json
 import multiprocessing
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,9 +14,7 @@ from ruamel.yaml import YAML
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.search.job import Job
 from bregman_nas.search.seed import search_seed
-from bregman_nas.settings import load_settings
-
-SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
+from tests.helpers import PROJECT, changed
 
 # The schedule halves the learning rate after each epoch whose loss is not a tenth of the lowest.
 PARAMS = """
@@ -99,36 +95,17 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits() -> ImageSet:
     """MNIST of the sample: 2,000 training and 500 test images."""
-    return load("mnist", "sample", SAMPLE.parents[1])
+    return load("mnist", "sample", PROJECT)
 
 
 @pytest.fixture(scope="session")
 def clothes() -> ImageSet:
     """Likewise Fashion-MNIST."""
-    return load("fashion-mnist", "sample", SAMPLE.parents[1])
-
-
-@pytest.fixture(scope="session")
-def changed() -> Callable[..., dict[str, Any]]:
-    """Copies a dictionary with other values at some dotted paths; with `...` a key is left out."""
-
-    def copied(content: dict[str, Any], changes: dict[str, Any] | None) -> dict[str, Any]:
-        content = copy.deepcopy(content)
-        for path, value in (changes or {}).items():
-            *parents, key = path.split(".")
-            node = content
-            for parent in parents:
-                node = node[parent]
-            node[key] = value
-            if value is ...:
-                del node[key]
-        return content
-
-    return copied
+    return load("fashion-mnist", "sample", PROJECT)
 
 
 @pytest.fixture
-def new_project(tmp_path: Path, changed: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
+def new_project(tmp_path: Path) -> Callable[..., Path]:
     """Makes folders with a tiny study on the sample; values at dotted paths can be changed."""
     study = YAML(typ="safe", pure=True).load(PARAMS)
 
@@ -136,7 +113,7 @@ def new_project(tmp_path: Path, changed: Callable[..., dict[str, Any]]) -> Calla
         project = tmp_path / name
         (project / "data").mkdir(parents=True, exist_ok=True)
         if not (project / "data" / "sample").exists():
-            (project / "data" / "sample").symlink_to(SAMPLE)
+            (project / "data" / "sample").symlink_to(PROJECT / "data" / "sample")
         content = json.dumps(changed(study, changes))  # JSON is YAML
         (project / "params.yaml").write_text(content, "utf-8")
         return project
@@ -147,16 +124,6 @@ def new_project(tmp_path: Path, changed: Callable[..., dict[str, Any]]) -> Calla
 @pytest.fixture
 def project(new_project: Callable[..., Path]) -> Path:
     return new_project()
-
-
-@pytest.fixture
-def job_in() -> Callable[..., Job]:
-    """Makes the job of a seed; the run is one of the project's params.yaml."""
-
-    def make(project: Path, run: str = "paper-autoencoder", seed: int = 0, **how: Any) -> Job:
-        return Job(load_settings(project / "params.yaml").run(run), seed, project, **how)
-
-    return make
 
 
 @pytest.fixture
@@ -180,16 +147,3 @@ def start() -> Iterator[Callable[[Job], BaseProcess]]:
     for process in processes:
         process.kill()
         process.join()
-
-
-@pytest.fixture
-def wait_until() -> Callable[..., None]:
-    """Waits until something holds; after some seconds without it the test has failed."""
-
-    def wait(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-        end = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < end, f"in {seconds} seconds: never {what}"
-            time.sleep(0.001)
-
-    return wait

@@ -1,18 +1,14 @@
 """The bench by hand where it calculates, and on the sample where it measures."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bregman_nas.bench import measure, measure_lockstep, measure_runs, whole_search
 from bregman_nas.report.render import render
-from bregman_nas.search.job import Job
 from bregman_nas.search.seed import search_seed
-
-JobIn = Callable[..., Job]
-PROJECT = Path(__file__).resolve().parents[1]
+from tests.helpers import PROJECT, job_in
 
 
 def test_steps_are_interpolated_between_moments_and_constant_after_the_last() -> None:
@@ -22,7 +18,7 @@ def test_steps_are_interpolated_between_moments_and_constant_after_the_last() ->
 
 @pytest.mark.parametrize("run", ["paper-autoencoder", "authors-densenet"])
 def test_early_moments_the_finished_network_and_lockstep_are_measured(
-    job_in: JobIn, project: Path, run: str
+    project: Path, run: str
 ) -> None:
     job = job_in(project, run)
     search_seed(job)
@@ -32,7 +28,7 @@ def test_early_moments_the_finished_network_and_lockstep_are_measured(
 
 
 def test_keeps_what_was_measured_of_other_searches(
-    job_in: JobIn, project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {"compact": 60.0, "textbook": 240.0}
 

@@ -21,10 +21,9 @@ from bregman_nas.search import seed as seed_module
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import record_path, run_folder
 from bregman_nas.search.seed import search_seed
+from tests.helpers import job_in, wait_until
 
 NewProject = Callable[..., Path]
-JobIn = Callable[..., Job]
-WaitUntil = Callable[..., None]
 
 # The command itself, with checkpoints all the time, and Ctrl-C heard also where pytest was started
 # in the background.
@@ -240,7 +239,6 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(
 @pytest.mark.usefixtures("in_this_process")
 def test_a_full_disk_is_a_clear_error_and_truncates_nothing(
     new_project: NewProject,
-    job_in: JobIn,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -273,7 +271,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(
 
 
 def test_ctrl_c_stops_the_workers_and_leaves_a_state_to_continue_from(
-    new_project: NewProject, job_in: JobIn, wait_until: WaitUntil
+    new_project: NewProject,
 ) -> None:
     project = new_project(changes={"experiments.autoencoder.epochs": 1000})
     jobs = [job_in(project, seed=seed) for seed in (0, 1)]

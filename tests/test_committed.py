@@ -13,8 +13,8 @@ from bregman_nas.search.digest import CODE
 from bregman_nas.search.records import fault_of, read_record, record_path, run_folder
 from bregman_nas.search.results import write_results
 from bregman_nas.settings import load_settings
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 SETTINGS = load_settings(PROJECT / "params.yaml")
 
 

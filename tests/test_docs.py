@@ -7,8 +7,8 @@ import pytest
 from typer.main import get_command
 
 from bregman_nas.cli import app
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]
 TABLES = [*(PROJECT / "results").glob("*.csv"), *(PROJECT / "results" / "runs").glob("*/*.csv")]
 

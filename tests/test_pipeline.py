@@ -10,8 +10,8 @@ from bregman_nas.demo import _shrink
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.search.digest import ROOTS, used_modules
 from bregman_nas.settings import Settings, load_settings
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 SEARCHES = {"search": ("mlp", "densenet"), "first-steps": ("densenet",)}
 
 

@@ -11,7 +11,8 @@ import vl_convert
 from dvc_render import VegaRenderer
 from dvc_render.html import render_html
 
-PROJECT = Path(__file__).resolve().parents[1]
+from tests.helpers import PROJECT
+
 PLOTS = PROJECT / ".dvc" / "plots"
 
 

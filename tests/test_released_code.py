@@ -24,8 +24,8 @@ from bregman_nas.released_code import (
 from bregman_nas.report.render import render
 from bregman_nas.search.records import run_folder
 from bregman_nas.settings import Run, load_settings
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 VARIABLE = "BREGMAN_RELEASED_CODE"
 needs_clone = pytest.mark.skipif(
     VARIABLE not in os.environ, reason=f"${VARIABLE} names no clone of the released code"

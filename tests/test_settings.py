@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from bregman_nas.errors import UserError
 from bregman_nas.settings import Name, Protocol, Run, Settings, load_settings
+from tests.helpers import changed
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 RESIDUAL, DENSENET = "experiments.residual-denoising", "experiments.densenet-fashion"
@@ -31,7 +32,7 @@ def published() -> dict[str, Any]:
 
 
 @pytest.fixture
-def params(tmp_path: Path, published: dict[str, Any], changed: Callable[..., Any]) -> Params:
+def params(tmp_path: Path, published: dict[str, Any]) -> Params:
     """Writes a copy of params.yaml in which the values at some dotted paths differ."""
 
     def write(changes: dict[str, Any]) -> Path:

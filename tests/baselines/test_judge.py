@@ -7,8 +7,8 @@ import pytest
 
 from bregman_nas.baselines.judge import COLUMNS, write_baselines
 from bregman_nas.settings import Settings, load_settings
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 RUNS = {
     "paper-autoencoder-denoising": (0, 1),
     "paper-residual-denoising": (0,),

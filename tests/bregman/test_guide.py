@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import bregman_nas
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 STUDY = "pydantic ruamel safetensors joblib filelock rich PIL dvc pandas scipy matplotlib typst"
 # As if only the wheel's own dependencies were installed, and the study were not there.
 ALONE = f"""

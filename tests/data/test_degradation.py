@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ from bregman_nas.data.degradation import (
 from bregman_nas.data.files import ImageSet
 from bregman_nas.search.core import densenet, mlp
 from bregman_nas.settings import Blur, load_settings
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 SETTINGS = load_settings(PROJECT / "params.yaml")
 DENSENET = SETTINGS.run("authors-densenet-fashion")
 SMALL = Blur(size=3, std=1.0)

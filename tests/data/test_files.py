@@ -25,8 +25,8 @@ from bregman_nas.data.files import (
     load,
 )
 from bregman_nas.errors import UserError
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 BUILD = runpy.run_path(str(PROJECT / "data" / "sample" / "build.py"))
 DATA_SETS = tuple(SHA256)
 COPY = ".dvc/tmp/exps/standalone/tmpabc"  # of the clone, in which DVC runs an experiment

@@ -9,8 +9,7 @@ import torch
 
 from bregman_nas.data.files import SHA256
 from bregman_nas.data.manifest import count_pixels, frequencies, write
-
-PROJECT = Path(__file__).parents[2]
+from tests.helpers import PROJECT
 
 
 def test_pixels_are_counted_in_each_sense() -> None:

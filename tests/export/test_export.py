@@ -22,10 +22,9 @@ from bregman_nas.search.job import Job
 from bregman_nas.search.records import read_record, write_record
 from bregman_nas.search.seed import search_seed
 from bregman_nas.settings import load_settings
+from tests.helpers import PROJECT, job_in
 
-JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
-PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = load_settings(PROJECT / "params.yaml")
 KEPT = sorted(folder.name for folder in (PROJECT / "results" / "networks").iterdir())
 
@@ -42,7 +41,7 @@ torch.save(net(images).detach(), "outputs.pt")
 
 @pytest.mark.parametrize("run", ["paper-autoencoder", "authors-residual", "authors-densenet"])
 def test_an_exported_network_gives_the_outputs_of_the_full_one(
-    new_project: NewProject, job_in: JobIn, run: str, tmp_path: Path
+    new_project: NewProject, run: str, tmp_path: Path
 ) -> None:
     """On the whole test set: as a module, from its files without this package, and as ONNX."""
     job = job_in(new_project(changes={"experiments.residual.mu": 0.01}), run)
@@ -79,7 +78,7 @@ def test_an_exported_network_gives_the_outputs_of_the_full_one(
     assert (out / "latency.json").exists()
 
 
-def test_a_clone_exports_what_was_committed(project: Path, job_in: JobIn) -> None:
+def test_a_clone_exports_what_was_committed(project: Path) -> None:
     job = job_in(project)
     record = search_seed(job)
     keep(job, record)
@@ -94,9 +93,7 @@ def test_a_clone_exports_what_was_committed(project: Path, job_in: JobIn) -> Non
 
 
 @pytest.mark.parametrize("fault", ["other weights", "no digest", "of an older search"])
-def test_a_network_that_is_not_that_of_the_record_is_not_used(
-    project: Path, job_in: JobIn, fault: str
-) -> None:
+def test_a_network_that_is_not_that_of_the_record_is_not_used(project: Path, fault: str) -> None:
     job = job_in(project)
     record = search_seed(job)
     if fault == "other weights":
@@ -115,7 +112,7 @@ def test_a_network_that_is_not_that_of_the_record_is_not_used(
         find(job)
 
 
-def test_a_network_that_collapsed_says_so(project: Path, job_in: JobIn) -> None:
+def test_a_network_that_collapsed_says_so(project: Path) -> None:
     job = job_in(project, "authors-densenet")
     record = search_seed(job)
     for accuracy in (0.1, 0.3):
@@ -124,9 +121,7 @@ def test_a_network_that_collapsed_says_so(project: Path, job_in: JobIn) -> None:
         assert find(job).description["collapsed"] == (accuracy == 0.1)
 
 
-def test_large_weights_are_not_committed(
-    project: Path, job_in: JobIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_weights_are_not_committed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finished, "COMMITTED_BYTES", 100)
     job = job_in(project)
     keep(job, search_seed(job))
@@ -134,7 +129,7 @@ def test_large_weights_are_not_committed(
     assert json.loads(kept_path(job).with_suffix(".json").read_text("utf-8"))["seed"] == 0
 
 
-def test_what_was_not_searched_is_a_clear_error(project: Path, job_in: JobIn) -> None:
+def test_what_was_not_searched_is_a_clear_error(project: Path) -> None:
     with pytest.raises(UserError, match="seed 0 has not been searched; run `bregman-nas search pa"):
         find(job_in(project))
     arm = SETTINGS.run("paper-residual-denoising-found")

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from bregman_nas.report.data import Study, read_study
 from bregman_nas.report.figures import FIGURES, architecture, densenet, draw
 from bregman_nas.report.figures.panels import FULL_WIDTH, add_skip_scale, study_style
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 LAYERS, EPOCHS, GROWTH = 6, 4, 2
 NAN, MINUS = math.nan, "\N{MINUS SIGN}"
 MakeProject = Callable[..., Path]

@@ -18,8 +18,8 @@ from PIL import Image
 
 from bregman_nas.report import page
 from bregman_nas.report.data import Study, read_study
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 EPOCHS = 4  # of the studies that conftest.py makes
 

@@ -17,8 +17,8 @@ from bregman_nas.report import facts, findings, paper, readme, table2, tables
 from bregman_nas.report.comparison import compare
 from bregman_nas.report.data import Run, Study, read_study
 from bregman_nas.report.tables import aggregate, render_all
+from tests.helpers import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 DENSENET = "authors-densenet-fashion"
 MakeRun = Callable[..., Run]
 MakeStudy = Callable[..., Study]

@@ -1,7 +1,6 @@
 """Code that was accepted: the trajectories pass every path, and this code gives them."""
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from bregman_nas.search.acceptance import CASES, case_run, check_equal, golden, 
 from bregman_nas.search.digest import CODE
 from bregman_nas.search.records import accepted
 from bregman_nas.settings import load_settings
-
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.helpers import PROJECT
 
 
 def history(case: str) -> list[dict[str, Any]]:

@@ -10,15 +10,12 @@ import torch
 from bregman_nas.data.files import ImageSet
 from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, evaluate, kernel_norms
 from bregman_nas.search.core.densenet import network as start_of
-from bregman_nas.search.job import Job
+from tests.helpers import job_in
 
-JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
 
 
-def test_three_percent_of_the_kernels_of_each_layer_start_active(
-    new_project: NewProject, job_in: JobIn
-) -> None:
+def test_three_percent_of_the_kernels_of_each_layer_start_active(new_project: NewProject) -> None:
     changes = {f"experiments.densenet.{k}": x for k, x in [("density", 0.03), ("growth", 12)]}
     project = new_project(changes={**changes, "experiments.densenet.depth": 5})
     net = start_of(job_in(project, "authors-densenet").run, seed=0)
@@ -39,7 +36,7 @@ def test_accuracy_and_loss_by_hand() -> None:
     assert loss == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
 
 
-def test_result_and_observation(project: Path, job_in: JobIn, clothes: ImageSet) -> None:
+def test_result_and_observation(project: Path, clothes: ImageSet) -> None:
     run = job_in(project, "authors-densenet").run
     searcher, start = DenseNetSearch(run, clothes, 0), start_of(run, 0)
     examples = searcher.train_examples(0)

@@ -1,13 +1,12 @@
 """The digest of code: changed by what could change a number, and by nothing else."""
 
 import ast
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bregman_nas.search.digest import NOT_FOLLOWED, ROOTS, digests, essence, used_modules
-from bregman_nas.search.job import Job
+from tests.helpers import job_in
 
 CODE = '''
 """A module."""
@@ -109,7 +108,7 @@ def test_the_networks_share_the_method_and_leave_out_what_is_of_the_other() -> N
     assert not NOT_FOLLOWED & {*mlp, *densenet, *lockstep}
 
 
-def test_a_digest_is_of_one_seed_and_of_the_data(project: Path, job_in: Callable[..., Job]) -> None:
+def test_a_digest_is_of_one_seed_and_of_the_data(project: Path) -> None:
     run = job_in(project).run
     same, lockstep = (digests(run, 0, {"a": "b"}, lockstep=batch) for batch in (False, True))
     seed, data = digests(run, 1, {"a": "b"}), digests(run, 0, {"a": "c"})

@@ -3,7 +3,7 @@
 import copy
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,11 +28,9 @@ from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactResid
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.core.textbook import TextbookTrainer
-from bregman_nas.search.job import Job
 from bregman_nas.settings import Run
+from tests.helpers import PROJECT, job_in
 
-JobIn = Callable[..., Job]
-PROJECT = Path(__file__).resolve().parents[2]
 SEEDS = (0, 1, 2)
 
 needs_cuda = pytest.mark.skipif(
@@ -391,7 +389,7 @@ def searched(run: Run, device: str = "cpu") -> LockstepSearch:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_images_that_seeds_share_are_held_once(project: Path, job_in: JobIn, run: str) -> None:
+def test_images_that_seeds_share_are_held_once(project: Path, run: str) -> None:
     problems = [one.problem.train for one in searched(job_in(project, run).run).searches]
     inputs = 1 if run == "authors-densenet" else len(SEEDS)  # each seed has noise of its own
     assert len({train.inputs.data_ptr() for train in problems}) == inputs
@@ -400,7 +398,7 @@ def test_images_that_seeds_share_are_held_once(project: Path, job_in: JobIn, run
 
 @needs_cuda
 @pytest.mark.parametrize("run", RUNS)
-def test_a_cuda_device_gives_the_numbers_of_the_cpu(project: Path, job_in: JobIn, run: str) -> None:
+def test_a_cuda_device_gives_the_numbers_of_the_cpu(project: Path, run: str) -> None:
     both = [searched(job_in(project, run).run, device) for device in ("cpu", "cuda")]
     for epoch in range(4):  # made as they are, recorded, replayed
         for one in both:

@@ -22,10 +22,9 @@ from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import Record, read_record
 from bregman_nas.search.seed import search_seed
+from tests.helpers import job_in, wait_until
 
-JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
-WaitUntil = Callable[..., None]
 Begin = Callable[..., BaseProcess]
 
 SEEDS = (1, 0)
@@ -38,21 +37,21 @@ def content(records: list[Record]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def alone(new_project: NewProject, job_in: JobIn) -> list[Record]:
+def alone(new_project: NewProject) -> list[Record]:
     """What each seed gives by itself."""
     project = new_project("alone", TINY)
     return [search_seed(job_in(project, seed=seed)) for seed in SEEDS]
 
 
 @pytest.fixture
-def jobs(new_project: NewProject, job_in: JobIn) -> list[Job]:
+def jobs(new_project: NewProject) -> list[Job]:
     """Two seeds that take long, with a checkpoint after each stretch."""
     project = new_project(changes={"experiments.autoencoder.epochs": 1_000})
     return [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
 
 
 def test_seeds_side_by_side_give_what_each_gives_alone(
-    new_project: NewProject, job_in: JobIn, alone: list[Record]
+    new_project: NewProject, alone: list[Record]
 ) -> None:
     project = new_project("side-by-side", TINY)
     jobs = [job_in(project, seed=seed) for seed in SEEDS]
@@ -61,7 +60,7 @@ def test_seeds_side_by_side_give_what_each_gives_alone(
     assert search_seeds(jobs, workers=2) == records, "finished seeds were searched again"
 
 
-def test_a_worker_that_is_killed_is_a_clear_error(jobs: list[Job], wait_until: WaitUntil) -> None:
+def test_a_worker_that_is_killed_is_a_clear_error(jobs: list[Job]) -> None:
     """As by the system where the memory is full."""
 
     def kill_them() -> None:
@@ -80,9 +79,7 @@ def test_a_worker_that_is_killed_is_a_clear_error(jobs: list[Job], wait_until: W
     killer.join()
 
 
-def test_what_an_interrupted_command_left_stops_no_later_one(
-    new_project: NewProject, job_in: JobIn
-) -> None:
+def test_what_an_interrupted_command_left_stops_no_later_one(new_project: NewProject) -> None:
     job = job_in(new_project("left", TINY), seconds_between_checkpoints=0)
     interrupted = replace(job, command="interrupted")
     interrupted.stop.parent.mkdir(parents=True)
@@ -96,7 +93,7 @@ def test_what_an_interrupted_command_left_stops_no_later_one(
 
 
 @pytest.fixture
-def dask(tmp_path: Path, wait_until: WaitUntil) -> Iterator[Client]:
+def dask(tmp_path: Path) -> Iterator[Client]:
     """A client of a scheduler with two workers on the loopback interface, as on a cluster."""
     address_file = tmp_path / "scheduler.json"
     file = ["--scheduler-file", str(address_file)]
@@ -132,7 +129,7 @@ def is_free(job: Job) -> bool:
 
 
 @pytest.fixture
-def begin(wait_until: WaitUntil) -> Iterator[Begin]:
+def begin() -> Iterator[Begin]:
     """Starts commands that search jobs, returns once all are at work, and kills them in the end."""
     context = multiprocessing.get_context("spawn")
     commands: list[BaseProcess] = []
@@ -154,7 +151,7 @@ def begin(wait_until: WaitUntil) -> Iterator[Begin]:
     ("how", "status"), [(signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_the_workers_end_with_the_command(
-    jobs: list[Job], wait_until: WaitUntil, begin: Begin, how: signal.Signals, status: int
+    jobs: list[Job], begin: Begin, how: signal.Signals, status: int
 ) -> None:
     command = begin(jobs, workers=2)
     os.kill(command.pid or 0, how)
@@ -164,7 +161,7 @@ def test_the_workers_end_with_the_command(
 
 
 def test_the_workers_of_a_cluster_stop_with_the_command(
-    jobs: list[Job], dask: Client, wait_until: WaitUntil, begin: Begin
+    jobs: list[Job], dask: Client, begin: Begin
 ) -> None:
     command = begin(jobs, scheduler=dask.scheduler_info()["address"])
     os.kill(command.pid or 0, signal.SIGINT)
@@ -182,10 +179,8 @@ def test_the_workers_of_a_cluster_stop_with_the_command(
 
 def test_on_a_cluster_a_killed_worker_costs_no_seed(
     new_project: NewProject,
-    job_in: JobIn,
     alone: list[Record],
     dask: Client,
-    wait_until: WaitUntil,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = new_project("cluster", TINY)

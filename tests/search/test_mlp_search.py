@@ -17,9 +17,8 @@ from bregman_nas.search.core.mlp import (
     rectified,
 )
 from bregman_nas.search.core.mlp import network as start_of
-from bregman_nas.search.job import Job
+from tests.helpers import job_in
 
-JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
 
 
@@ -67,7 +66,7 @@ def test_baselines_by_hand() -> None:
     }
 
 
-def test_results_and_picture_at_the_start(project: Path, job_in: JobIn, digits: ImageSet) -> None:
+def test_results_and_picture_at_the_start(project: Path, digits: ImageSet) -> None:
     run = job_in(project, "authors-residual").run
     searcher = MLPSearch(run, digits, 0)
     result = searcher.result()
@@ -93,7 +92,7 @@ def test_results_and_picture_at_the_start(project: Path, job_in: JobIn, digits: 
 
 
 def test_noise_is_drawn_once_or_for_each_epoch_and_keeps_the_order_of_the_targets(
-    project: Path, job_in: JobIn, digits: ImageSet
+    project: Path, digits: ImageSet
 ) -> None:
     once = MLPSearch(job_in(project, "paper-autoencoder").run, digits, 0)
     assert once.train_examples(0) is once.train_examples(1)
@@ -106,7 +105,7 @@ def test_noise_is_drawn_once_or_for_each_epoch_and_keeps_the_order_of_the_target
 
 @pytest.mark.parametrize(("run", "factor"), [("paper-autoencoder", 10.0), ("authors-residual", 5)])
 def test_the_start_is_sparse_and_of_the_right_size(
-    new_project: NewProject, job_in: JobIn, run: str, factor: float
+    new_project: NewProject, run: str, factor: float
 ) -> None:
     experiment = run.split("-")[1]
     project = new_project(changes={f"experiments.{experiment}.density": 0.01})

@@ -31,8 +31,8 @@ from bregman_nas.search.records import (
 )
 from bregman_nas.search.seed import devices, search_seed
 from bregman_nas.settings import Run, load_settings
+from tests.helpers import job_in, wait_until
 
-JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
 Patch = pytest.MonkeyPatch
 
@@ -182,7 +182,7 @@ def searches(monkeypatch: Patch) -> list[int]:
 
 
 def test_a_finished_seed_is_not_searched_again_and_needs_no_images(
-    project: Path, job_in: JobIn, searches: list[int], monkeypatch: Patch
+    project: Path, searches: list[int], monkeypatch: Patch
 ) -> None:
     first = search_seed(job_in(project))
     monkeypatch.setattr(files, "load", None)
@@ -206,7 +206,7 @@ def test_a_finished_seed_is_not_searched_again_and_needs_no_images(
     ],
 )
 def test_a_record_that_does_not_hold_is_replaced_by_a_new_search(
-    project: Path, job_in: JobIn, searches: list[int], monkeypatch: Patch, fault: str, reason: str
+    project: Path, searches: list[int], monkeypatch: Patch, fault: str, reason: str
 ) -> None:
     job = job_in(project)
     search_seed(job)
@@ -227,7 +227,7 @@ def test_a_record_that_does_not_hold_is_replaced_by_a_new_search(
 
 
 def test_a_stale_record_stays_until_the_new_one_is_whole(
-    new_project: NewProject, job_in: JobIn, monkeypatch: Patch
+    new_project: NewProject, monkeypatch: Patch
 ) -> None:
     write_for(job_in(new_project()))
     job = job_in(new_project(changes={"batch_size": 8}))
@@ -242,7 +242,7 @@ def test_a_stale_record_stays_until_the_new_one_is_whole(
     assert job.record.read_bytes() == before
 
 
-def test_a_record_of_a_search_says_what_it_is(project: Path, job_in: JobIn) -> None:
+def test_a_record_of_a_search_says_what_it_is(project: Path) -> None:
     job = job_in(project)
     record = search_seed(job)
     text = job.record.read_text("utf-8")
@@ -265,9 +265,7 @@ def test_a_record_of_a_search_says_what_it_is(project: Path, job_in: JobIn) -> N
 
 def test_the_second_process_on_a_seed_waits_and_takes_the_record_of_the_first(
     project: Path,
-    job_in: JobIn,
     start: Callable[[Job], BaseProcess],
-    wait_until: Callable[..., None],
 ) -> None:
     job = job_in(project)
     lock = filelock.FileLock(job.workspace / "lock")

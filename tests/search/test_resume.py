@@ -18,11 +18,10 @@ from bregman_nas.search import seed as seed_module
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.job import Clock, Job
 from bregman_nas.search.seed import search_seed
+from tests.helpers import job_in, wait_until
 
-JobIn = Callable[..., Job]
 Start = Callable[[Job], BaseProcess]
 NewProject = Callable[..., Path]
-WaitUntil = Callable[..., None]
 Patch = pytest.MonkeyPatch
 
 MLP_RUNS = ["paper-autoencoder", "authors-residual"]
@@ -54,7 +53,7 @@ def epoch_of(job: Job) -> int:
 
 @pytest.mark.parametrize("run", [*MLP_RUNS, "authors-densenet"])
 def test_killed_again_and_again_and_continued(
-    new_project: NewProject, job_in: JobIn, start: Start, wait_until: WaitUntil, run: str
+    new_project: NewProject, start: Start, run: str
 ) -> None:
     # Long enough that it cannot end between two looks at it.
     longer = {f"experiments.{run.split('-')[1]}.epochs": 12}
@@ -102,7 +101,7 @@ def cut_short(*_: object) -> None:
 
 
 def test_stopped_between_the_last_epoch_and_the_record(
-    new_project: NewProject, job_in: JobIn, monkeypatch: Patch
+    new_project: NewProject, monkeypatch: Patch
 ) -> None:
     job = job_in(new_project("stopped"), seconds_between_checkpoints=0)
     with monkeypatch.context() as patch:

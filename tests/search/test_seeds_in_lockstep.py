@@ -20,8 +20,8 @@ from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import Record, read_record, write_record
 from bregman_nas.search.seed import search_seed, search_together
+from tests.helpers import job_in
 
-JobIn = Callable[..., Job]
 NewProject = Callable[..., Path]
 Patch = pytest.MonkeyPatch
 
@@ -38,19 +38,17 @@ def project(new_project: NewProject) -> Path:
 
 
 @pytest.fixture
-def jobs(project: Path, job_in: JobIn) -> list[Job]:
-    return jobs_of(job_in, project, seconds_between_checkpoints=0)
+def jobs(project: Path) -> list[Job]:
+    return jobs_of(project, seconds_between_checkpoints=0)
 
 
-def jobs_of(job_in: JobIn, project: Path, run: str = RUNS[0], **how: Any) -> list[Job]:
+def jobs_of(project: Path, run: str = RUNS[0], **how: Any) -> list[Job]:
     return [job_in(project, run, number, engine="lockstep", **how) for number in SEEDS]
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_records_are_those_of_single_searches(
-    new_project: NewProject, job_in: JobIn, run: str
-) -> None:
-    jobs = jobs_of(job_in, new_project("lockstep"), run)
+def test_the_records_are_those_of_single_searches(new_project: NewProject, run: str) -> None:
+    jobs = jobs_of(new_project("lockstep"), run)
     records: list[Any] = [*search_seeds(jobs)]
     assert [record["seed"] for record in records] == list(SEEDS)
     single = new_project("single")
@@ -112,11 +110,11 @@ def stop_at_the_first_checkpoint(monkeypatch: Patch, jobs: list[Job], n: int | N
 
 @pytest.mark.parametrize("run", RUNS)
 def test_stopped_at_every_checkpoint_and_record_and_continued(
-    new_project: NewProject, job_in: JobIn, monkeypatch: Patch, run: str
+    new_project: NewProject, monkeypatch: Patch, run: str
 ) -> None:
     # More batches in an epoch than in a stretch.
     few = {"batch_size": 20, "experiments.autoencoder.epochs": 2, "experiments.residual.epochs": 2}
-    jobs = jobs_of(job_in, new_project("stopped", few), run, seconds_between_checkpoints=0)
+    jobs = jobs_of(new_project("stopped", few), run, seconds_between_checkpoints=0)
     epochs = jobs[0].run.experiment.epochs
     stops = [(e, b) for e in range(epochs) for b in (BATCHES_PER_STRETCH, 0)]
     stops = [(e, b) if b else (e + 1, 0) for e, b in stops]
@@ -146,13 +144,13 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
             else:
                 records = search_together(jobs)
     assert all(record["provenance"]["interruptions"] >= len(stops) for record in records)
-    whole = jobs_of(job_in, new_project("whole", few), run)
+    whole = jobs_of(new_project("whole", few), run)
     search_together(whole)
     assert outcome(jobs) == outcome(whole)
 
 
 def test_finished_seeds_are_reused_and_only_the_missing_searched(
-    project: Path, job_in: JobIn, jobs: list[Job], monkeypatch: Patch
+    project: Path, jobs: list[Job], monkeypatch: Patch
 ) -> None:
     compact = search_seed(job_in(project, seed=1))
     searched = spy(monkeypatch)
@@ -211,7 +209,7 @@ def test_seeds_saved_together_are_continued_in_other_groups(
 
 
 def test_a_run_that_cannot_be_in_lockstep_is_trained_seed_by_seed(
-    new_project: NewProject, job_in: JobIn, capsys: pytest.CaptureFixture[str]
+    new_project: NewProject, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = {"experiments.autoencoder.inactive_biases": "frozen"}
     job = job_in(new_project(changes=changes), engine="lockstep")
@@ -223,7 +221,6 @@ def test_a_run_that_cannot_be_in_lockstep_is_trained_seed_by_seed(
 @pytest.mark.parametrize("engine", ["compact", "lockstep"])
 def test_no_results_are_written_from_records_of_two_devices(
     project: Path,
-    job_in: JobIn,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: Patch,
     engine: str,
@@ -251,10 +248,10 @@ def test_an_unknown_engine_in_the_environment_is_named(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: torch finds none")
 def test_on_a_cuda_device_a_search_is_continued_bit_for_bit(
-    new_project: NewProject, job_in: JobIn, monkeypatch: Patch
+    new_project: NewProject, monkeypatch: Patch
 ) -> None:
     how: dict[str, Any] = {"device": "cuda", "seconds_between_checkpoints": 0}
-    stopped, whole = (jobs_of(job_in, new_project(name), **how) for name in ("stopped", "whole"))
+    stopped, whole = (jobs_of(new_project(name), **how) for name in ("stopped", "whole"))
     stop_at_the_first_checkpoint(monkeypatch, stopped)
     search_together(stopped)
     search_together(whole)
