@@ -9,46 +9,30 @@ from ruamel.yaml import YAML
 from bregman_nas.demo import _shrink
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.search.digest import ROOTS, used_modules
-from bregman_nas.settings import Settings, load_settings
+from bregman_nas.settings import load_settings
 from tests.helpers import PROJECT
 
 SEARCHES = {"search": ("mlp", "densenet"), "first-steps": ("densenet",)}
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> dict[str, Any]:
-    content = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text("utf-8"))
-    found: dict[str, Any] = content
-    return found
-
-
-@pytest.fixture(scope="module")
-def stages(pipeline: dict[str, Any]) -> dict[str, Any]:
-    return {name: stage.get("do", stage) for name, stage in pipeline["stages"].items()}
-
-
-@pytest.fixture(scope="module")
-def settings() -> Settings:
-    return load_settings(PROJECT / "params.yaml")
+SETTINGS = load_settings(PROJECT / "params.yaml")
+PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load(PROJECT / "dvc.yaml")
+STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 
 
 @pytest.mark.parametrize("stage", SEARCHES)
-def test_a_search_depends_on_all_code_of_its_digest(stages: dict[str, Any], stage: str) -> None:
+def test_a_search_depends_on_all_code_of_its_digest(stage: str) -> None:
     roots = [root for network in SEARCHES[stage] for root in ROOTS[network]]
     if stage == "search":
         roots += ROOTS["lockstep"]
     modules = used_modules(roots).keys() - {"bregman_nas.data.idx"}  # of `prepare`, before
     files = {Path("src", *module.split(".")).with_suffix(".py") for module in modules}
-    deps = {Path(dep) for dep in stages[stage]["deps"]}
+    deps = {Path(dep) for dep in STAGES[stage]["deps"]}
     assert [file for file in files if not deps & {file, *file.parents}] == []
     assert Path("data/manifest.json") in deps
 
 
-def test_every_run_is_a_search_that_depends_on_its_own_settings(
-    pipeline: dict[str, Any], stages: dict[str, Any]
-) -> None:
-    assert pipeline["stages"]["search"]["foreach"] == "${runs}"
-    search = stages["search"]
+def test_every_run_is_a_search_that_depends_on_its_own_settings() -> None:
+    assert PIPELINE["stages"]["search"]["foreach"] == "${runs}"
+    search = STAGES["search"]
     own = {"protocols.${item.protocol}", "experiments.${item.experiment}", "runs.${key}"}
     assert set(search["params"]) == {"data", "optimizer", "batch_size", *own}
     made = {path for kind in ("metrics", "outs") for entry in search[kind] for path in entry}
@@ -56,42 +40,38 @@ def test_every_run_is_a_search_that_depends_on_its_own_settings(
     assert made == {f"results/runs/${{key}}/{name}" for name in names}
 
 
-def test_outputs_are_kept_out_of_the_cache_and_dependencies_are_there_or_are_made(
-    stages: dict[str, Any],
-) -> None:
+def test_outputs_are_kept_out_of_the_cache_and_dependencies_are_there_or_are_made() -> None:
     kinds = ("outs", "metrics", "plots")
-    entries = [x for stage in stages.values() for kind in kinds for x in stage.get(kind, [])]
+    entries = [x for stage in STAGES.values() for kind in kinds for x in stage.get(kind, [])]
     assert [x for x in entries if isinstance(x, str)] == [], "they would go to DVC's cache"
     made = {path: options for entry in entries for path, options in entry.items()}
     assert all(options["cache"] is False for options in made.values())
-    for name, stage in stages.items():
+    for name, stage in STAGES.items():
         for path in stage["deps"]:
             path = path.replace("${item.of}", "${key}")  # an arm depends on its run
             assert path in made or (PROJECT / path).exists(), f"{name}: {path}"
 
 
 @pytest.mark.parametrize("name", ["aggregate", "figures", "page", "paper"])
-def test_what_is_shown_depends_on_all_runs(stages: dict[str, Any], name: str) -> None:
-    assert {"results/runs", "results"} & set(stages[name]["deps"])
+def test_what_is_shown_depends_on_all_runs(name: str) -> None:
+    assert {"results/runs", "results"} & set(STAGES[name]["deps"])
 
 
-def test_learning_curves_are_of_the_runs_that_change_nothing(
-    pipeline: dict[str, Any], settings: Settings
-) -> None:
-    (plot,) = (entry for entry in pipeline["plots"] if "Learning curves" in entry)
+def test_learning_curves_are_of_the_runs_that_change_nothing() -> None:
+    (plot,) = (entry for entry in PIPELINE["plots"] if "Learning curves" in entry)
     own: tuple[int | None, dict[str, Any]] = (None, {})
-    plain = [n for n, row in settings.runs.items() if (row.epochs, row.change) == own and row.seeds]
+    plain = [n for n, row in SETTINGS.runs.items() if (row.epochs, row.change) == own and row.seeds]
     files = [f"results/runs/{name}/history.csv" for name in plain]
     assert sorted(plot["Learning curves"]["y"]) == sorted(files)
 
 
-def test_the_demo_is_the_study_in_small(tmp_path: Path, settings: Settings) -> None:
+def test_the_demo_is_the_study_in_small(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text((PROJECT / "params.yaml").read_text("utf-8"), "utf-8")
     _shrink(params)
     demo = load_settings(params)
     plain = {
-        name for name, row in settings.runs.items() if not (row.change or row.epochs) and row.seeds
+        name for name, row in SETTINGS.runs.items() if not (row.change or row.epochs) and row.seeds
     }
     assert plain <= demo.runs.keys()
     assert 0 < len(demo.runs.keys() - plain) < 5
@@ -101,11 +81,9 @@ def test_the_demo_is_the_study_in_small(tmp_path: Path, settings: Settings) -> N
     assert sum(len(run.seeds) * run.experiment.epochs for run in runs) < 500
 
 
-def test_plots_use_the_templates_of_the_repository_and_show_all_figures(
-    pipeline: dict[str, Any],
-) -> None:
-    stages = pipeline["stages"].values()
-    entries = [*pipeline["plots"], *(plot for stage in stages for plot in stage.get("plots", []))]
+def test_plots_use_the_templates_of_the_repository_and_show_all_figures() -> None:
+    stages = PIPELINE["stages"].values()
+    entries = [*PIPELINE["plots"], *(plot for stage in stages for plot in stage.get("plots", []))]
     drawn = [options for entry in entries if isinstance(entry, dict) for options in entry.values()]
     ours = {path.stem for path in (PROJECT / ".dvc" / "plots").glob("*.json")}
     assert {options["template"] for options in drawn} == ours

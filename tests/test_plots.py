@@ -1,12 +1,11 @@
 """The templates and the page of `dvc plots`: they draw, and load nothing from a network."""
 
-import importlib.util
 import re
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import pytest
 import vl_convert
 from dvc_render import VegaRenderer
 from dvc_render.html import render_html
@@ -31,17 +30,12 @@ RUN = "paper-residual-denoising"
 WIDTHS = pd.DataFrame({"run": RUN, "seed": [0, 0, 1, 1], "layer": [1, 2] * 2, "width": 100})
 
 
-@pytest.fixture
-def widths() -> VegaRenderer:
-    return drawn(WIDTHS, "widths", "layer", "width")
-
-
 def svg(renderer: VegaRenderer) -> str:
     return str(vl_convert.vegalite_to_svg(renderer.get_filled_template(), vl_version="6.4"))
 
 
-def test_widths_are_boxes_for_each_layer_and_revision(widths: VegaRenderer) -> None:
-    picture = svg(widths)
+def test_widths_are_boxes_for_each_layer_and_revision() -> None:
+    picture = svg(drawn(WIDTHS, "widths", "layer", "width"))
     assert RUN in picture
     assert len(re.findall(r'aria-roledescription="(?:boxplot|box)"', picture)) == 2 * 2
 
@@ -62,8 +56,9 @@ def test_learning_curves_are_lines_for_each_seed_and_revision() -> None:
     assert len(re.findall(r'aria-roledescription="line mark"', picture)) == 3 * 2
 
 
-def test_the_page_loads_nothing(widths: VegaRenderer, tmp_path: Path) -> None:
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
     path = tmp_path / "page" / "index.html"
+    widths = drawn(WIDTHS, "widths", "layer", "width")
     render_html([widths], path, html_template=PLOTS / "page.html")
     page = path.read_text("utf-8")
     markup = re.sub(r"<script[^>]*>[\s\S]*?</script>", "", page)
@@ -73,9 +68,5 @@ def test_the_page_loads_nothing(widths: VegaRenderer, tmp_path: Path) -> None:
 
 
 def test_the_page_is_what_its_script_writes() -> None:
-    spec = importlib.util.spec_from_file_location("page", PLOTS / "page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert (PLOTS / "page.html").read_text("utf-8") == module.page()
+    script = runpy.run_path(str(PLOTS / "page.py"))
+    assert (PLOTS / "page.html").read_text("utf-8") == script["page"]()

@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,20 @@ import pytest
 
 from bregman_nas.report import claims, measures
 from bregman_nas.report.claims import CLAIMS, COLLAPSED_MARK, REVISED, rules
-from bregman_nas.report.claims.claims import EQUIVALENCE_TEST, OTHERS
+from bregman_nas.report.claims.claims import EQUIVALENCE_TEST, EXCESS, OTHERS
 from bregman_nas.report.claims.rules import Finding, Results, Rule, Verdict, above, within
-from bregman_nas.report.data import DENSENET, NETWORKS, PROTOCOLS, TASKS, Run, Study
+from bregman_nas.report.data import DENSENET, NETWORKS, TASKS
 from bregman_nas.report.stats import summarize
 from bregman_nas.report.tables import render_all
+from tests.report.studies import LAYERS, SHAPE, make_run, make_study
 
 SUPPORTED, CONTRADICTED = Verdict.SUPPORTED, Verdict.CONTRADICTED
 UNDECIDED, NOT_RUN = Verdict.UNDECIDED, Verdict.NOT_RUN
-LAYERS = 6
 NAN = math.nan
 Widths = Sequence[float]
 Seeds = list[dict[str, Any]]
 Runs = dict[str, Any]
-MakeRun = Callable[..., Run]
-MakeStudy = Callable[..., Study]
-Find = Callable[..., dict[str, Finding]]
 
-SHAPE: Widths = [400, 300, 200, 300, 400, 500]
 FLAT: Widths = [500] * LAYERS
 RISING: Widths = [100, 200, 300, 400, 500, 600]
 FREQUENCIES = np.arange(784) / 784
@@ -102,57 +98,40 @@ def dense(of_seeds: Sequence[Any], collapsed: int = 0, diverged: int = 0) -> Run
     return {DENSENET: seeds}
 
 
-@pytest.fixture
-def find(make_study: MakeStudy) -> Find:
+def find(number: int, runs: Runs, revised: bool = False, **more: Any) -> dict[str, Finding]:
     """The findings of a claim on runs of `paper`, by name."""
-
-    def of(number: int, runs: Runs, revised: bool = False, **more: Any) -> dict[str, Finding]:
-        kept = more.pop("kept", {})
-        made = {f"paper-{name}": seeds for name, seeds in runs.items()}
-        more = {"pixels": pixels(0.2, 783), "frequencies": FREQUENCIES} | more
-        results = Results(make_study(made, **more), "paper", kept)
-        part = (REVISED if revised else CLAIMS)[number - 1].part
-        return {found.name: found for found in part(results) if found is not None}
-
-    return of
+    kept = more.pop("kept", {})
+    made = {f"paper-{name}": seeds for name, seeds in runs.items()}
+    more = {"pixels": pixels(0.2, 783), "frequencies": FREQUENCIES} | more
+    results = Results(make_study(made, **more), "paper", kept)
+    part = (REVISED if revised else CLAIMS)[number - 1].part
+    return {found.name: found for found in part(results) if found is not None}
 
 
 # From intervals to verdicts.
 
 
-@pytest.mark.parametrize(
-    ("rule", "interval", "expected"),
-    [
-        (above(1), (1.1, 2), SUPPORTED),
-        (above(1), (1, 2), UNDECIDED),
-        (above(1), (0, 1), CONTRADICTED),  # "more than 1" is wrong of 1 too
-        (rules.at_most(1), (0, 1), SUPPORTED),
-        (rules.at_most(1), (1, 2), UNDECIDED),
-        (rules.at_most(1), (1.1, 2), CONTRADICTED),
-        (within(1, 2), (1, 2), SUPPORTED),
-        (within(1, 2), (0.9, 1.5), UNDECIDED),
-        (within(1, 2), (0, 3), UNDECIDED),
-        (within(1, 2), (2.1, 3), CONTRADICTED),
-        (within(1, 2), (0, 0.9), CONTRADICTED),
-        (rules.at_least(0.99, 0.9), (0.99, 1), SUPPORTED),
-        (rules.at_least(0.99, 0.9), (0.9, 0.9), UNDECIDED),
-        (rules.at_least(0.99, 0.9), (0.8, 0.89), CONTRADICTED),
-        (rules.more_than_negligible(8), (0.1, 8.1), SUPPORTED),  # not wholly negligible
-        (rules.more_than_negligible(8), (0.1, 8), CONTRADICTED),  # above 0, and negligible
-        (rules.more_than_negligible(8), (-20, -9), CONTRADICTED),
-        (rules.more_than_negligible(8), (0, 20), UNDECIDED),
-        # Of the mean, and of a share of the resampled means.
-        (rules.surely, (True, 0.975), SUPPORTED),
-        (rules.surely, (True, 0.974), UNDECIDED),
-        (rules.surely, (False, 0.026), UNDECIDED),
-        (rules.surely, (False, 0.025), CONTRADICTED),
-        (rules.surely, (False, 1), UNDECIDED),  # the mean decides nothing against its resamples
-    ],
-)
+Intervals = list[tuple[float, float]]
+# Each rule with intervals that it calls supported, undecided and contradicted.
+RULES: list[tuple[Any, Intervals, Intervals, Intervals]] = [
+    (above(1), [(1.1, 2)], [(1, 2)], [(0, 1)]),  # "more than 1" is wrong of 1 too
+    (rules.at_most(1), [(0, 1)], [(1, 2)], [(1.1, 2)]),
+    (within(1, 2), [(1, 2)], [(0.9, 1.5), (0, 3)], [(2.1, 3), (0, 0.9)]),
+    (rules.at_least(0.99, 0.9), [(0.99, 1)], [(0.9, 0.9)], [(0.8, 0.89)]),
+    # Not wholly negligible; above 0, and negligible.
+    (rules.more_than_negligible(8), [(0.1, 8.1)], [(0, 20)], [(0.1, 8), (-20, -9)]),
+    # Of the mean, and of a share of the resampled means, against which the mean decides nothing.
+    (rules.surely, [(True, 0.975)], [(True, 0.974), (False, 0.026), (False, 1)], [(False, 0.025)]),
+]
+
+
+@pytest.mark.parametrize(("rule", "supported", "undecided", "contradicted"), RULES)
 def test_rules_at_their_thresholds(
-    rule: Rule, interval: tuple[float, float], expected: Verdict
+    rule: Rule, supported: Intervals, undecided: Intervals, contradicted: Intervals
 ) -> None:
-    assert rule(*interval) is expected
+    assert {rule(*interval) for interval in supported} == {SUPPORTED}
+    assert {rule(*interval) for interval in undecided} == {UNDECIDED}
+    assert {rule(*interval) for interval in contradicted} == {CONTRADICTED}
 
 
 def test_a_claim_is_as_good_as_the_worst_of_its_findings() -> None:
@@ -182,12 +161,9 @@ def test_a_mean_needs_three_seeds_and_few_diverged_ones() -> None:
     assert rules.mean_of("", summarize([])) is None
 
 
-def test_intervals_by_hand(make_run: MakeRun) -> None:
-    # Standard error 1 / sqrt 3; 97.5% quantile of t, 2 degrees of freedom: 4.30265. 2 - 2.484 < 0.
-    found = mean_of([1, 2, 3], above(0))
-    assert found.low == pytest.approx(2 - 4.30265 / math.sqrt(3), rel=1e-5)
-    assert (found.value, found.std, found.seeds, found.verdict) == (2, 1, 3, UNDECIDED)
-    # Of a share, what lies above 1 is seen by the rule and not told.
+def test_intervals_by_hand() -> None:
+    # 97.5% quantile of t, 2 degrees of freedom: 4.30265. What lies above 1 is seen by the rule, and
+    # not told of a share.
     share = mean_of([0.8, 0.9, 1], within(0, 1), share=True)
     assert share.low == pytest.approx(0.9 - 4.30265 * 0.1 / math.sqrt(3), rel=1e-5)
     assert (share.high, share.verdict) == (1, UNDECIDED)
@@ -208,11 +184,6 @@ def test_intervals_by_hand(make_run: MakeRun) -> None:
 
 def test_a_difference_by_hand() -> None:
     three, two = summarize([4, 5, 6]), summarize([2] * 3)
-    # Variances 1 and 1, squared standard errors 1/3 each: as Student's, with 4 degrees of freedom.
-    found = rules.difference("", three, summarize([1, 2, 3]), above(0))
-    half = 2.7764451 * math.sqrt(2 / 3)
-    assert (found.value, found.verdict) == (3, SUPPORTED)
-    assert [found.low, found.high] == pytest.approx([3 - half, 3 + half])
     # One side without a spread: 1/3, and the degrees of freedom of the other, 2.
     found = rules.difference("", three, two, above(0))
     assert found.low == pytest.approx(3 - 4.3026527 / math.sqrt(3))
@@ -224,15 +195,6 @@ def test_a_difference_by_hand() -> None:
 
 
 # Measures.
-
-
-def test_resampled_means_by_the_binomial_distribution() -> None:
-    # Of two seeds 0 and 1: means 0, 1/2 and 1 with probabilities 1/4, 1/2 and 1/4.
-    means = measures.resampled_means(np.array([[0, NAN], [1, NAN]]))
-    values, counts = np.unique(means[:, 0], return_counts=True)
-    assert values.tolist() == [0, 0.5, 1]
-    assert counts / measures.RESAMPLES == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
-    assert np.isnan(means[:, 1]).all()
 
 
 @pytest.mark.parametrize(
@@ -267,27 +229,15 @@ def test_the_shape_is_that_of_the_mean_profile() -> None:
     assert share == pytest.approx(1 - 2 * 60460 / 2**20, abs=0.02)
 
 
-def test_the_excess_of_spread_by_hand(make_run: MakeRun) -> None:
-    # Distances from the medians (100, 300, 300, 300, 300, 500): in seed 0 of the inner layers 10,
-    # 20, 30, 40, mean 25, of layer 1 it is 5, of the output 0.
-    first, last = [95, 290, 280, 330, 340, 500], [108, 310, 320, 290, 260, 501]
-    seeds = make_run(run([first, [100, 300, 300, 300, 300, 500], last]))
-    expected = [20, 0, (10 + 20 + 10 + 40) / 4 - 8]
-    assert measures.excess_spread(seeds, 1).tolist() == expected
-    assert measures.excess_spread(seeds, 6).tolist() == [25, 0, 20 - 1]
-
-
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        (RISING, True),
         ([700, *RISING[1:]], True),  # from the coding layer on
         ([600, 500, 400, 200, 400, 600], True),  # three points
         ([600, 500, 400, 300, 200, 600], False),  # two are no line
         # On 0 to 4: 100, 600, 600, 600, 600; covariance 10 * 100, variances 10 and 200,000, so
         # that R^2 = 1000^2 / (10 * 200,000) = 0.5.
         ([700, 100, 600, 600, 600, 600], False),
-        ([100, 200, 300, 400, 500, 100], False),
         (FLAT, False),
     ],
 )
@@ -302,38 +252,11 @@ def test_the_area_under_the_curve_counts_pairs() -> None:
     np.testing.assert_array_equal(areas, [3.5 / 4, 0, 1, NAN, NAN])
 
 
-def test_agreement_of_rows_and_pixels_by_hand(make_run: MakeRun) -> None:
-    first, second = run([SHAPE] * 2)
-    seeds = make_run([first | {"output": [0, 783]}, second])
-    inked = (np.arange(784) < 3).astype(float)  # one in both, four in one: 781 of 784 agree
-    found = measures.output_map(seeds, inked)
-    assert found["active"].tolist() == [2, 0]
-    assert found["jaccard"].tolist() == [1 / 4, 0]
-    assert found["agreement"].tolist() == [781 / 784, 781 / 784]
-
-
-def test_the_share_of_negative_skips_by_hand(make_run: MakeRun) -> None:
-    # Seed 0: three of four active ones; those into the output are not among them. Seed 1: the only
-    # one that is active.
-    first = {(0, 0): [-0.1, 0, 0], (1, 0): [-0.2, 0, 0], (1, 1): [0.3, 0, 0], (5, 0): [-1, 0, 0]}
-    seeds = make_run(skips(first | {(4, 4): [0, -0.1, 0]}))
-    assert measures.negative_share(seeds.tau()).tolist() == [2 / 3, 1, 0]
-
-
-def test_the_counterdiagonal_connects_mirror_images(make_run: MakeRun) -> None:
-    # x(0) with x(6), x(1) with x(5), x(2) with x(4); tau(l, i) leads from x(i) to x(l + 1).
-    assert np.argwhere(measures.counterdiagonal(6)).tolist() == [[3, 2], [4, 1], [5, 0]]
-    everywhere = {(l, i): [1, -2, 0] for l in range(6) for i in range(l + 1)}
-    seeds = make_run(skips(everywhere))
-    assert measures.counterdiagonal_share(seeds).tolist() == [3 / 21, 3 / 21, 0]
-    assert np.isnan(measures.counterdiagonal_share(seeds, NAN)).tolist() == [False, False, True]
-
-
-# The rules, by their verdicts: registered, and revised (None where it is not asked).
+# The rules, by their verdicts: registered, and revised (None where it is not asked). Intervals too
+# wide, too few seeds and runs that are missing are above.
 
 EARLY, LATE = [300, 200, 300, 400, 500, 600], [500, 400, 300, 200, 300, 600]
 OUT = {(5, i): 0.3 for i in range(1, 6)}
-UNCLEAR = [-0.1, 0.1, 0.3]  # mean 0.1, half the interval 4.303 * 0.2 / sqrt 3 = 0.5
 NEGATIVE, POSITIVE = {(0, 0): -1, (3, 1): -1, (2, 2): 1}, {(0, 0): 1, (3, 1): 1, (2, 2): -1}
 UNET = {(5, 0): 0.3, (4, 1): -0.3, (3, 2): 0.3}
 ALL = {(l, i): 0.1 for l in range(LAYERS) for i in range(l + 1)}
@@ -343,11 +266,6 @@ def spread(inner: float, outer: float, output: float) -> Runs:
     """Widths this far from the medians, in alternating directions."""
     signs = [1, -1] * 3
     return plain(run([[400 + s * outer, *[300 + s * inner] * 4, 500 + s * output] for s in signs]))
-
-
-# The inner layers leave the median in one seed of six: excess 240 once and 0 else; mean 40,
-# standard error 240 / 6 = 40, t = 1 < 2.57.
-ONCE = plain(run([[400, *[540] * 4, 500]] + [[400, *[300] * 4, 500]] * 5))
 
 
 def inactive(*of_seeds: Sequence[int]) -> Runs:
@@ -405,64 +323,46 @@ READ = [[[1], [1]], [[1, 0], [0, 0]], [[0, 1, 1, 1]]]
 
 VERDICTS = [
     (1, plain(mixed(6, 0, 0)), SUPPORTED, SUPPORTED),
-    (1, plain(mixed(8, 0, 2)), UNDECIDED, None),  # diverged ones have no shape
     (1, plain(mixed(0, 6, 0)), CONTRADICTED, CONTRADICTED),
     (1, plain(mixed(0, 0, 6)), CONTRADICTED, UNDECIDED),
     # With k of n seeds flat, the middle is 300 k / n higher, at most 500 - 78.4: k <= 0.73 n.
     (1, plain(mixed(8, 2, 0)), UNDECIDED, SUPPORTED),  # 7 of 10 or fewer: 99.9%
-    (1, plain(mixed(3, 7, 0)), None, UNDECIDED),  # 7 or fewer of 10: 62%
-    (1, plain(mixed(3, 0, 1)), None, UNDECIDED),  # more than a fifth
-    (1, plain(mixed(6, 0, 0), mixed(0, 6, 0)), CONTRADICTED, CONTRADICTED),
     # Without a spread of the excess, its interval is a point: the inner distance less the other.
     (2, spread(50, 10, 5), SUPPORTED, None),
     (2, spread(50, 10, 60), CONTRADICTED, None),
-    (2, ONCE, UNDECIDED, None),
     # 65% of 784 are 509.6, the margins 470.4 and 548.8; half of 20 is 4.303 * 10 / sqrt 3 = 24.8.
     (3, plain(outputs(500, 510, 520)), SUPPORTED, None),
     (3, plain(outputs(500, 510, 520), outputs(590, 600, 610)), CONTRADICTED, None),
     (3, plain(run([[300, 510]] * 3)), NOT_RUN, None),  # not the article's depth
     (4, inactive(*[RAREST] * 3), None, SUPPORTED),  # area 1
     (4, inactive(*[OFTEN] * 3), None, CONTRADICTED),  # area 0
-    (4, inactive(*[MOST] * 3), None, UNDECIDED),
     (4, inactive([], [], []), None, UNDECIDED),  # all are active
     # Paired by seed: differences 20, 20, 20, though the widths themselves are far apart.
     (5, plain(shifted(0, 100, 200), shifted(-20, 80, 180)), SUPPORTED, None),
-    # Differences -100, 0, 100: half the interval is 4.303 * 100 / sqrt 3 = 248 > 78.
-    (5, plain(shifted(0, 0, 0), shifted(100, 0, -100)), UNDECIDED, None),
     (5, plain(shifted(0, 0, 0), outputs(600, 600, 600)), CONTRADICTED, None),  # one layer
     (5, {"autoencoder-denoising": shifted(0, 0, 0)}, NOT_RUN, None),
     (5, plain(shifted(0, 0, 0), run([SHAPE] * 3, first_seed=3)), NOT_RUN, None),  # no pair
-    (5, plain(shifted(0, 0, 0), run([SHAPE] * 3, [0.01, NAN, 0.01])), UNDECIDED, None),
     (6, residual(run([EARLY] * 6)), SUPPORTED, None),
     (6, residual(run([EARLY] * 6), run([LATE] * 6)), CONTRADICTED, None),  # the place
     (6, residual(run([[400, 300, 350, 400, 500, 600]] * 6)), CONTRADICTED, None),  # the width
-    # Widths 150 and 250, three each: mean 200, half the interval 2.571 * 54.8 / sqrt 6 = 57.
-    (6, residual(run([[300, w, *EARLY[2:]] for w in (150, 250) * 3])), UNDECIDED, None),
-    # Standard errors 10 / sqrt 3 each, 4 degrees of freedom: half 2.776 * 10 sqrt(2/3) = 22.7.
     (7, residual(outputs(590, 600, 610)) | plain(outputs(490, 500, 510)), SUPPORTED, SUPPORTED),
     (7, residual(outputs(490, 500, 510)) | plain(outputs(590, 600, 610)), *[CONTRADICTED] * 2),
-    # A tenth of it: 2.27. Then from 7.7 to 12.3, from 2.7 to 7.3, and around 0.
-    (7, residual(outputs(509, 510, 511)) | plain(outputs(499, 500, 501)), SUPPORTED, SUPPORTED),
+    # Wider, and perhaps by fewer rows than count: from 2.7 to 7.3.
     (7, residual(outputs(504, 505, 506)) | plain(outputs(499, 500, 501)), SUPPORTED, CONTRADICTED),
-    (7, residual(outputs(499, 500, 501)) | plain(outputs(499, 500, 501)), UNDECIDED, CONTRADICTED),
     (7, residual(outputs(600, 600, 600)), NOT_RUN, NOT_RUN),
     (8, residual(skips(OUT)), SUPPORTED, SUPPORTED),
     (8, residual(skips(OUT | {(5, 0): 0.2}), skips(OUT)), CONTRADICTED, CONTRADICTED),
     (8, residual(skips(OUT | {(5, 0): 0.03}), skips(OUT)), SUPPORTED, CONTRADICTED),
     (8, residual(skips(OUT | {(5, 3): 0.01}), skips(OUT)), SUPPORTED, CONTRADICTED),
-    (8, residual(skips(OUT | {(5, 4): UNCLEAR}), skips(OUT)), UNDECIDED, UNDECIDED),
     # For deblurring the average alone is claimed.
     (8, residual(skips(OUT), skips(OUT | {(5, 0): 0.2, (5, 3): 0.0})), SUPPORTED, SUPPORTED),
     (8, residual(skips(OUT), skips({(5, i): 0.01 for i in range(6)})), SUPPORTED, CONTRADICTED),
     (9, residual(skips(NEGATIVE)), SUPPORTED, SUPPORTED),
     (9, residual(skips(NEGATIVE), skips(POSITIVE)), CONTRADICTED, CONTRADICTED),
     (9, residual(skips({(5, i): -1 for i in range(6)})), CONTRADICTED, CONTRADICTED),  # no other
-    (9, residual(skips({(0, 0): [-1, -1, 1]})), UNDECIDED, None),  # mean 2/3, half 4.303 / 3
     (10, residual(skips(UNET)), CONTRADICTED, CONTRADICTED),
     (10, residual(skips(ALL | UNET)), SUPPORTED, CONTRADICTED),  # 0.9 on it, 1.8 beside it
     (10, residual(skips({(5, 5): -0.9, (0, 0): 0.9})), SUPPORTED, SUPPORTED),
-    # Shares 1, 1/2 and 0: mean 1/2.
-    (10, residual(skips({(5, 0): [1, 1, 0], (5, 5): [0, 1, 1]})), UNDECIDED, UNDECIDED),
     (10, residual(skips({})), SUPPORTED, UNDECIDED),  # without any skip, there is no share
     (11, {"residual-denoising": mixed(6, 0, 0, RISING)}, SUPPORTED, None),
     (11, {"residual-denoising": mixed(0, 6, 0, RISING)}, CONTRADICTED, None),
@@ -474,33 +374,25 @@ VERDICTS = [
     # Revised: five living networks decide, whatever the collapsed ones are.
     (13, read(*[LEADS] * 5, collapsed=20), None, SUPPORTED),
     (13, read(*[LAGS] * 5, collapsed=20), None, CONTRADICTED),
-    (13, read(*[LEADS] * 4), None, UNDECIDED),
     (13, read(collapsed=3), None, UNDECIDED),
-    (13, {}, NOT_RUN, NOT_RUN),
     (14, dense([UNUSED] * 6), SUPPORTED, SUPPORTED),
     (14, dense([READ] * 6), CONTRADICTED, CONTRADICTED),
     (14, dense([], diverged=6), CONTRADICTED, None),
-    (14, dense([UNUSED] * 5), UNDECIDED, UNDECIDED),  # 5 of 5: from 0.48
     (14, {DENSENET: [*dense([UNUSED] * 6)[DENSENET], *[{"norms": READ, "accuracy": 0.1}] * 9]},
      None, SUPPORTED),
     (15, {}, SUPPORTED, None),
-    (16, switching((0, 0), *[(3, 1)] * 3), SUPPORTED, SUPPORTED),
     (16, switching((500, 0), *[(3, 1)] * 3), SUPPORTED, SUPPORTED),
     (16, switching((500, 0), *[(3, 2)] * 3), SUPPORTED, CONTRADICTED),  # more turnover than growth
     (16, switching((0, 0), *[(1, 3)] * 3), CONTRADICTED, CONTRADICTED),
-    (16, switching((0, 0), (1, 3), (2, 2), (3, 1)), UNDECIDED, UNDECIDED),  # mean 1/2
-    (16, switching((0, 0), *[(3, 1)] * 2), UNDECIDED, UNDECIDED),
     (17, living(197, 197, 197), SUPPORTED, None),  # 99.6%
     (17, living(160, 160, 160), UNDECIDED, None),  # 94.3%
     (17, living(100, 100, 100), CONTRADICTED, None),  # 85.7%
-    # 700, 700, 693: mean 99.67%, half the interval 4.303 * 0.577% / sqrt 3 = 1.4%.
-    (17, living(200, 200, 193), UNDECIDED, None),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("number", "runs", "registered", "revised"), VERDICTS)
 def test_verdicts(
-    find: Find, number: int, runs: Runs, registered: Verdict | None, revised: Verdict | None
+    number: int, runs: Runs, registered: Verdict | None, revised: Verdict | None
 ) -> None:
     for new, expected in ((False, registered), (True, revised)):
         if expected is not None:
@@ -521,8 +413,8 @@ FINDINGS = [
      "deblurring, share of the resampled mean profiles with the shape",
      {"value": 0, "seeds": 6, "diverged": 0}),
     (1, True, plain(mixed(6, 0, 0)), "denoising, width of layer 3", {"value": 200}),
-    # 240^2 (1/6)(5/6) 6/5
-    (2, False, ONCE, "denoising, width of layer 2", {"std": 240 / math.sqrt(6)}),
+    (2, False, spread(50, 10, 5), f"denoising, {EXCESS} 1", {"value": 40}),
+    (2, False, spread(50, 10, 5), f"denoising, {EXCESS} 6", {"value": 45}),
     (3, False, plain(outputs(500, 510, 520)), "denoising", {"value": 510 / 784}),
     (4, False, {}, "pixels that are not zero in at least 0.1% of the images",
      {"value": 0.75, "verdict": None, "seeds": None}),
@@ -538,6 +430,7 @@ FINDINGS = [
     (6, False, residual(run([LATE] * 6)), "deblurring, coding layer", {"value": 4}),
     (8, False, residual(skips(OUT)), "deblurring, mean of the skips into the output",
      {"value": 5 * 0.3 / 6}),
+    (9, False, residual(skips(NEGATIVE)), "denoising, among the active ones", {"value": 2 / 3}),
     (9, False, residual(skips({(0, 0): [-1, -1, 1]})),
      "denoising, among active and inactive ones", {"value": 2 / 3 / 15}),
     (9, True, LARGE, "denoising, among the active ones of the mean matrix",
@@ -586,7 +479,7 @@ FINDINGS = [
 
 @pytest.mark.parametrize(("number", "revised", "runs", "name", "expected"), FINDINGS)
 def test_findings(
-    find: Find, number: int, revised: bool, runs: Runs, name: str, expected: dict[str, Any]
+    number: int, revised: bool, runs: Runs, name: str, expected: dict[str, Any]
 ) -> None:
     found = find(number, runs, revised)[name]
     assert {key: getattr(found, key) for key in expected} == pytest.approx(expected)
@@ -602,20 +495,19 @@ def test_findings(
         (None, NOT_RUN),
     ],
 )
-def test_claim_4_counts_pixels(find: Find, counted: Any, expected: Verdict) -> None:
+def test_claim_4_counts_pixels(counted: Any, expected: Verdict) -> None:
     found = find(4, {}, pixels=counted).values()
     assert rules.verdict_of(f for f in found if f.verdict is not None) is expected
     without = find(4, inactive(RAREST), revised=True, pixels=counted, frequencies=None)
     assert {one.verdict for one in without.values()} == {NOT_RUN, None}
 
 
-def test_claim_15_is_proved_by_tests_that_exist(find: Find) -> None:
-    assert [one.verdict for one in find(15, {}, revised=True).values()] == [None]
+def test_claim_15_is_proved_by_tests_that_exist() -> None:
     text = (Path(__file__).parents[2] / EQUIVALENCE_TEST).read_text("utf-8")
     assert "def test_without_regularizer_they_are_those_of_torch(" in text
 
 
-def test_what_never_switches_has_no_share_of_additions(find: Find) -> None:
+def test_what_never_switches_has_no_share_of_additions() -> None:
     results = read(*[(1, 1, 0)] * 3)
     for seed, (on, off) in zip(results[DENSENET], ((0, 0), (9, 1), (0, 0)), strict=True):
         seed["history"] = {1: {"switched_on": [on, 0, 0, 0], "switched_off": [0, off, 0, 0]}}
@@ -625,9 +517,7 @@ def test_what_never_switches_has_no_share_of_additions(find: Find) -> None:
     assert found["residual, denoising"].value == 0.5  # nothing is added, or removed
 
 
-def test_claim_17_revised_is_an_estimate(
-    find: Find, make_run: MakeRun, make_study: MakeStudy
-) -> None:
+def test_claim_17_revised_is_an_estimate() -> None:
     row: dict[str, Any] = {"protocol": "paper", "experiment": "autoencoder-denoising"}
     row |= {"change": {"inactive_biases": "frozen"}}
     frozen = make_run(run([[784] * LAYERS] * 3), "frozen", 1, row)
@@ -656,7 +546,7 @@ def test_claim_17_revised_is_an_estimate(
     ],
 )
 def test_networks_that_did_not_collapse_stand_beside_all(
-    find: Find, accuracies: Sequence[float], expected: float | None
+    accuracies: Sequence[float], expected: float | None
 ) -> None:
     # Growth 2, one layer; a second layer that reads a part of it, by 1, 3 and 9.
     def norms(into_last: float) -> list[Any]:
@@ -673,7 +563,7 @@ def test_networks_that_did_not_collapse_stand_beside_all(
 # All claims, and their tables.
 
 
-def test_nothing_run_at_all(make_study: MakeStudy) -> None:
+def test_nothing_run_at_all() -> None:
     none = dict.fromkeys(range(1, 18), NOT_RUN)
     verdicts = {d.claim.number: d.verdict for d in claims.decide(make_study({}))}
     assert verdicts == none | {15: SUPPORTED}
@@ -681,25 +571,9 @@ def test_nothing_run_at_all(make_study: MakeStudy) -> None:
     assert verdicts == none | {15: None, 17: None}
 
 
-def test_registered_rules_see_old_seeds_and_revised_ones_at_least_three_fresh_ones(
-    make_study: MakeStudy,
-) -> None:
-    for fresh, expected in ((2, NOT_RUN), (3, SUPPORTED)):
-        seeds = run([SHAPE] * 10) + run([SHAPE] * fresh, first_seed=10)
-        study = make_study({f"paper-autoencoder-{task}": seeds for task in TASKS})
-        old, new = claims.decide(study)[2 * 4], claims.decide_revised(study)[2 * 4]  # claim 5
-        assert (old.claim.number, old.protocol, old.seeds) == (5, "paper", 10)
-        assert (new.claim.number, new.verdict) == (5, expected)
-
-
-@pytest.fixture(scope="module")
-def tables(make_study: MakeStudy) -> dict[str, str]:
-    """Of two runs: three seeds, and one seed that diverged."""
-    runs = {"paper-residual-denoising": run([RISING] * 3)}
-    return render_all(make_study(runs | {"authors-autoencoder-denoising": run([SHAPE], [NAN])}))
-
-
-def test_claims_as_json_and_csv(tables: dict[str, str]) -> None:
+def test_claims_as_json_and_csv() -> None:
+    runs = {"paper-residual-denoising": run([RISING] * 3)}  # and one seed that diverged
+    tables = render_all(make_study(runs | {"authors-autoencoder-denoising": run([SHAPE], [NAN])}))
     found = json.loads(tables["claims.json"])["claims"]
     assert list(found) == [str(number) for number in range(1, 18)]
     assert found["11"]["paper"]["verdict"] == "undecided"  # 3 of 3: from 0.29
@@ -717,24 +591,12 @@ def test_claims_as_json_and_csv(tables: dict[str, str]) -> None:
     assert rows["verdict"].tolist() == ["undecided", "not run"]
 
 
-def test_claims_for_readers(tables: dict[str, str]) -> None:
-    text = tables["claims.md"]
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(lines) == 1 + 17
-    assert all(line.replace(r"\|", "").count("|") == 4 + 2 * len(PROTOCOLS) for line in lines)
-    assert lines[11].endswith("| **undecided**: 1 (n = 3) | not run | not run | not run |")
-    assert lines[15].endswith("| **supported** | no verdict | **supported** | no verdict |")
-    assert "denoising, widths on a rising line: 1, interval 0.292 to 1, 3 seeds: undecided" in text
-    assert "denoising: 0, interval 0 to 0.975, 1 seed, 1 diverged: undecided" in text
-    assert "beside it, residual, denoising: layer 1 1 (0); layer 2 1 (0); " in text
-
-
 @pytest.mark.parametrize(
     ("accuracies", "words"),
     [((0.1, 0.1, 0.1), "all 3"), ((0.1, 0.1, 0.2), "2 of 3"), ((0.2, 0.1001, 0.2), None)],
 )
 def test_verdicts_on_collapsed_networks_are_marked(
-    make_study: MakeStudy, accuracies: Sequence[float], words: str | None
+    accuracies: Sequence[float], words: str | None
 ) -> None:
     # Layers 1 and 1 have no lead: the rule of the claim alone would say contradicted.
     (seeds,) = read(*[(1, 1, 0)] * 3).values()
@@ -754,15 +616,16 @@ def test_verdicts_on_collapsed_networks_are_marked(
         assert f"{words} following the code. Their" in text
 
 
-def test_both_rules_stand_side_by_side(make_study: MakeStudy) -> None:
-    """With registered seeds, and with fresh ones beside them, of the output 20 rows wider."""
+def test_both_rules_stand_side_by_side() -> None:
+    """By registered seeds and two fresh ones, then by six, of which the output is 20 rows wider."""
 
     def seeds(first: int, more: int) -> Seeds:
         active = [[300] * 5 + [500 + more + k % 3] for k in range(6)]
         return run(active, tau={(0, 0): 1.0}, first_seed=first)
 
-    old = {f"paper-{name}": seeds(0, 0) for name in all_four(None)}
-    new = {n: old[n] + seeds(10, 20 if "residual" in n else 0) for n in old}
+    names = [f"paper-{name}" for name in all_four(None)]
+    old = {name: seeds(0, 0) + seeds(10, 0)[:2] for name in names}
+    new = {n: seeds(0, 0) + seeds(10, 20 if "residual" in n else 0) for n in names}
     before, after = (render_all(make_study(runs)) for runs in (old, new))
     first, then = (json.loads(tables["claims.json"]) for tables in (before, after))
     assert first["claims"] == then["claims"]

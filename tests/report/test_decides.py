@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,10 @@ from bregman_nas.report.data import PIXELS, Run, Study
 from bregman_nas.report.figures import FIGURES
 from bregman_nas.report.measures import outputs
 from bregman_nas.report.tables import render_all
+from tests.report.studies import LAYERS, make_run, make_study, texts
 
-LAYERS = 6
 OWN = [f"{p}-{n}-{t}" for p in ("paper", "authors") for n in ("autoencoder", "residual")
        for t in ("denoising", "deblurring")]  # fmt: skip
-MakeRun = Callable[..., Run]
-MakeStudy = Callable[..., Study]
 
 
 def seeds(base: int, count: int = 3, spread: int = 10, **more: Any) -> list[dict[str, Any]]:
@@ -51,15 +49,6 @@ def test_variances_by_hand(values: np.ndarray, expected: Sequence[float]) -> Non
     assert variance.shares(stacked)[0] == pytest.approx(shares, nan_ok=True)
 
 
-def test_the_estimates_are_right_on_average() -> None:
-    """Of many made-up designs; the true variances are 1, 0, 0 and 4."""
-    random = np.random.default_rng(0)
-    setting = np.array([-1.0, 1.0])[:, None, None]
-    found = variance.components(setting + random.normal(0, 2, size=(20_000, 2, 2, 5)), 2).mean(0)
-    assert found[[0, 3]] == pytest.approx([1, 4], abs=0.05)
-    assert found[[1, 2]].max() < 0.15  # above 0, for the negative estimates count as 0
-
-
 def test_resamples_keep_the_variance() -> None:
     samples = variance.resampled(np.array([[1.0, 2.0, 6.0]]))
     # Of the samples the population's variance is that of the sample, n - 1: 14 / 2.
@@ -74,19 +63,7 @@ def shares(study: Study, name: str) -> dict[tuple[str, str], Any]:
     return dict(found.set_index(["measure", "component"])[name])
 
 
-def test_all_of_the_variance_is_the_setting_or_the_seed(make_study: MakeStudy) -> None:
-    runs = {name: seeds(300 if name.startswith("paper") else 500, spread=0) for name in OWN}
-    study, rows = make_study(runs), "number of active rows"
-    found = {name: shares(study, name) for name in ("share", "low", "high")}
-    components = ("setting", "task", "together", "seed")
-    assert [found["share"][rows, one] for one in components] == [1, 0, 0, 0]
-    assert (found["low"][rows, "setting"], found["high"][rows, "setting"]) == (1, 1)
-    assert math.isnan(found["share"]["place of the narrowest layer", "seed"])
-    study = make_study({name: seeds(300) for name in OWN})
-    assert shares(study, "share")["width of layer 1", "seed"] == 1
-
-
-def test_designs_take_the_seeds_of_all_cells(make_study: MakeStudy) -> None:
+def test_designs_take_the_seeds_of_all_cells() -> None:
     runs = {name: seeds(300, 5 if name.startswith("paper") else 4) for name in OWN}
     runs["authors-residual-denoising"][1]["mse"] = math.nan
     both, autoencoders, residual, crossed = variance.designs(make_study(runs))
@@ -98,7 +75,7 @@ def test_designs_take_the_seeds_of_all_cells(make_study: MakeStudy) -> None:
 
 
 @pytest.fixture(scope="module")
-def changed(make_run: MakeRun, make_study: MakeStudy) -> Study:
+def changed() -> Study:
     """Some of everything: cells, interventions, a longer run, another delta, fresh seeds."""
 
     def run(
@@ -145,10 +122,9 @@ def test_cells_and_their_variance(changed: Study, tables: dict[str, str]) -> Non
     variances = shares(changed, "variance")
     found_variances = {one: variances["width of layer 1", one] for one in (*expected, "seed")}
     assert found_variances == pytest.approx(expected | {"seed": 100})
-    text = tables["variance.md"]
-    assert "Threshold: 1, 28. Scale: 5, 10. 3 seeds in each cell." in text
-    assert "| residual | 28 | 5 | 3 of 10 | 0.10000 (0.00000) | 70 (10) | 3.0 (0.0) |" in text
-    assert text.count("Not run with 3 seeds in each cell.") == 3
+    assert math.isnan(shares(changed, "share")["place of the narrowest layer", "seed"])
+    assert json.loads(tables["metrics.json"])["paper"]["residual-denoising-leaky"]["seeds"] == 3
+    assert tables["variance.md"].count("Not run with 3 seeds in each cell.") == 3
 
 
 def test_each_question_has_sentences_with_their_numbers(tables: dict[str, str]) -> None:
@@ -176,7 +152,7 @@ def test_each_question_has_sentences_with_their_numbers(tables: dict[str, str]) 
     assert "by the revised rules" in fresh[-1]["sentence"]
 
 
-def test_a_seed_on_another_machine(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seed_on_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study({"paper-residual-denoising": seeds(300)})  # 10 rows apart, and 20
     there = {"seed": 1, "result": {"active_rows": [313, 307, 263, 313, 307, 0]}}
     monkeypatch.setattr(Study, "elsewhere", lambda *_: [there, {**there, "seed": 7}])
@@ -188,17 +164,7 @@ def test_a_seed_on_another_machine(make_study: MakeStudy, monkeypatch: pytest.Mo
     )
 
 
-def test_what_is_planned_and_not_computed(changed: Study, make_study: MakeStudy) -> None:
-    rows = changed.settings.runs.items()
-    others = {"mu", "logits"}  # not among the questions
-    planned = {n: r.planned for n, r in rows if r.planned and not others & r.change.keys()}
-    asked = json.loads(render_all(make_study({}))["questions.json"]).values()
-    told = [one for question in asked for one in question["missing"]]
-    assert {one["run"]: one["planned"] for one in told} == planned
-    assert not any(question["answers"] for question in asked)
-
-
-def test_the_output_map(make_study: MakeStudy) -> None:
+def test_the_output_map() -> None:
     # Two seeds whose active rows are those of the most frequent pixels, and one that diverged.
     actives = [{"output": [*range(400, PIXELS)]}, {"output": [*range(300, PIXELS)]}]
     runs = {"paper-autoencoder-denoising": [*actives, {"mse": math.nan}]}
@@ -217,9 +183,7 @@ def test_the_output_map(make_study: MakeStudy) -> None:
     assert list(outputs(make_study(runs))) == []
 
 
-def test_the_figure_of_the_variance(
-    changed: Study, make_study: MakeStudy, texts: Callable[..., dict[str, float]]
-) -> None:
+def test_the_figure_of_the_variance(changed: Study) -> None:
     found = texts(FIGURES["variance"](changed))
     assert "not run" not in found  # the other designs have no panel
     assert {"Residual autoencoders,\ndenoising\n(3 seeds in each cell)", "scale"} <= {*found}

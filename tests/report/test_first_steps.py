@@ -1,6 +1,5 @@
 """How many DenseNets grow in their first steps, by hand."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,9 @@ import pytest
 from matplotlib.axes import Axes
 
 from bregman_nas.report import facts
-from bregman_nas.report.data import Study
 from bregman_nas.report.figures import FIGURES
-from bregman_nas.report.first_steps import by_beginning, by_settings, shares
+from bregman_nas.report.first_steps import by_beginning, by_settings
+from tests.report.studies import make_study
 
 ROW = {"start": "authors", "density": 0.03, "initial_scale": "5", "logits": "relu"}
 ROW |= {"first_moment": "corrected", "seed": 0, "path": 1, "last_bias": 0.1, "firing_0": 0.5}
@@ -21,18 +20,6 @@ ROW |= {"steps": 200, "outcome": "grows"}
 def table(**columns: list[Any]) -> pd.DataFrame:
     count = len(next(iter(columns.values())))
     return pd.DataFrame({**{name: [value] * count for name, value in ROW.items()}, **columns})
-
-
-def test_shares_and_exact_intervals_by_hand() -> None:
-    frame = table(outcome=["grows", "dead", "undecided", "dead"])
-    one, other = shares(frame, pd.Series(["b", "b", "b", "a"]))
-    counts = (one.name, one.seeds, one.grow, one.dead, one.undecided)
-    assert counts == ("b", 3, 1, 1, 1)
-    # Of 1 in 3 the lower end is p with 1 - (1 - p)^3 = 0.025.
-    assert one.low == pytest.approx(1 - 0.975 ** (1 / 3))
-    # Of 0 in 1 the upper end is p with 1 - p = 0.025.
-    assert (other.name, other.low) == ("a", 0)
-    assert other.high == pytest.approx(0.975)
 
 
 def test_groups_by_settings_and_by_what_networks_began_with() -> None:
@@ -52,7 +39,7 @@ def test_groups_by_settings_and_by_what_networks_began_with() -> None:
     }
 
 
-def test_first_steps_in_the_report_and_its_figure(make_study: Callable[..., Study]) -> None:
+def test_first_steps_in_the_report_and_its_figure() -> None:
     def texts(axes: Axes) -> list[str]:
         return [text.get_text() for text in axes.texts]
 

@@ -7,9 +7,7 @@ import math
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,37 +15,15 @@ import vl_convert
 from PIL import Image
 
 from bregman_nas.report import page
-from bregman_nas.report.data import Study, read_study
+from bregman_nas.report.data import Study
 from tests.helpers import PROJECT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-EPOCHS = 4  # of the studies that conftest.py makes
-
-
-def residual(number: int, mse: float = 0.001) -> dict[str, Any]:
-    """Layer l has 10 l + epoch active rows, and tau(1, 0) grows with the epoch."""
-    history = {}
-    for epoch in range(1, EPOCHS):
-        skips = [[0.0] * (l + 1) for l in range(6)]
-        skips[1][0] = 0.1 * epoch
-        history[epoch] = {"active_rows": [10 * l + epoch for l in range(1, 7)], "skips": skips}
-    last = {"active": [10 * l + EPOCHS for l in range(1, 7)], "tau": {(1, 0): 0.000456}}
-    return {"seed": number, "mse": mse, "history": history, **last}
 
 
 @pytest.fixture(scope="module")
-def study(make_project: Callable[..., Path]) -> Study:
-    runs = {
-        "paper-residual-denoising": [residual(0), residual(1, math.nan)],
-        "authors-autoencoder-denoising": [{"mse": 0.02, "living": [700] * 6}],
-        "authors-densenet-fashion": [{"norms": [[[1.0]], [[0.0], [2.0]]], "accuracy": 0.9}],
-    }
-    return read_study(make_project(runs))
-
-
-@pytest.fixture(scope="module")
-def made(study: Study) -> str:
-    return page.page(study)
+def made(partial: Study) -> str:
+    return page.page(partial)
 
 
 def drawn(study: Study, chart: str, run: str, seed: int, epoch: int) -> list[str]:
@@ -62,55 +38,55 @@ def drawn(study: Study, chart: str, run: str, seed: int, epoch: int) -> list[str
     return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", picture)]
 
 
-def test_what_is_kept_of_a_seed(study: Study) -> None:
-    found = page.results(study)
+def test_what_is_kept_of_a_seed(partial: Study) -> None:
+    found = page.results(partial)
     run = next(run for run in found["runs"] if run["name"] == "paper-residual-denoising")
-    first, lost = run["seeds"]
+    lost, first, _ = run["seeds"]
     assert run["epoch"] == [1, 2, 3, 4]
-    assert first["active"][0] == [11, 12, 13, 14]
-    # tau(1, 0) is the second of (0, 0), (1, 0), (1, 1), ...; what is on stays on.
+    assert first["active"][0] == [12, 13, 14, 15]
+    # tau(1, 0) is the second of (0, 0), (1, 0), (1, 1), ...
     assert (run["from"][1], run["into"][1]) == (0, 2)
-    assert first["tau"][:2] == [[0, 0, 0, 0], [0.1, 0.2, 0.3, 0.00046]]
+    assert first["tau"][:2] == [[0.2, 0.2, 0.2, 0.2], [0, 0.2, 0.2, 0.2]]
+    assert page._rounded([0.000456, math.nan], 2) == [0.00046, None]  # what is on stays on
     assert dict(zip(lost["answer"], lost["error"], strict=True))["this network"] is None
     # Of the record's answers on the images held out, 0.02, 0.04 and 0.06.
     assert (first["best"], first["best_name"]) == (0.2, "dotted: Input unchanged, held out")
-    # Both seeds have the same picture, of which two rows are the same as well: kept once.
+    # All seeds have the same picture, of which two rows are the same as well: kept once.
     assert first["digits"] == lost["digits"]
     assert len(found["pictures"]) == len({*first["digits"]})
 
 
-def test_digits_are_kept_in_sixteen_greys(study: Study) -> None:
-    found = page.results(study)
-    picture = study.runs["authors-autoencoder-denoising"].picture(0)
+def test_digits_are_kept_in_sixteen_greys(partial: Study) -> None:
+    found = page.results(partial)
+    picture = partial.runs["paper-autoencoder-denoising"].picture(0)
     assert picture is not None
-    run = next(run for run in found["runs"] if run["name"] == "authors-autoencoder-denoising")
+    run = next(run for run in found["runs"] if run["name"] == "paper-autoencoder-denoising")
     for row, number in zip(picture, run["seeds"][0]["digits"], strict=True):
         with Image.open(io.BytesIO(base64.b64decode(found["pictures"][number]))) as image:
             shown = np.asarray(image.convert("L"), dtype=float)
         assert np.abs(shown - row).max() <= 255 / 15 / 2 + 1
 
 
-def test_charts_follow_the_seed_and_the_epoch(study: Study) -> None:
-    residual = ("paper-residual-denoising", 0)
-    rows = drawn(study, "rows", *residual, epoch=2)
-    assert next(text for text in rows if "active, " in text) == "12 active, 14 living"
+def test_charts_follow_the_seed_and_the_epoch(partial: Study) -> None:
+    residual = ("paper-residual-denoising", 1)
+    rows = drawn(partial, "rows", *residual, epoch=2)
+    assert next(text for text in rows if "active, " in text) == "13 active, 660 living"
     assert [text for text in rows if text.startswith("layer")][-1] == "layer 6 (output)"
-    assert "0.20" in drawn(study, "skips", *residual, epoch=2)
-    last = drawn(study, "skips", *residual, epoch=4)
-    assert "0.00" in last
-    assert last.count("0") >= 20  # those that are off, and an axis
-    assert "dotted: Input unchanged, held out" in drawn(study, "losses", *residual, epoch=1)
-    answers = drawn(study, "answers", *residual, epoch=1)
+    skips = drawn(partial, "skips", *residual, epoch=2)
+    assert "0.20" in skips
+    assert skips.count("0") >= 18  # those that are off
+    assert "dotted: Input unchanged, held out" in drawn(partial, "losses", *residual, epoch=1)
+    answers = drawn(partial, "answers", *residual, epoch=1)
     assert {"this network", "0.001", "Input unchanged", "0.01", "Zero", "0.03"} <= {*answers}
     # Of a seed that diverged, only the answers that need no network.
-    assert "this network" not in drawn(study, "answers", residual[0], 1, epoch=1)
-    dense = drawn(study, "rows", "authors-densenet-fashion", 0, epoch=1)
+    assert "this network" not in drawn(partial, "answers", residual[0], 0, epoch=1)
+    dense = drawn(partial, "rows", "authors-densenet-fashion", 0, epoch=1)
     titles = [text for text in dense if "convolution" in text]
     assert titles == ["first convolution", "last convolution"]
 
 
-def test_the_page_is_the_same_each_time_and_loads_nothing(study: Study, made: str) -> None:
-    assert page.page(study) == made
+def test_the_page_is_the_same_each_time_and_loads_nothing(partial: Study, made: str) -> None:
+    assert page.page(partial) == made
     markup = re.sub(r"<script>[\s\S]*?</script>", "", made)
     assert not re.search(r"\ssrc=|<link|@import|url\(", markup)
     assert len(re.findall("<script", markup)) == 0
@@ -135,9 +111,9 @@ def test_in_a_browser(made: str, tmp_path: Path) -> None:
         dom = subprocess.run(command, check=True, capture_output=True, timeout=300).stdout
         return re.sub(r"<script>[\s\S]*?</script>", "", dom.decode())
 
-    residual = seen("#paper-residual-denoising/0/2")
-    assert "12 active, 14 living" in residual
-    assert "residual-denoising, text, changed: nothing, seed 0: 10 times the mean" in residual
+    residual = seen("#paper-residual-denoising/1/2")
+    assert "13 active, 660 living" in residual
+    assert "residual-denoising, text, changed: nothing, seed 1: 10 times the mean" in residual
     assert "2 of 4" in residual
     assert residual.count("data:image/png") == 3
     options = {
@@ -145,9 +121,9 @@ def test_in_a_browser(made: str, tmp_path: Path) -> None:
         for name, chosen in re.findall(r'<select id="(\w+)">(.*?)</select>', residual)
     }
     assert {*options["protocol"]} == {"text", "code"}
-    assert options["experiment"] == ["residual-denoising"]
-    assert options["seed"] == ["0", "1"]
-    assert "seed 1: diverged" in seen("#paper-residual-denoising/1/4")
+    assert options["experiment"] == ["autoencoder-denoising", "residual-denoising"]
+    assert options["seed"] == ["0", "1", "2"]
+    assert "seed 0: diverged" in seen("#paper-residual-denoising/0/4")
     dense = seen("#authors-densenet-fashion/0")
     assert "share of the test images misclassified 0.1" in dense
     assert '<section hidden=""' in dense

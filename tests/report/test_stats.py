@@ -1,5 +1,4 @@
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -14,8 +13,7 @@ from bregman_nas.report.stats import (
     welch_of_printed,
 )
 from bregman_nas.report.text import fixed, interval, mean_std, probability, span
-
-DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+from tests.report.studies import DASH, MINUS
 
 
 def test_summary_by_hand() -> None:
@@ -30,29 +28,9 @@ def test_summary_by_hand() -> None:
     assert set(summarize([math.nan]).named("mse_").values()) == {None}
 
 
-# Four seeds with the given mean and deviation.
-def four(mean: float, std: float) -> Iterable[float]:
-    return mean + std * np.array([-1, -1, 1, 1]) * math.sqrt(3 / 4)
-
-
-@pytest.mark.parametrize(
-    ("ours", "reference", "t", "p"),
-    [
-        # Squared standard errors 4/4 = 1 and 9/9 = 1, so t = (12 - 10) / sqrt 2, with
-        # 2^2 / (1/3 + 1/8) = 8.7273 degrees of freedom. p by integrating the density on a grid.
-        (four(12, 2), Reference(10.0, 3.0, 9), math.sqrt(2), 0.1920),
-        # The test of one sample: standard error 0.1; with 3 degrees of freedom 3.1824 has p = 5%.
-        (four(1.31824, 0.2), Reference(1.0, 0.0, 10), 3.1824, 0.05),
-        ([1.0], Reference(1.0, 0.5, 10), None, None),
-        ([1.0, 1.0], Reference(1.0, 0.0, 10), None, None),
-        ([math.nan], Reference(1.0, 0.5, 10), None, None),
-    ],
-)
-def test_welch_by_hand(
-    ours: Iterable[float], reference: Reference, t: float | None, p: float
-) -> None:
-    test = welch(summarize(ours), reference)
-    assert test == (None if t is None else pytest.approx((t, p), abs=1e-4))
+@pytest.mark.parametrize(("ours", "std"), [([1.0], 0.5), ([1.0, 1.0], 0.0), ([math.nan], 0.5)])
+def test_of_a_seed_or_without_a_spread_there_is_no_test(ours: list[float], std: float) -> None:
+    assert welch(summarize(ours), Reference(1.0, std, 10)) is None
 
 
 def test_what_rounding_explains_is_no_difference() -> None:
@@ -80,9 +58,7 @@ ONE_TO_FIVE = [1.0, 2.0, 3.0, 4.0, 5.0]
     [
         # All of n on one side: p = 2 / 2^n. How far the last one is, does not matter.
         (6.0, 0.5, 0.5, 2 / 64),
-        (600.0, 0.5, 0.5, 2 / 64),
         (math.nan, 0.5, 0.5, 2 / 64),
-        (6.0, 9.0, 10.0, 2 / 64),  # against 9
         # Against 1.4: differences -0.4, 0.6, 1.6 and on, negative rank 1 alone: sums 0 and 1 are as
         # extreme, two of the 64 patterns on each side.
         (6.0, 0.0, 1.4, 4 / 64),
