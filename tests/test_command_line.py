@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -20,9 +19,7 @@ from bregman_nas.report.paper import render
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import record_path, run_folder
 from bregman_nas.search.seed import search_seed
-from tests.helpers import job_in, wait_until
-
-NewProject = Callable[..., Path]
+from tests.helpers import job_in, new_project, wait_until
 
 # The command itself, with checkpoints all the time, and Ctrl-C heard also where pytest was started
 # in the background.
@@ -103,10 +100,10 @@ def test_the_nearest_command_and_run_are_named(
 
 
 def test_prepare_looks_at_the_data_of_runs_alone_wherever_the_project_is_named(
-    new_project: NewProject, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = {"protocol": "paper", "experiment": "autoencoder", "seeds": 1}
-    project = new_project(changes={"runs": {"only": row}, "first_steps.starts": {}})
+    project = new_project(tmp_path, {"runs": {"only": row}, "first_steps.starts": {}})
     assert cli.main(["prepare", "--project", str(project)]) == 0
     assert cli.main(["--project", "/", "prepare", "--project", str(project)]) == 0
     data = project / "data"
@@ -178,8 +175,8 @@ def test_missing_data_are_a_clear_error(
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewProject) -> None:
-    project = new_project(changes={"experiments.autoencoder.epochs": 1})
+def test_a_search_of_all_seeds_writes_the_results_of_the_run(tmp_path: Path) -> None:
+    project = new_project(tmp_path, {"experiments.autoencoder.epochs": 1})
     folder = run_folder(project, "paper-autoencoder")
     assert run_command(project, "search", "paper-autoencoder", "--seeds", "1") == 0
     assert [path.name for path in folder.iterdir()] == ["records"]
@@ -196,8 +193,8 @@ def test_a_search_of_all_seeds_writes_the_results_of_the_run(new_project: NewPro
         assert (folder / name).read_bytes() == content, f"{name} differs from run to run"
 
 
-def test_a_run_without_seeds_has_results_that_say_so(new_project: NewProject) -> None:
-    project = new_project(changes={"runs.authors-densenet.seeds": 0})
+def test_a_run_without_seeds_has_results_that_say_so(tmp_path: Path) -> None:
+    project = new_project(tmp_path, {"runs.authors-densenet.seeds": 0})
     assert run_command(project, "search", "authors-densenet") == 0
     folder = run_folder(project, "authors-densenet")
     assert json.loads((folder / "metrics.json").read_text("utf-8")) == {"seeds": 0, "diverged": 0}
@@ -207,9 +204,9 @@ def test_a_run_without_seeds_has_results_that_say_so(new_project: NewProject) ->
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("file", ["results", "checkpoints", "results/runs/paper-autoencoder"])
 def test_a_folder_that_cannot_be_written_is_a_clear_error(
-    new_project: NewProject, capfd: pytest.CaptureFixture[str], file: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], file: str
 ) -> None:
-    project = new_project(changes={"experiments.autoencoder.epochs": 1})
+    project = new_project(tmp_path, {"experiments.autoencoder.epochs": 1})
     (project / file).parent.mkdir(parents=True, exist_ok=True)
     (project / file).write_text("no folder", "utf-8")
     assert run_command(project, "search", "paper-autoencoder") == 1
@@ -221,11 +218,11 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_full_disk_is_a_clear_error_and_truncates_nothing(
-    new_project: NewProject,
+    tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    project = new_project(changes={"experiments.autoencoder.epochs": 1})
+    project = new_project(tmp_path, {"experiments.autoencoder.epochs": 1})
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -242,9 +239,9 @@ def test_a_full_disk_is_a_clear_error_and_truncates_nothing(
 
 
 def test_ctrl_c_stops_the_workers_and_leaves_a_state_to_continue_from(
-    new_project: NewProject,
+    tmp_path: Path,
 ) -> None:
-    project = new_project(changes={"experiments.autoencoder.epochs": 1000})
+    project = new_project(tmp_path, {"experiments.autoencoder.epochs": 1000})
     jobs = [job_in(project, seed=seed) for seed in (0, 1)]
     arguments = ["--project", str(project), "search", "paper-autoencoder", "--workers", "2"]
     command = subprocess.Popen(

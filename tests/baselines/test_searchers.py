@@ -18,12 +18,13 @@ from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
 from bregman_nas.search.outcome import active_groups
 from bregman_nas.settings import load_settings
+from tests.helpers import new_project
 
 MakeArm = Callable[..., Any]
 
 
 @pytest.fixture
-def arm(new_project: Callable[..., Path], digits: ImageSet) -> MakeArm:
+def arm(tmp_path: Path, digits: ImageSet) -> MakeArm:
     """Makes arms of two layers, for two epochs on a sixth of the sample; others can be changed."""
 
     def make(
@@ -32,7 +33,7 @@ def arm(new_project: Callable[..., Path], digits: ImageSet) -> MakeArm:
         of = "authors-constant" if skips else "paper-autoencoder"
         change = {"epochs": 2, "held_out": 50_000, **change}
         row = {"of": of, "method": method, "change": change, "seeds": 1}
-        project = new_project(changes={"arms": {"arm": row}})
+        project = new_project(tmp_path, {"arms": {"arm": row}})
         run = load_settings(project / "params.yaml").run("arm")
         return searcher(run, digits, 3, engine, "cpu", found(skips=skips, rows=rows))
 

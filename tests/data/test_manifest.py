@@ -2,14 +2,13 @@
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from bregman_nas.data.files import SHA256
 from bregman_nas.data.manifest import count_pixels, frequencies, write
-from tests.helpers import PROJECT
+from tests.helpers import PROJECT, new_project
 
 
 def test_pixels_are_counted_in_each_sense() -> None:
@@ -27,8 +26,8 @@ def test_pixels_are_counted_in_each_sense() -> None:
     }
 
 
-def test_the_same_images_give_the_same_bytes(new_project: Callable[..., Path]) -> None:
-    one, other = new_project("one"), new_project("other")
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
+    one, other = new_project(tmp_path / "one"), new_project(tmp_path / "other")
     made = write(one, "sample", ["mnist", "fashion-mnist"])
     again = write(other, "sample", ["fashion-mnist", "mnist", "mnist"])
     assert [path.read_bytes() for path in made] == [path.read_bytes() for path in again]

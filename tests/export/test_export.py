@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from bregman_nas.search.job import Job
 from bregman_nas.search.records import read_record, write_record
 from bregman_nas.search.seed import search_seed
 from bregman_nas.settings import load_settings
-from tests.helpers import PROJECT, job_in
+from tests.helpers import PROJECT, job_in, new_project
 
-NewProject = Callable[..., Path]
 SETTINGS = load_settings(PROJECT / "params.yaml")
 KEPT = sorted(folder.name for folder in (PROJECT / "results" / "networks").iterdir())
 
@@ -40,11 +38,9 @@ torch.save(net(images).detach(), "outputs.pt")
 
 
 @pytest.mark.parametrize("run", ["paper-autoencoder", "authors-residual", "authors-densenet"])
-def test_an_exported_network_gives_the_outputs_of_the_full_one(
-    new_project: NewProject, run: str, tmp_path: Path
-) -> None:
+def test_an_exported_network_gives_the_outputs_of_the_full_one(run: str, tmp_path: Path) -> None:
     """On the whole test set: as a module, from its files without this package, and as ONNX."""
-    job = job_in(new_project(changes={"experiments.residual.mu": 0.01}), run)
+    job = job_in(new_project(tmp_path, {"experiments.residual.mu": 0.01}), run)
     record = search_seed(job)
     out = tmp_path / "out"
     assert cli.main(["--project", str(job.project), "export", run, "--out", str(out)]) == 0

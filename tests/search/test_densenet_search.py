@@ -1,7 +1,6 @@
 """What is special to searches with the DenseNet, by hand and on the sample."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,12 @@ import torch
 from bregman_nas.data.files import ImageSet
 from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, evaluate, kernel_norms
 from bregman_nas.search.core.densenet import network as start_of
-from tests.helpers import job_in
-
-NewProject = Callable[..., Path]
+from tests.helpers import job_in, new_project
 
 
-def test_three_percent_of_the_kernels_of_each_layer_start_active(new_project: NewProject) -> None:
+def test_three_percent_of_the_kernels_of_each_layer_start_active(tmp_path: Path) -> None:
     changes = {f"experiments.densenet.{k}": x for k, x in [("density", 0.03), ("growth", 12)]}
-    project = new_project(changes={**changes, "experiments.densenet.depth": 5})
+    project = new_project(tmp_path, {**changes, "experiments.densenet.depth": 5})
     net = start_of(job_in(project, "authors-densenet").run, seed=0)
     for conv in convolutions(net):
         kernels = conv.out_channels * conv.in_channels

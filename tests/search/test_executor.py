@@ -22,9 +22,8 @@ from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import Record, read_record
 from bregman_nas.search.seed import search_seed
-from tests.helpers import job_in, wait_until
+from tests.helpers import job_in, new_project, wait_until
 
-NewProject = Callable[..., Path]
 Begin = Callable[..., BaseProcess]
 
 SEEDS = (1, 0)
@@ -37,23 +36,21 @@ def content(records: list[Record]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def alone(new_project: NewProject) -> list[Record]:
+def alone(tmp_path: Path) -> list[Record]:
     """What each seed gives by itself."""
-    project = new_project("alone", TINY)
+    project = new_project(tmp_path / "alone", TINY)
     return [search_seed(job_in(project, seed=seed)) for seed in SEEDS]
 
 
 @pytest.fixture
-def jobs(new_project: NewProject) -> list[Job]:
+def jobs(tmp_path: Path) -> list[Job]:
     """Two seeds that take long, with a checkpoint after each stretch."""
-    project = new_project(changes={"experiments.autoencoder.epochs": 1_000})
+    project = new_project(tmp_path, {"experiments.autoencoder.epochs": 1_000})
     return [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
 
 
-def test_seeds_side_by_side_give_what_each_gives_alone(
-    new_project: NewProject, alone: list[Record]
-) -> None:
-    project = new_project("side-by-side", TINY)
+def test_seeds_side_by_side_give_what_each_gives_alone(tmp_path: Path, alone: list[Record]) -> None:
+    project = new_project(tmp_path / "side-by-side", TINY)
     jobs = [job_in(project, seed=seed) for seed in SEEDS]
     records = search_seeds(jobs, workers=2)
     assert content(records) == content(alone)
@@ -79,8 +76,8 @@ def test_a_worker_that_is_killed_is_a_clear_error(jobs: list[Job]) -> None:
     killer.join()
 
 
-def test_what_an_interrupted_command_left_stops_no_later_one(new_project: NewProject) -> None:
-    job = job_in(new_project("left", TINY), seconds_between_checkpoints=0)
+def test_what_an_interrupted_command_left_stops_no_later_one(tmp_path: Path) -> None:
+    job = job_in(new_project(tmp_path / "left", TINY), seconds_between_checkpoints=0)
     interrupted = replace(job, command="interrupted")
     interrupted.stop.parent.mkdir(parents=True)
     interrupted.stop.touch()
@@ -178,12 +175,12 @@ def test_the_workers_of_a_cluster_stop_with_the_command(
 
 
 def test_on_a_cluster_a_killed_worker_costs_no_seed(
-    new_project: NewProject,
+    tmp_path: Path,
     alone: list[Record],
     dask: Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    project = new_project("cluster", TINY)
+    project = new_project(tmp_path / "cluster", TINY)
     jobs = [job_in(project, seed=seed, seconds_between_checkpoints=0) for seed in SEEDS]
     process_ids = dask.run(os.getpid)
     killed: list[int] = []

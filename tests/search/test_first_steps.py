@@ -1,6 +1,5 @@
 """The first steps of searches with the DenseNet."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +23,7 @@ from bregman_nas.search.first_steps import (
     outcome,
 )
 from bregman_nas.settings import load_settings
-
-NewProject = Callable[..., Path]
+from tests.helpers import new_project
 
 
 def by_hand(bias: float, kernel: float) -> DenseNet:
@@ -92,8 +90,8 @@ def test_the_steps_are_those_of_the_search(project: Path, clothes: ImageSet) -> 
     assert row.items() >= look(net, net.linear, examples.inputs[:IMAGES]).items()
 
 
-def test_the_table(new_project: NewProject, capsys: pytest.CaptureFixture[str]) -> None:
-    project = new_project()
+def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = new_project(tmp_path)
     assert main(["--project", str(project), "first-steps"]) == 0
     path = project / "results" / "first_steps.csv"
     assert str(path) in capsys.readouterr().out

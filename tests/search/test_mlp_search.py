@@ -1,7 +1,6 @@
 """What is special to searches with the multi-layer perceptron, by hand and on the sample."""
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,7 @@ from bregman_nas.search.core.mlp import (
     rectified,
 )
 from bregman_nas.search.core.mlp import network as start_of
-from tests.helpers import job_in
-
-NewProject = Callable[..., Path]
+from tests.helpers import job_in, new_project
 
 
 @pytest.mark.parametrize("skips", [False, True])
@@ -104,11 +101,9 @@ def test_noise_is_drawn_once_or_for_each_epoch_and_keeps_the_order_of_the_target
 
 
 @pytest.mark.parametrize(("run", "factor"), [("paper-autoencoder", 10.0), ("authors-residual", 5)])
-def test_the_start_is_sparse_and_of_the_right_size(
-    new_project: NewProject, run: str, factor: float
-) -> None:
+def test_the_start_is_sparse_and_of_the_right_size(tmp_path: Path, run: str, factor: float) -> None:
     experiment = run.split("-")[1]
-    project = new_project(changes={f"experiments.{experiment}.density": 0.01})
+    project = new_project(tmp_path, {f"experiments.{experiment}.density": 0.01})
     nets = [start_of(job_in(project, run).run, seed) for seed in range(10)]
     weights = [layer.weight.detach() for net in nets for layer in net.layers]
     on = [int((weight != 0).any(1).sum()) for weight in weights]

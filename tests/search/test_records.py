@@ -31,9 +31,8 @@ from bregman_nas.search.records import (
 )
 from bregman_nas.search.seed import devices, search_seed
 from bregman_nas.settings import Run, load_settings
-from tests.helpers import job_in, wait_until
+from tests.helpers import job_in, new_project, wait_until
 
-NewProject = Callable[..., Path]
 Patch = pytest.MonkeyPatch
 
 RUN = load_settings(Path(__file__).resolve().parents[2] / "params.yaml").run(
@@ -227,10 +226,10 @@ def test_a_record_that_does_not_hold_is_replaced_by_a_new_search(
 
 
 def test_a_stale_record_stays_until_the_new_one_is_whole(
-    new_project: NewProject, monkeypatch: Patch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    write_for(job_in(new_project()))
-    job = job_in(new_project(changes={"batch_size": 8}))
+    write_for(job_in(new_project(tmp_path)))
+    job = job_in(new_project(tmp_path, {"batch_size": 8}))
     before = job.record.read_bytes()
 
     def interrupt(*_: object) -> None:

@@ -18,10 +18,9 @@ from bregman_nas.search import seed as seed_module
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.job import Clock, Job
 from bregman_nas.search.seed import search_seed
-from tests.helpers import job_in, wait_until
+from tests.helpers import job_in, new_project, wait_until
 
 Start = Callable[[Job], BaseProcess]
-NewProject = Callable[..., Path]
 Patch = pytest.MonkeyPatch
 
 MLP_RUNS = ["paper-autoencoder", "authors-residual"]
@@ -52,12 +51,10 @@ def epoch_of(job: Job) -> int:
 
 
 @pytest.mark.parametrize("run", [*MLP_RUNS, "authors-densenet"])
-def test_killed_again_and_again_and_continued(
-    new_project: NewProject, start: Start, run: str
-) -> None:
+def test_killed_again_and_again_and_continued(tmp_path: Path, start: Start, run: str) -> None:
     # Long enough that it cannot end between two looks at it.
     longer = {f"experiments.{run.split('-')[1]}.epochs": 12}
-    job = job_in(new_project("killed", longer), run, seconds_between_checkpoints=0)
+    job = job_in(new_project(tmp_path / "killed", longer), run, seconds_between_checkpoints=0)
     last, before = job.workspace / "last.ckpt", job.workspace / "before.ckpt"
 
     def kill_as_soon_as(holds: Callable[[], object], what: str) -> None:
@@ -85,7 +82,7 @@ def test_killed_again_and_again_and_continued(
     assert record["provenance"]["interruptions"] >= 3
     for path in job.workspace.glob(".*"):  # what was half-written when it was killed
         path.unlink()
-    whole = job_in(new_project("whole", longer), run)
+    whole = job_in(new_project(tmp_path / "whole", longer), run)
     assert search_seed(whole)["provenance"]["interruptions"] == 0
     assert outcome(job) == outcome(whole)
     if run in MLP_RUNS:
@@ -100,10 +97,8 @@ def cut_short(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_stopped_between_the_last_epoch_and_the_record(
-    new_project: NewProject, monkeypatch: Patch
-) -> None:
-    job = job_in(new_project("stopped"), seconds_between_checkpoints=0)
+def test_stopped_between_the_last_epoch_and_the_record(tmp_path: Path, monkeypatch: Patch) -> None:
+    job = job_in(new_project(tmp_path / "stopped"), seconds_between_checkpoints=0)
     with monkeypatch.context() as patch:
         patch.setattr(seed_module, "write_record", cut_short)
         with pytest.raises(KeyboardInterrupt):
@@ -111,7 +106,7 @@ def test_stopped_between_the_last_epoch_and_the_record(
     found = [path.exists() for path in (job.network, job.picture, job.record)]
     assert found == [True, True, False], "a record was written before what belongs to it"
     search_seed(job)
-    whole = job_in(new_project("whole"))
+    whole = job_in(new_project(tmp_path / "whole"))
     search_seed(whole)
     assert outcome(job) == outcome(whole)
 

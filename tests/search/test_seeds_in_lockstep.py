@@ -1,7 +1,7 @@
 """All seeds of a run in lockstep: records as of single searches, killed, continued."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import Record, read_record, write_record
 from bregman_nas.search.seed import search_seed, search_together
-from tests.helpers import job_in
+from tests.helpers import job_in, new_project
 
-NewProject = Callable[..., Path]
 Patch = pytest.MonkeyPatch
 
 SEEDS = (2, 0, 1)
@@ -32,9 +31,9 @@ near = partial(pytest.approx, rel=1e-2, abs=1e-4)
 
 
 @pytest.fixture
-def project(new_project: NewProject) -> Path:
+def project(tmp_path: Path) -> Path:
     """A shorter search than elsewhere."""
-    return new_project(changes={"batch_size": 250, "experiments.autoencoder.epochs": 2})
+    return new_project(tmp_path, {"batch_size": 250, "experiments.autoencoder.epochs": 2})
 
 
 @pytest.fixture
@@ -47,11 +46,11 @@ def jobs_of(project: Path, run: str = RUNS[0], **how: Any) -> list[Job]:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_records_are_those_of_single_searches(new_project: NewProject, run: str) -> None:
-    jobs = jobs_of(new_project("lockstep"), run)
+def test_the_records_are_those_of_single_searches(tmp_path: Path, run: str) -> None:
+    jobs = jobs_of(new_project(tmp_path / "lockstep"), run)
     records: list[Any] = [*search_seeds(jobs)]
     assert [record["seed"] for record in records] == list(SEEDS)
-    single = new_project("single")
+    single = new_project(tmp_path / "single")
     for job, record in zip(jobs, records, strict=True):
         assert read_record(job.record) == record
         alone: Any = search_seed(job_in(single, run, job.seed, engine="textbook"))
@@ -110,11 +109,11 @@ def stop_at_the_first_checkpoint(monkeypatch: Patch, jobs: list[Job], n: int | N
 
 @pytest.mark.parametrize("run", RUNS)
 def test_stopped_at_every_checkpoint_and_record_and_continued(
-    new_project: NewProject, monkeypatch: Patch, run: str
+    tmp_path: Path, monkeypatch: Patch, run: str
 ) -> None:
     # More batches in an epoch than in a stretch.
     few = {"batch_size": 20, "experiments.autoencoder.epochs": 2, "experiments.residual.epochs": 2}
-    jobs = jobs_of(new_project("stopped", few), run, seconds_between_checkpoints=0)
+    jobs = jobs_of(new_project(tmp_path / "stopped", few), run, seconds_between_checkpoints=0)
     epochs = jobs[0].run.experiment.epochs
     stops = [(e, b) for e in range(epochs) for b in (BATCHES_PER_STRETCH, 0)]
     stops = [(e, b) if b else (e + 1, 0) for e, b in stops]
@@ -144,7 +143,7 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
             else:
                 records = search_together(jobs)
     assert all(record["provenance"]["interruptions"] >= len(stops) for record in records)
-    whole = jobs_of(new_project("whole", few), run)
+    whole = jobs_of(new_project(tmp_path / "whole", few), run)
     search_together(whole)
     assert outcome(jobs) == outcome(whole)
 
@@ -209,10 +208,10 @@ def test_seeds_saved_together_are_continued_in_other_groups(
 
 
 def test_a_run_that_cannot_be_in_lockstep_is_trained_seed_by_seed(
-    new_project: NewProject, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = {"experiments.autoencoder.inactive_biases": "frozen"}
-    job = job_in(new_project(changes=changes), engine="lockstep")
+    job = job_in(new_project(tmp_path, changes), engine="lockstep")
     (record,) = search_seeds([job], workers=1)
     assert record["provenance"]["engine"] == "compact"
     assert "paper-autoencoder cannot be trained in lockstep" in capsys.readouterr().err
@@ -248,10 +247,10 @@ def test_an_unknown_engine_in_the_environment_is_named(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: torch finds none")
 def test_on_a_cuda_device_a_search_is_continued_bit_for_bit(
-    new_project: NewProject, monkeypatch: Patch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     how: dict[str, Any] = {"device": "cuda", "seconds_between_checkpoints": 0}
-    stopped, whole = (jobs_of(new_project(name), **how) for name in ("stopped", "whole"))
+    stopped, whole = (jobs_of(new_project(tmp_path / name), **how) for name in ("stopped", "whole"))
     stop_at_the_first_checkpoint(monkeypatch, stopped)
     search_together(stopped)
     search_together(whole)
