@@ -14,8 +14,6 @@ import psutil  # type: ignore[import-untyped]  # Dask has it
 import pytest
 
 from bregman_nas import cli
-from bregman_nas.errors import UserError
-from bregman_nas.report.paper import render
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import record_path, run_folder
 from bregman_nas.search.seed import search_seed
@@ -143,11 +141,6 @@ def test_outside_of_the_repository_nothing_is_written(
     assert f"{tmp_path / 'params.yaml'} cannot be read" in capsys.readouterr().err
 
 
-def test_a_report_without_its_source_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="its source is in paper/"):
-        render(tmp_path)
-
-
 @pytest.mark.parametrize("where", [".", ".dvc/tmp/exps/x", "build/demo"])
 def test_under_dvc_the_user_is_told_how_to_get_the_results_back(
     project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: str
@@ -199,21 +192,6 @@ def test_a_run_without_seeds_has_results_that_say_so(tmp_path: Path) -> None:
     folder = run_folder(project, "authors-densenet")
     assert json.loads((folder / "metrics.json").read_text("utf-8")) == {"seeds": 0, "diverged": 0}
     assert (folder / "seeds.csv").read_text("utf-8") == "seed\n"
-
-
-@pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("file", ["results", "checkpoints", "results/runs/paper-autoencoder"])
-def test_a_folder_that_cannot_be_written_is_a_clear_error(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], file: str
-) -> None:
-    project = new_project(tmp_path, {"experiments.autoencoder.epochs": 1})
-    (project / file).parent.mkdir(parents=True, exist_ok=True)
-    (project / file).write_text("no folder", "utf-8")
-    assert run_command(project, "search", "paper-autoencoder") == 1
-    message = complaint(capfd)
-    assert str(project / file) in message
-    assert len(message.splitlines()) == 1
-    assert (project / file).read_text("utf-8") == "no folder"
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -15,6 +15,8 @@ from tests.helpers import PROJECT
 SEARCHES = {"search": ("mlp", "densenet"), "first-steps": ("densenet",)}
 SETTINGS = load_settings(PROJECT / "params.yaml")
 PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load(PROJECT / "dvc.yaml")
+# The runs that change nothing.
+OWN = [name for name, row in SETTINGS.runs.items() if row.seeds and not (row.change or row.epochs)]
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 
 
@@ -59,9 +61,7 @@ def test_what_is_shown_depends_on_all_runs(name: str) -> None:
 
 def test_learning_curves_are_of_the_runs_that_change_nothing() -> None:
     (plot,) = (entry for entry in PIPELINE["plots"] if "Learning curves" in entry)
-    own: tuple[int | None, dict[str, Any]] = (None, {})
-    plain = [n for n, row in SETTINGS.runs.items() if (row.epochs, row.change) == own and row.seeds]
-    files = [f"results/runs/{name}/history.csv" for name in plain]
+    files = [f"results/runs/{name}/history.csv" for name in OWN]
     assert sorted(plot["Learning curves"]["y"]) == sorted(files)
 
 
@@ -70,11 +70,8 @@ def test_the_demo_is_the_study_in_small(tmp_path: Path) -> None:
     params.write_text((PROJECT / "params.yaml").read_text("utf-8"), "utf-8")
     _shrink(params)
     demo = load_settings(params)
-    plain = {
-        name for name, row in SETTINGS.runs.items() if not (row.change or row.epochs) and row.seeds
-    }
-    assert plain <= demo.runs.keys()
-    assert 0 < len(demo.runs.keys() - plain) < 5
+    assert {*OWN} <= demo.runs.keys()
+    assert 0 < len(demo.runs.keys() - {*OWN}) < 5
     assert demo.arms
     runs = [demo.run(name) for name in demo.names]
     assert all(0 < len(run.seeds) <= 2 and run.source == "sample" for run in runs)

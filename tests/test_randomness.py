@@ -35,7 +35,3 @@ def test_numbers_depend_on_seed_and_purpose_and_on_nothing_else() -> None:
 def test_the_streams_have_not_changed_since_the_results_were_made() -> None:
     assert generator(0, "order", 17).initial_seed() == 37272314630992011
     assert generator(3, "noise", "train").initial_seed() == 43473923864788625
-    drawn = torch.randint(1000, (5,), generator=generator(0, "order", 17))
-    assert drawn.tolist() == [560, 696, 95, 96, 404]
-    order = torch.randperm(8, generator=generator(0, "split"))
-    assert order.tolist() == [2, 6, 5, 1, 7, 0, 3, 4]

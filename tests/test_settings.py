@@ -1,7 +1,6 @@
 """params.yaml: what is accepted, what a user is told about a mistake, and what decides a seed."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +22,18 @@ SETTINGS = load_settings(PARAMS)
 PUBLISHED: dict[str, Any] = YAML(typ="safe", pure=True).load(PARAMS.read_text("utf-8"))
 PUBLISHED["runs"][DENSENET_RUN] = {**RUN_ROW, "experiment": "densenet-fashion"}
 
-Params = Callable[..., Path]
 
-
-@pytest.fixture
-def params(tmp_path: Path) -> Params:
-    """Writes a copy of params.yaml in which the values at some dotted paths differ."""
-
-    def write(changes: dict[str, Any]) -> Path:
-        file = tmp_path / "params.yaml"
-        file.write_text(json.dumps(changed(PUBLISHED, changes)), "utf-8")
-        return file
-
-    return write
+def params(folder: Path, changes: dict[str, Any]) -> Path:
+    """Write a copy of params.yaml in which the values at some dotted paths differ."""
+    file = folder / "params.yaml"
+    file.write_text(json.dumps(changed(PUBLISHED, changes)), "utf-8")
+    return file
 
 
 def complaint(path: Path) -> str:
     with pytest.raises(UserError) as caught:
         load_settings(path)
     return str(caught.value)
-
-
-# --- mistakes -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -67,7 +56,6 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, says: st
 @pytest.mark.parametrize(
     ("path", "value", "where", "says"),
     [
-        (f"{RESIDUAL}.mu", -1, f"{RESIDUAL}.mu = -1: ", "greater than or equal to 0"),
         (f"{ROW}.seeds", 1001, f"{ROW}.seeds = 1001: ", "up to 1000"),
         (f"{ROW}.seeds", "4-3", f"{ROW}.seeds = '4-3': ", "range such as 10-19"),
         ("optimizer.betas", [0.9, 1.0], "optimizer.betas.1 = 1.0", "less than 1"),
@@ -84,23 +72,21 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, says: st
         (f"{ARM}.of", DENSENET_RUN, f"{ARM}: ", "must be 'mlp'"),
         (f"{ARM}.change", {"relu_slope": 0.1}, ARM, "must not have"),
         (f"{RESIDUAL}.inactive_biases", "frozen", f"arms.{MLP_RUN}-found", "must not have"),
-        ("batchsize", 1, "batchsize", "not permitted"),
         ("runs.x;touch FILE", RUN_ROW, "runs.x;touch FILE", "match pattern"),
         (f"{DENSENET}.skips", True, f"{DENSENET}.skips", "not permitted"),
-        (f"{RESIDUAL}.blur", ..., f"{RESIDUAL}.blur: ", "required"),
     ],
 )
 def test_a_mistake_is_named_with_what_is_allowed(
-    params: Params, path: str, value: object, where: str, says: str
+    tmp_path: Path, path: str, value: object, where: str, says: str
 ) -> None:
-    file = params({path: value})
+    file = params(tmp_path, {path: value})
     first, *lines = complaint(file).splitlines()
     assert str(file) in first
     assert all(where in line for line in lines)
     assert says in lines[-1]
 
 
-def test_all_mistakes_are_listed_each_on_one_line(params: Params) -> None:
+def test_all_mistakes_are_listed_each_on_one_line(tmp_path: Path) -> None:
     wrong = {f"{RESIDUAL}.mu": -1, f"{PAPER}.noise": "never", "batch_size": ..., "bath_size": 8}
     lines = complaint(params(wrong)).splitlines()[1:]
     assert sorted(line.split()[0].rstrip(":") for line in lines) == sorted(wrong)
@@ -112,24 +98,21 @@ def test_a_name_can_be_a_folder_and_nothing_that_a_shell_runs(name: str) -> None
         pydantic.TypeAdapter(Name).validate_python(name)
 
 
-def test_a_wrong_name_is_answered_with_the_right_one_or_all(params: Params) -> None:
+def test_a_wrong_name_is_answered_with_the_right_one_or_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean paper-residual-denoising"):
         SETTINGS.run("paper-residual-denoisin")
     with pytest.raises(UserError, match="there is no run 'x'") as caught:
         SETTINGS.run("x")
     assert all(known in str(caught.value) for known in SETTINGS.runs)
-    twice = params({f"arms.{MLP_RUN}": PUBLISHED["arms"][ARM.removeprefix("arms.")]})
+    twice = params(tmp_path, {f"arms.{MLP_RUN}": PUBLISHED["arms"][ARM.removeprefix("arms.")]})
     assert "there is a run of that name" in complaint(twice)
 
 
-# --- runs ---------------------------------------------------------------------------------------
-
-
-def test_a_run_is_a_protocol_an_experiment_and_what_is_changed(params: Params) -> None:
+def test_a_run_is_a_protocol_an_experiment_and_what_is_changed(tmp_path: Path) -> None:
     row = {**RUN_ROW, "seeds": "10-12"}
     change = {"skip_threshold": 28, "mu": 0.1, "delta": 2}
     settings = load_settings(
-        params({"runs.plain": row, "runs.other": {**row, "change": change, "epochs": 7}})
+        params(tmp_path, {"runs.plain": row, "runs.other": {**row, "change": change, "epochs": 7}})
     )
     plain, other = settings.run("plain"), settings.run("other")
     assert plain.seeds == other.seeds == (10, 11, 12)
@@ -141,8 +124,9 @@ def test_a_run_is_a_protocol_an_experiment_and_what_is_changed(params: Params) -
     assert other.optimizer == plain.optimizer.model_copy(update={"delta": 2.0})
 
 
-def test_an_arm_is_its_run_by_another_method(params: Params) -> None:
-    settings = load_settings(params({f"{ARM}.change": {"mu": 0.1}, f"{ARM}.seeds": "2-3"}))
+def test_an_arm_is_its_run_by_another_method(tmp_path: Path) -> None:
+    changes = {f"{ARM}.change": {"mu": 0.1}, f"{ARM}.seeds": "2-3"}
+    settings = load_settings(params(tmp_path, changes))
     arm, run = settings.run(ARM.removeprefix("arms.")), settings.run(MLP_RUN)
     assert (arm.of, arm.method, arm.seeds) == (MLP_RUN, "uniform", (2, 3))
     assert arm.protocol == run.protocol
@@ -150,8 +134,6 @@ def test_an_arm_is_its_run_by_another_method(params: Params) -> None:
     assert arm.decisive()["method"] == "uniform"
     assert "method" not in run.decisive(), "records of searches stay as they are"
 
-
-# --- what decides a seed ------------------------------------------------------------------------
 
 #: Other values of what is no number; numbers are halved.
 OTHERS: dict[str, object] = {
@@ -212,11 +194,11 @@ def test_a_new_option_at_its_default_decides_nothing() -> None:
     assert LaterRun.model_validate(content).decisive()["protocol"]["warm_up"] == 3
 
 
-def test_neither_names_nor_how_a_number_is_written_decide(params: Params) -> None:
+def test_neither_names_nor_how_a_number_is_written_decide(tmp_path: Path) -> None:
     before = SETTINGS.run(MLP_RUN).decisive()
     renamed = PUBLISHED["experiments"]["residual-denoising"]
     row = {**PUBLISHED["runs"][MLP_RUN], "experiment": "renamed", "change": {"mu": 0.07}}
     written = {"optimizer.delta": 1, f"{PAPER}.skip_threshold": 1.0}
-    path = params({"experiments.renamed": renamed, "runs.other": row, **written})
+    path = params(tmp_path, {"experiments.renamed": renamed, "runs.other": row, **written})
     assert load_settings(path).run("other").decisive() == before
     assert json.loads(json.dumps(before)) == before, "it is plain JSON"

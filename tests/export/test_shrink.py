@@ -26,14 +26,13 @@ def net(
     return module
 
 
-ZEROS = [[0.0, 0.0], [0.0, 0.0]]
 # Network; of each small layer the rows and the skips; constants of the outputs; an image, and the
 # output.
 BY_HAND = {
     # Layer 0 is off: 2 and 3. Then x(2) = ReLU(x(1)_0) in row 0, plus 0.5 x(1) + 10 x(0).
     "skips carry constants": (
         net(
-            [ZEROS, [[1.0, 0.0], [0.0, 0.0]]],
+            [[[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]],
             [[2.0, 3.0], [0.0, -4.0]],
             {(1, 1): 0.5, (1, 0): 10.0},
         ),

@@ -25,7 +25,7 @@ from bregman_nas.search.records import (
     write_record,
 )
 from bregman_nas.search.results import write_results
-from bregman_nas.settings import RunRow, Settings, load_settings
+from bregman_nas.settings import RunRow, load_settings
 from tests.helpers import PROJECT
 
 SETTINGS = load_settings(PROJECT / "params.yaml")
@@ -128,23 +128,6 @@ def texts(figure: Figure) -> dict[str, float]:
     return {text.get_text(): float(text.get_fontsize()) for text in found if text.get_text()}
 
 
-def write_run(project: Path, settings: Settings, name: str, seeds: Sequence[Seed]) -> None:
-    """Write the records of a run, and the tables of them."""
-    run, records = settings.run(name), []
-    for k, seed in enumerate(seeds):
-        data = {}
-        if run.of is not None:
-            found = read_record(record_path(project, run.of, k))["digests"]["all"]
-            data["found"] = seed.get("found", found)
-        records.append(record(name, k, seed, run.decisive(), data))
-        path = record_path(project, name, k)
-        write_record(path, records[-1])
-        if run.experiment.network == "mlp":
-            grey = np.arange(84 * 224, dtype=np.uint32).reshape(84, 224) % 256
-            Image.fromarray(grey.astype(np.uint8)).save(path.with_suffix(".png"))
-    write_results(run_folder(project, name), records)
-
-
 def write_project(folder: Path, runs: Mapping[str, Sequence[Seed]]) -> Path:
     """Make a repository with the runs whose seeds are given, by name, and no others."""
     content = YAML(typ="safe").load((PROJECT / "params.yaml").read_text("utf-8"))
@@ -156,7 +139,19 @@ def write_project(folder: Path, runs: Mapping[str, Sequence[Seed]]) -> Path:
     (folder / "params.yaml").write_text(json.dumps(content), "utf-8")  # JSON is YAML
     settings = load_settings(folder / "params.yaml")
     for name, seeds in runs.items():
-        write_run(folder, settings, name, seeds)
+        run, records = settings.run(name), []
+        for k, seed in enumerate(seeds):
+            data = {}
+            if run.of is not None:
+                found = read_record(record_path(folder, run.of, k))["digests"]["all"]
+                data["found"] = seed.get("found", found)
+            records.append(record(name, k, seed, run.decisive(), data))
+            path = record_path(folder, name, k)
+            write_record(path, records[-1])
+            if run.experiment.network == "mlp":
+                grey = np.arange(84 * 224, dtype=np.uint32).reshape(84, 224) % 256
+                Image.fromarray(grey.astype(np.uint8)).save(path.with_suffix(".png"))
+        write_results(run_folder(folder, name), records)
     return folder
 
 

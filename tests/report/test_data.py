@@ -12,7 +12,6 @@ from bregman_nas.search.records import record_path
 from tests.report.studies import EPOCHS, LAYERS
 
 RUN, OTHER = "paper-residual-denoising", "paper-autoencoder-denoising"
-DENSENET = "authors-densenet-fashion"
 
 
 @pytest.fixture
@@ -36,7 +35,8 @@ def change(file: Path, *keys: str | int, value: object) -> None:
 
 
 def test_frames_by_hand(partial: Study) -> None:
-    assert list(partial.runs) == [OTHER, RUN, "authors-residual-deblurring", DENSENET]
+    others = ["authors-residual-deblurring", "authors-densenet-fashion"]
+    assert list(partial.runs) == [OTHER, RUN, *others]
     run = partial.run("paper", "residual-denoising")
     assert run is not None
     assert (run.seeds, run.converged, run.diverged) == ([0, 1, 2], [1, 2], 1)

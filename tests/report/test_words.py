@@ -37,9 +37,6 @@ def project(committed: Study, tmp_path: Path) -> Study:
     return replace(committed, project=tmp_path)
 
 
-# Numbers that no table has.
-
-
 def test_an_outlier_by_hand() -> None:
     losses = (0.0005, 0.0006, 0.0006, 0.0013, math.nan)
     seeds = [{"mse": loss, "active": [100, 50, 450]} for loss in losses]
@@ -47,9 +44,6 @@ def test_an_outlier_by_hand() -> None:
     assert (found["run"], found["seed"]) == ("authors-residual-denoising", 3)
     assert found["times"] == pytest.approx(13 / 6)
     assert found["without"] == pytest.approx(0.017 / 3)
-
-
-# The README.
 
 
 def test_the_readme_is_of_the_results_in_git(committed: Study) -> None:
@@ -78,9 +72,6 @@ def test_places_of_the_readme(committed: Study) -> None:
     for name in readme.PLACES:
         with pytest.raises(UserError, match=f"marks `<!-- {name}: "):
             readme.filled(marks.replace(f"end of {name}", "end"), told)
-
-
-# The report.
 
 
 def test_same_results_same_report(project: Study) -> None:
@@ -161,9 +152,6 @@ def test_the_abstract_is_short(committed: Study) -> None:
     words = " ".join(shown)
     assert len(words.split()) <= 123  # 170 with the two sentences before them
     assert len(re.findall(r"\d+", words)) <= 6
-
-
-# Findings.
 
 
 BETTER, WORSE, SAME, OPEN = (0.8, 0.81, 0.79), (1.2, 1.21, 1.19), (1.0, 1.01, 0.99), (0.5, 2.0, 1.0)
