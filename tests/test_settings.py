@@ -88,7 +88,7 @@ def test_a_mistake_is_named_with_what_is_allowed(
 
 def test_all_mistakes_are_listed_each_on_one_line(tmp_path: Path) -> None:
     wrong = {f"{RESIDUAL}.mu": -1, f"{PAPER}.noise": "never", "batch_size": ..., "bath_size": 8}
-    lines = complaint(params(wrong)).splitlines()[1:]
+    lines = complaint(params(tmp_path, wrong)).splitlines()[1:]
     assert sorted(line.split()[0].rstrip(":") for line in lines) == sorted(wrong)
 
 

@@ -76,6 +76,7 @@ def test_widths_in_long_form(of_some: dict[str, str]) -> None:
 
 def test_small_networks_of_the_present_records(tmp_path: Path) -> None:
     dense = {"norms": [[[1]], [[1]], [[1, 1]]], "accuracy": 0.1}
+    runs: dict[str, list[dict[str, Any]]]
     runs = {"authors-densenet-fashion": [dense], "paper-residual-denoising": [{"tau": {}}]}
     project = write_project(tmp_path, {**runs, "paper-autoencoder-denoising": [{}]})
     for run in (*runs, "paper-autoencoder-denoising"):
