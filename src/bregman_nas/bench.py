@@ -57,19 +57,19 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
         state = copy.deepcopy(compact.state_dict())  # measuring must not change the training
         times: list[list[float]] = [[], []]
         for batch in batches[: BATCHES + 1]:
-            for trainer, taken in zip((compact, textbook), times, strict=True):
+            for search, taken in zip((compact, textbook), times, strict=True):
                 start = time.perf_counter()
-                trainer.train_batches(examples.inputs, examples.targets, [batch], rate.value)
+                search.train_batches([batch], [rate.value])
                 taken.append(time.perf_counter() - start)
         compact.load_state_dict(state)
         return [statistics.median(taken[1:]) for taken in times]  # the first warms up
 
-    def note(*_: object) -> None:
+    def note() -> None:
         if position.epoch in MOMENTS:
             steps[position.epoch] = time_steps()
 
     note()
-    train(compact, rate, position, seed=seed, epochs=last, batch_size=size, after_epoch=note)
+    train(compact, [rate], [position], epochs=last, batch_size=size, after_epoch=note)
     finished = Job(run, seed, project).network
     if finished.exists():
         compact.network.load_state_dict(torch.load(finished, weights_only=True))
@@ -111,11 +111,12 @@ def measure_lockstep(run: Run, project: Path, device: str, seeds: int) -> tuple[
     images = load(run.experiment.dataset, run.source, project)
     rate = run.optimizer.learning_rate
     searches = (searcher(run, images, seed, "textbook", device) for seed in range(seeds))
-    together = LockstepSearch(range(seeds), searches)
+    together = LockstepSearch(searches)
     batches = together.batches(0, run.batch_size)[: LOCKSTEP_BATCHES[device]]
     together.begin_epoch(0)
     alone = searcher(run, images, 0, "textbook", device)
-    examples, order = alone.train_examples(0), [batch[0] for batch in batches]
+    alone.begin_epoch(0)
+    order = [batch[0] for batch in batches]
 
     def seconds(train: Callable[[], object]) -> float:
         for _ in range(2):  # on a GPU, steps are first made directly, then recorded
@@ -126,7 +127,7 @@ def measure_lockstep(run: Run, project: Path, device: str, seeds: int) -> tuple[
 
     return (
         seconds(lambda: together.train_batches(batches, [rate] * seeds)),
-        seconds(lambda: alone.train_batches(examples.inputs, examples.targets, order, rate)),
+        seconds(lambda: alone.train_batches(order, [rate])),
     )
 
 

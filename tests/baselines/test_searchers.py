@@ -55,7 +55,7 @@ def found(*, skips: bool, rows: int = 60) -> dict[str, Any]:
 def trained(training: Training, epochs: int, position: Position | None = None) -> Position:
     run, position = training.run, position or Position()
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-    train(training, rate, position, seed=0, epochs=epochs, batch_size=run.batch_size)
+    train(training, [rate], [position], epochs=epochs, batch_size=run.batch_size)
     return position
 
 
@@ -96,8 +96,7 @@ def test_proximal_adam_shrinks_each_row_after_each_step(arm: MakeArm, engine: st
     """A single step of Adam moves each entry that has a gradient by the learning rate."""
     training = arm("proximal-adam", skips=True, engine=engine, mu=1.0)
     before = [layer.weight.detach().clone() for layer in training.full_network().layers]
-    examples = training.train_examples(0)
-    training.train_batches(examples.inputs, examples.targets, [torch.arange(16)], 0.001)
+    training.train_batches([torch.arange(16)], [0.001])
     net = training.full_network()
     for old, layer in zip(before, net.layers, strict=True):
         norms = old.norm(dim=1)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from bregman_nas.search.core import compact_densenet
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
 from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactResidual
 from bregman_nas.search.core.lockstep import LockstepSearch
-from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.core.textbook import TextbookTrainer
 from bregman_nas.settings import Run
 from tests.helpers import PROJECT, job_in
@@ -284,10 +285,12 @@ def side_by_side(case: Case, count: int = 600) -> LockstepSearch:
         if case.network != "densenet":
             inputs = inputs + 0.05 * torch.randn(inputs.shape, generator=generator(seed, "noise"))
         train = Examples(inputs, examples.targets[:count])
-        search = SimpleNamespace(problem=Problem(train, train, train))
+        how: Any = {"problem": Problem(train, train, train), "seed": seed, "device": "cpu"}
+        search: Any = SimpleNamespace(**how)
+        search.batches = partial(Search.batches, search)
         search.trainer = case.textbook(case.start(seed))
         searches.append(search)
-    return LockstepSearch(SEEDS, searches)
+    return LockstepSearch(searches)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +337,7 @@ def test_seeds_with_different_numbers_of_steps_cannot_be_in_lockstep() -> None:
     batches = [torch.arange(32)]
     searches[1].trainer.train_batches(examples.inputs, examples.targets, batches, 0.01)
     with pytest.raises(ValueError, match=r"not \[0.0, 1.0\]"):
-        LockstepSearch(SEEDS, searches)
+        LockstepSearch(searches)
 
 
 def test_with_recorded_steps_each_batch_is_trained_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +388,7 @@ RUNS = ["paper-autoencoder", "authors-residual", "authors-densenet"]
 
 def searched(run: Run, device: str = "cpu") -> LockstepSearch:
     data = load(run.experiment.dataset, "sample", PROJECT)
-    return LockstepSearch(SEEDS, (searcher(run, data, s, "textbook", device) for s in SEEDS))
+    return LockstepSearch(searcher(run, data, s, "textbook", device) for s in SEEDS)
 
 
 @pytest.mark.parametrize("run", RUNS)

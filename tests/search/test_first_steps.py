@@ -84,7 +84,7 @@ def test_the_steps_are_those_of_the_search(project: Path, clothes: ImageSet) -> 
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     searched = DenseNetSearch(run, clothes, 3)
     examples = searched.problem.train
-    train(searched, rate, Position(), seed=3, epochs=1, batch_size=run.batch_size)
+    train(searched, [rate], [Position()], epochs=1, batch_size=run.batch_size)
     row, net = first_steps(run, 3, 10_000, examples), searched.full_network()
     assert row["steps"] == -(-len(examples) // run.batch_size), "one epoch"
     assert row.items() >= look(net, net.linear, examples.inputs[:IMAGES]).items()

@@ -1,25 +1,29 @@
 """The training loop: which images in which order, and what is noted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bregman_nas.data.degradation import Examples
+from bregman_nas.data.degradation import Examples, Problem
+from bregman_nas.data.files import ImageSet
 from bregman_nas.search.core.loop import BATCHES_PER_STRETCH, Position, train
 from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import Search
 from bregman_nas.settings import Constant, Plateau
 
 IMAGES = 101
 
 
-class Recorder:
+class Recorder(Search[nn.Module]):
     """A search that learns nothing and remembers all."""
 
     def __init__(self, losses: tuple[float, ...] = (1.0,), images: int = IMAGES) -> None:
-        self.losses = losses
+        self.losses, self.device = losses, torch.device("cpu")
         self.examples = Examples(torch.arange(images)[:, None], torch.arange(images)[:, None])
+        self.problem = Problem(*[self.examples] * 3)
         self.epochs: dict[int, list[list[int]]] = {}
         self.rates: list[float] = []
         self.ended: list[float] = []
@@ -29,15 +33,14 @@ class Recorder:
         return self.examples
 
     def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
-    ) -> float:
-        assert inputs is self.examples.inputs
-        assert targets is self.examples.targets
+        self, batches: Sequence[Tensor], learning_rates: Sequence[float]
+    ) -> list[float]:
         assert len(batches) <= BATCHES_PER_STRETCH
-        self.rates.append(learning_rate)
+        self.rates.extend(learning_rates)
         epoch = max(self.epochs)
+        inputs = self.problem.train.inputs
         self.epochs[epoch] += [inputs[batch][:, 0].tolist() for batch in batches]
-        return len(batches) * self.losses[min(epoch, len(self.losses) - 1)]
+        return [len(batches) * self.losses[min(epoch, len(self.losses) - 1)]]
 
     def end_epoch(self, learning_rate: float) -> None:
         self.ended.append(learning_rate)
@@ -45,11 +48,16 @@ class Recorder:
     def observe(self, learning_rate: float) -> dict[str, Any]:
         return {"seen_after": len(self.epochs), "seen_with": learning_rate}
 
-    def go(self, position: Position | None = None, **how: Any) -> Position:
-        position = position or Position()
-        search: Any = self  # as far as the loop looks
+    def result(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _problem(self, images: ImageSet) -> Problem:
+        raise NotImplementedError
+
+    def go(self, position: Position | None = None, seed: int = 0, **how: Any) -> Position:
+        position, self.seed = position or Position(), seed
         rate = LearningRate(0.1, how.pop("schedule", Constant(kind="constant")))
-        train(search, rate, position, **{"seed": 0, "epochs": 3, "batch_size": 2, **how})
+        train(self, [rate], [position], **{"epochs": 3, "batch_size": 2, **how})
         return position
 
 
@@ -92,12 +100,17 @@ def test_an_epoch_can_be_continued_in_its_middle() -> None:
 
 def test_the_history_has_an_entry_for_each_epoch() -> None:
     recorder, losses = Recorder(losses=(8.0, 4.0, 3.0)), (8.0, 4.0, 3.0, 3.0, 3.0)
-    told: list[dict[str, Any]] = []
     schedule = Plateau(kind="plateau", factor=0.5, patience=0, threshold=0.4)
-    position = recorder.go(schedule=schedule, epochs=5, after_epoch=told.append)
+    told: list[int] = []
+    position = Position()
+
+    def note() -> None:
+        told.append(len(position.history))
+
+    recorder.go(position, schedule=schedule, epochs=5, after_epoch=note)
     rates = [0.1, 0.1, 0.1, 0.05, 0.025]  # the third loss was not much better, nor those after
-    assert position.history == told
-    assert told == [
+    assert told == [1, 2, 3, 4, 5]
+    assert position.history == [
         {
             "epoch": number,
             "learning_rate": used,

@@ -1,7 +1,6 @@
 """All seeds of a run in lockstep: records as of single searches, killed, continued."""
 
 import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,9 +163,9 @@ def spy(monkeypatch: Patch) -> list[list[int]]:
     begun: list[list[int]] = []
 
     class Spied(LockstepSearch):
-        def __init__(self, seeds: Sequence[int], searches: Any) -> None:
-            begun.append(list(seeds))
-            super().__init__(seeds, searches)
+        def __init__(self, searches: Any) -> None:
+            super().__init__(searches)
+            begun.append([search.seed for search in self.searches])
 
     monkeypatch.setattr(seed, "LockstepSearch", Spied)
     return begun

@@ -17,7 +17,6 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.data import files
 from bregman_nas.errors import UserError
 from bregman_nas.search.core.lockstep import LockstepSearch
-from bregman_nas.search.core.lockstep import train as train_in_lockstep
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import Search, searcher
@@ -55,13 +54,17 @@ def trajectory(name: str, project: Path) -> dict[str, Any]:
     torch.set_default_dtype(torch.float64)
     try:
         if engine == "lockstep":
-            return _in_lockstep(run, images)
+            together = LockstepSearch(searcher(run, images, s, "textbook") for s in (0, 1))
+            positions, _ = _train(together, run, run.experiment.epochs)
+            pairs = zip(together.searches, positions, strict=True)
+            return {f"seed {s}": _outcome(one, at.history) for s, (one, at) in enumerate(pairs)}
         options: Any = {"engine": "textbook"} if engine == "textbook" else {}
         if run.method != "search":
             case = golden()[name.partition(", ")[0]]
             options["found"] = {"active_groups": case["active"], "result": case["history"][-1]}
-        search, history, sizes = _trained(run, images, 0, run.experiment.epochs, **options)
-        return {"sizes": sizes, **_outcome(search, history)}
+        search = searcher(run, images, 0, **options)
+        (position,), sizes = _train(search, run, run.experiment.epochs)
+        return {"sizes": sizes, **_outcome(search, position.history)}
     finally:
         torch.set_default_dtype(before)
 
@@ -72,34 +75,19 @@ def case_run(name: str) -> Run:
     return load_settings(CASES).run(row)
 
 
-def _trained(
-    run: Run, images: files.ImageSet, seed: int, epochs: int, **options: Any
-) -> tuple[Search[nn.Module], list[dict[str, Any]], list[int]]:
-    """A search after some epochs, its history, and its size after each."""
+def _train(
+    search: Search[nn.Module] | LockstepSearch, run: Run, epochs: int
+) -> tuple[list[Position], list[int]]:
+    """Train from the start; returns where each seed stands, and the size after each epoch."""
     torch.set_num_threads(1)
-    search = searcher(run, images, seed, **options)
-    position, sizes = Position(), list[int]()
-    train(
-        search,
-        LearningRate(run.optimizer.learning_rate, run.protocol.schedule),
-        position,
-        seed=seed,
-        epochs=epochs,
-        batch_size=run.batch_size,
-        after_epoch=lambda _: sizes.append(search.trainer.size()),
-    )
-    return search, position.history, sizes
-
-
-def _in_lockstep(run: Run, images: files.ImageSet) -> dict[str, Any]:
-    seeds = (0, 1)
-    together = LockstepSearch(seeds, (searcher(run, images, s, "textbook") for s in seeds))
-    rates = [LearningRate(run.optimizer.learning_rate, run.protocol.schedule) for _ in seeds]
-    positions = [Position() for _ in seeds]
-    epochs, batch_size = run.experiment.epochs, run.batch_size
-    train_in_lockstep(together, rates, positions, epochs=epochs, batch_size=batch_size)
-    pairs = zip(together.searches, positions, strict=True)
-    return {f"seed {s}": _outcome(one, at.history) for s, (one, at) in enumerate(pairs)}
+    first, sizes = search.searches[0], list[int]()
+    rates, positions = [], []
+    for _ in search.searches:
+        rates.append(LearningRate(run.optimizer.learning_rate, run.protocol.schedule))
+        positions.append(Position())
+    how: Any = {"epochs": epochs, "batch_size": run.batch_size}
+    train(search, rates, positions, after_epoch=lambda: sizes.append(first.trainer.size()), **how)
+    return positions, sizes
 
 
 def _outcome(search: Search[nn.Module], history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -146,10 +134,12 @@ def check_seed(run: Run, seed: int, project: Path) -> dict[str, Any]:
     record = read_record(record_path(project, run.name, seed))
     found = None if run.of is None else read_record(record_path(project, run.of, seed))
     images = files.load(run.experiment.dataset, run.source, project)
-    _, history, _ = _trained(run, images, seed, EPOCHS, found=found)
+    (position,), _ = _train(searcher(run, images, seed, found=found), run, EPOCHS)
     expected = record["history"][:EPOCHS]
     # Newer code may note more than the record did.
-    noted = [{k: now.get(k) for k in then} for now, then in zip(history, expected, strict=True)]
+    noted = [
+        {k: now.get(k) for k in then} for now, then in zip(position.history, expected, strict=True)
+    ]
     check_equal(f"seed {seed} of {run.name}", noted, expected, tolerance=0)
     return {"run": run.name, "seed": seed, "epochs": EPOCHS, "record": record["digests"]["all"]}
 

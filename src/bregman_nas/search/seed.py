@@ -19,7 +19,6 @@ from bregman_nas.data.degradation import Examples
 from bregman_nas.errors import UserError
 from bregman_nas.search.checkpoint import Checkpoints, to_bytes
 from bregman_nas.search.core.lockstep import LockstepSearch
-from bregman_nas.search.core.lockstep import train as train_in_lockstep
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import searcher
@@ -262,19 +261,15 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
         if stop:
             raise UserError(f"{run.name} seed {job.seed} was told to stop")
 
-    def note_progress(*_: object) -> None:
+    def note_progress() -> None:
         for seed in group:
             seed.progress.epoch(seed.position.history[-1])
 
     how: Any = {"epochs": epochs, "batch_size": run.batch_size}
     how |= {"after_stretch": save_if_due, "after_epoch": note_progress}
     searches = (seed.begin() for seed in group)
-    if job.engine == "lockstep":
-        together = LockstepSearch(numbers, searches)
-        rates, positions = [seed.rate for seed in group], [seed.position for seed in group]
-        train_in_lockstep(together, rates, positions, **how)
-    else:
-        (search,) = searches
-        train(search, group[0].rate, group[0].position, seed=job.seed, **how)
+    search = LockstepSearch(searches) if job.engine == "lockstep" else next(searches)
+    rates, positions = [seed.rate for seed in group], [seed.position for seed in group]
+    train(search, rates, positions, **how)
     for seed in group:
         records[seed.job.seed] = seed.finish(clock, numbers)

@@ -19,9 +19,6 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.optim.adam import adam as torch_adam
 
 from bregman_nas.data.degradation import Examples, Problem
-from bregman_nas.randomness import generator
-from bregman_nas.search.core.loop import BATCHES_PER_STRETCH, Position
-from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.textbook import MOMENTS, state_of
 
 
@@ -33,7 +30,6 @@ class LockstepSearch:
     which closes the gaps between its kernels.
 
     Args:
-        seeds: their numbers.
         searches: one for each seed, by the textbook engine: networks of one architecture, AdaBreg
             with the same options, the same number of steps behind them. Images that seeds share
             are held once, so a generator that makes one search at a time saves memory.
@@ -42,20 +38,19 @@ class LockstepSearch:
         ValueError: if the searches have made different numbers of steps.
     """
 
-    def __init__(self, seeds: Sequence[int], searches: Iterable[Any]) -> None:
-        self.seeds = seeds
+    def __init__(self, searches: Iterable[Any]) -> None:
         self.searches: list[Any] = []
         for search in searches:
             self.searches.append(search)
             _share_images(self.searches[0], search)
         self._stack_images()
         self._stack_parameters()
-        device = self._inputs.device
-        self._losses = torch.zeros(len(seeds), dtype=torch.float64, device=device)
+        device, count = self._inputs.device, len(self.searches)
+        self._losses = torch.zeros(count, dtype=torch.float64, device=device)
         # The CUDA kernel of Adam reads the learning rate in single precision.
         precision = torch.float32 if device.type == "cuda" else torch.float64
-        self._rates = torch.zeros(len(seeds), dtype=precision, device=device)
-        self._numbers = torch.arange(len(seeds), device=device)[:, None]
+        self._rates = torch.zeros(count, dtype=precision, device=device)
+        self._numbers = torch.arange(count, device=device)[:, None]
         self._warm: set[int] = set()
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         # One for all graphs: they are replayed one after the other, and a step writes only to
@@ -113,11 +108,8 @@ class LockstepSearch:
 
     def batches(self, epoch: int, batch_size: int) -> list[Tensor]:
         """The indices of the images of each batch of an epoch, int64 [seeds, images]."""
-        count = self._inputs.shape[1]
-        orders = [
-            torch.randperm(count, generator=generator(seed, "order", epoch)) for seed in self.seeds
-        ]
-        return list(torch.stack(orders).to(self._inputs.device).split(batch_size, dim=1))
+        of_seeds = [search.batches(epoch, batch_size) for search in self.searches]
+        return [torch.stack(batch) for batch in zip(*of_seeds, strict=True)]
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the inputs to those of an epoch, counted from 0."""
@@ -205,35 +197,6 @@ class LockstepSearch:
         graph, indices = self._graphs[size]
         indices.copy_(batch)
         graph.replay()
-
-
-def train(
-    search: LockstepSearch,
-    rates: Sequence[LearningRate],
-    positions: Sequence[Position],
-    *,
-    epochs: int,
-    batch_size: int,
-    after_stretch: Callable[[], None] = lambda: None,
-    after_epoch: Callable[[], None] = lambda: None,
-) -> None:
-    """Train several seeds as `loop.train` does one; all positions are in the same batch."""
-    now = positions[0]
-    while now.epoch < epochs:
-        batches = search.batches(now.epoch, batch_size)
-        search.begin_epoch(now.epoch)
-        while now.batch < len(batches):
-            stretch = batches[now.batch : now.batch + BATCHES_PER_STRETCH]
-            losses = search.train_batches(stretch, [rate.value for rate in rates])
-            for position, loss in zip(positions, losses, strict=True):
-                position.summed_loss += loss
-                position.batch += len(stretch)
-            if now.batch < len(batches):
-                after_stretch()
-        for one, rate, position in zip(search.searches, rates, positions, strict=True):
-            position.end_epoch(one, rate)
-        after_epoch()
-        after_stretch()
 
 
 def _share_images(first: Any, search: Any) -> None:

@@ -1,13 +1,12 @@
-"""The training loop of one search, whatever the network: epochs, batches, and what is noted."""
+"""The training loop, whatever the network: epochs, batches, and what is noted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
-from bregman_nas.randomness import generator
+from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.schedule import LearningRate
 from bregman_nas.search.core.searches import Search
 
@@ -24,8 +23,8 @@ class Position:
     summed_loss: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def end_epoch(self, search: Search[nn.Module], rate: LearningRate) -> dict[str, Any]:
-        """Note an epoch whose batches have all been trained on; return the history's new entry."""
+    def end_epoch(self, search: Search[nn.Module], rate: LearningRate) -> None:
+        """Note an epoch whose batches have all been trained on."""
         used = rate.value
         search.end_epoch(used)
         entry = {
@@ -37,43 +36,42 @@ class Position:
         rate.end_epoch(self.summed_loss)
         self.history.append(entry)
         self.epoch, self.batch, self.summed_loss = self.epoch + 1, 0, 0.0
-        return entry
 
 
 def train(
-    search: Search[nn.Module],
-    rate: LearningRate,
-    position: Position,
+    search: Search[nn.Module] | LockstepSearch,
+    rates: Sequence[LearningRate],
+    positions: Sequence[Position],
     *,
-    seed: int,
     epochs: int,
     batch_size: int,
     after_stretch: Callable[[], None] = lambda: None,
-    after_epoch: Callable[[dict[str, Any]], None] = lambda _: None,
+    after_epoch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train from `position` to the end; `position` and `rate` are kept up to date.
+    """Train from the positions to the end; they and the rates are kept up to date.
 
     Args:
-        search: what is trained.
-        rate: the learning rate.
-        position: where to start.
-        seed: decides the order of the images, with the number of the epoch.
+        search: of one seed or several.
+        rates: the learning rate of each seed.
+        positions: where each starts, all in the same batch.
         epochs: how many in all.
         batch_size: of all batches but the last of an epoch, which may be smaller.
         after_stretch: called after every few batches, in a state that can be saved.
-        after_epoch: called with the new entry of the history.
+        after_epoch: called once the history has its new entry.
     """
-    while position.epoch < epochs:
-        examples = search.train_examples(position.epoch)
-        order = torch.randperm(len(examples), generator=generator(seed, "order", position.epoch))
-        batches = list(order.to(examples.inputs.device).split(batch_size))
-        while position.batch < len(batches):
-            stretch = batches[position.batch : position.batch + BATCHES_PER_STRETCH]
-            position.summed_loss += search.train_batches(
-                examples.inputs, examples.targets, stretch, rate.value
-            )
-            position.batch += len(stretch)
-            if position.batch < len(batches):
+    now = positions[0]
+    while now.epoch < epochs:
+        search.begin_epoch(now.epoch)
+        batches = search.batches(now.epoch, batch_size)
+        while now.batch < len(batches):
+            stretch = batches[now.batch : now.batch + BATCHES_PER_STRETCH]
+            losses = search.train_batches(stretch, [rate.value for rate in rates])
+            for position, loss in zip(positions, losses, strict=True):
+                position.summed_loss += loss
+                position.batch += len(stretch)
+            if now.batch < len(batches):
                 after_stretch()
-        after_epoch(position.end_epoch(search, rate))
+        for one, rate, position in zip(search.searches, rates, positions, strict=True):
+            position.end_epoch(one, rate)
+        after_epoch()
         after_stretch()

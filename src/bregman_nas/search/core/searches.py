@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from bregman_nas.bregman.initialization import Mask, sparse_kaiming_normal_
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
+from bregman_nas.randomness import generator
 from bregman_nas.search.core.trainer import SparseTrainer, Trainer
 from bregman_nas.settings import Engine, Run
 
@@ -65,11 +67,27 @@ class Search(ABC, Generic[Network]):
         """The images of an epoch, which is counted from 0."""
         return self.problem.train
 
+    @property
+    def searches(self) -> list["Search[Network]"]:
+        """This one: to be trained as those in lockstep are."""
+        return [self]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the images trained on to those of an epoch."""
+        self.problem = replace(self.problem, train=self.train_examples(epoch))
+
+    def batches(self, epoch: int, batch_size: int) -> list[Tensor]:
+        """The indices of the images of each batch of an epoch, int64, in an order of the seed."""
+        numbers = generator(self.seed, "order", epoch)
+        order = torch.randperm(len(self.problem.train), generator=numbers)
+        return list(order.to(self.device).split(batch_size))
+
     def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
-    ) -> float:
-        """See `Trainer`."""
-        return self.trainer.train_batches(inputs, targets, batches, learning_rate)
+        self, batches: Sequence[Tensor], learning_rates: Sequence[float]
+    ) -> list[float]:
+        """Make one step for each batch; return the sum of the batches' losses, in a list."""
+        images, (rate,) = self.problem.train, learning_rates
+        return [self.trainer.train_batches(images.inputs, images.targets, batches, rate)]
 
     def end_epoch(self, learning_rate: float) -> None:
         """Between two epochs: the time for compaction. The learning rate will not rise."""

@@ -33,7 +33,7 @@ class AutogradTrainer(Trainer):
         self.network, self.optimizer, self.loss = network, optimizer, loss
 
     def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+        self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
     ) -> float:
         """See `Trainer`."""
         for group in self.optimizer.param_groups:

@@ -1,6 +1,7 @@
 """The interface of all trainers, and the fused step of those with gradients by hand."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+        self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
     ) -> float:
         """Make one step for each batch; return the sum of the batches' mean losses.
 
@@ -97,7 +98,7 @@ class FusedTrainer(Trainer):
 
     @torch.no_grad()
     def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: list[Tensor], learning_rate: float
+        self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
     ) -> float:
         """See `Trainer`."""
         total = torch.zeros((), dtype=torch.float64, device=inputs.device)
