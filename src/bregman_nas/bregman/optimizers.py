@@ -322,7 +322,7 @@ def fused_adam_(
     second_moments: list[Tensor],
     steps: list[Tensor],
     *,
-    lr: float,
+    lr: float | Tensor,
     betas: tuple[float, float],
     eps: float,
     correct_first_moment: bool = True,
@@ -339,19 +339,6 @@ def fused_adam_(
             uncorrected = lr * (1 - betas[0] ** (of_one[-1].item() + 1))
             fused_adam_(*([x] for x in of_one), lr=uncorrected, betas=betas, eps=eps)
         return
-    torch_adam(
-        v,
-        gradients,
-        first_moments,
-        second_moments,
-        [],
-        steps,
-        fused=True,
-        amsgrad=False,
-        beta1=betas[0],
-        beta2=betas[1],
-        lr=lr,
-        weight_decay=0.0,
-        eps=eps,
-        maximize=False,
-    )
+    how: Any = {"fused": True, "amsgrad": False, "weight_decay": 0.0, "maximize": False}
+    how |= {"beta1": betas[0], "beta2": betas[1], "eps": eps}
+    torch_adam(v, gradients, first_moments, second_moments, [], steps, lr=lr, **how)

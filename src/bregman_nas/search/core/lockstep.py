@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
-from torch.optim.adam import adam as torch_adam
 
+from bregman_nas.bregman.optimizers import fused_adam_
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.search.core.textbook import MOMENTS, state_of
 
@@ -146,30 +146,13 @@ class LockstepSearch:
         self._losses += losses
         # The kernel wants the layout of the parameters.
         g = [gradients[name].contiguous() for name in self._thetas]
-        beta1, beta2 = self._options["betas"]
-        rates = self._rates
+        betas, rates = self._options["betas"], self._rates
         if not self._options["correct_first_moment"]:
             # The kernel divides by (1 - beta1^k).
-            rates = rates * (1 - beta1 ** (self._steps[:, 0].to(rates.dtype) + 1))
-        for s, ((v, exp_avg, exp_avg_sq), steps) in enumerate(
-            zip(self._by_seed, self._steps, strict=True)
-        ):
-            torch_adam(
-                v,
-                [gradient[s] for gradient in g],
-                exp_avg,
-                exp_avg_sq,
-                [],
-                list(steps),
-                fused=True,
-                amsgrad=False,
-                beta1=beta1,
-                beta2=beta2,
-                lr=rates[s],
-                weight_decay=0.0,
-                eps=self._options["eps"],
-                maximize=False,
-            )
+            rates = rates * (1 - betas[0] ** (self._steps[:, 0].to(rates.dtype) + 1))
+        for s, (v, m1s, m2s) in enumerate(self._by_seed):
+            own, steps = [gradient[s] for gradient in g], list(self._steps[s])
+            fused_adam_(v, own, m1s, m2s, steps, lr=rates[s], betas=betas, eps=self._options["eps"])
         for name, theta in self._thetas.items():
             theta.copy_(self._prox[name](self._moments[name][0]))
 

@@ -115,17 +115,10 @@ class FusedTrainer(Trainer):
         """Write the gradients for standardised images; return the mean loss."""
 
     def _move(self, learning_rate: float) -> None:
-        fused_adam_(
-            self._v,
-            self._gradients,
-            self._exp_avg,
-            self._exp_avg_sq,
-            self._counters,
-            lr=learning_rate,
-            betas=self.betas,
-            eps=self.eps,
-            correct_first_moment=self.correct_first_moment,
-        )
+        lists = (self._v, self._gradients, self._exp_avg, self._exp_avg_sq, self._counters)
+        how: Any = {"betas": self.betas, "eps": self.eps}
+        how |= {"correct_first_moment": self.correct_first_moment}
+        fused_adam_(*lists, lr=learning_rate, **how)
 
     @abstractmethod
     def _after_step(self, learning_rate: float) -> None:
