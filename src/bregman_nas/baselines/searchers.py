@@ -153,11 +153,9 @@ class Pruning(Training):
             self.trainer.restrict(Architecture(rows, self._made.skips))
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Search`."""
         return super().state_dict() | {"epochs": self._epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Search`."""
         super().load_state_dict(state)
         self._epochs = state["epochs"]
 

@@ -114,7 +114,6 @@ class FastTrainer(FusedTrainer):
 
     @torch.no_grad()
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
-        """See `ReferenceTrainer`."""
         outputs = torch.empty_like(inputs)
         fires = [torch.zeros_like(rows, dtype=torch.bool) for rows in self.rows]
         for images, out in zip(inputs.split(BATCH), outputs.split(BATCH), strict=True):
@@ -190,7 +189,6 @@ class FastTrainer(FusedTrainer):
         return [*full, skips]
 
     def full_parameters(self) -> dict[str, Tensor]:
-        """See `Trainer`."""
         *values, skips = (stack[0] for stack in self._full())
         full = {"skips": skips} if self._has_skips else {}
         for l in range(self.depth):
@@ -199,7 +197,6 @@ class FastTrainer(FusedTrainer):
         return full
 
     def restrict(self, architecture: Architecture) -> None:
-        """See `ReferenceTrainer`."""
         full = self._full()
         for weight, columns in zip(full, architecture.carrying(), strict=False):
             weight[:, :, ~columns] = 0

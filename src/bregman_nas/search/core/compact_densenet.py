@@ -300,7 +300,6 @@ class CompactDenseNet(CompactTrainer):
 
     @torch.no_grad()
     def full_parameters(self) -> dict[str, Tensor]:
-        """See `Trainer`."""
         self._write_back()
         full = {"first.weight": self._theta_first}
         sources = [self._regularizer.prox(k[0], self.delta) for k in self.full_kernels]

@@ -181,7 +181,6 @@ class CompactMLP(CompactTrainer):
 
     @torch.no_grad()
     def full_parameters(self) -> dict[str, Tensor]:
-        """See `Trainer`."""
         full = {} if self.skips is None else {"skips": self._tau}
         for l in range(self.depth):
             self._write_back(l)

@@ -82,7 +82,6 @@ class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
         }
 
     def result(self) -> dict[str, Any]:
-        """See `Search`."""
         net = self.full_network()
         test, held_out = self.problem.test, self.problem.held_out
         mean_image = self.problem.train.targets.mean(0)

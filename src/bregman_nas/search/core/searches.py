@@ -143,11 +143,9 @@ class SparseSearch(Search[Network]):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Search`."""
         return super().state_dict() | {"active": self._active}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Search`."""
         super().load_state_dict(state)
         self._active = state["active"]
 

@@ -35,7 +35,6 @@ class AutogradTrainer(Trainer):
     def train_batches(
         self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
     ) -> float:
-        """See `Trainer`."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         total = torch.zeros((), dtype=torch.float64, device=inputs.device)
@@ -48,19 +47,15 @@ class AutogradTrainer(Trainer):
         return float(total)
 
     def full_parameters(self) -> dict[str, Tensor]:
-        """See `Trainer`."""
         return self.network.state_dict()
 
     def size(self) -> int:
-        """See `Trainer`."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Trainer`."""
         return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Trainer`."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -92,17 +87,14 @@ class TextbookTrainer(AutogradTrainer, SparseTrainer):
         self._layers, self._slope, self._at_once = layers, slope, at_once
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        """See `SparseTrainer`."""
         return in_parts(self.network, inputs, self._at_once)
 
     def active(self) -> list[Tensor]:
-        """See `SparseTrainer`."""
         sparse = self.optimizer.param_groups[0]
         return [sparse["regularizer"].active(weight).cpu() for weight in sparse["params"]]
 
     @torch.no_grad()
     def dead(self, learning_rate: float) -> list[Tensor]:
-        """See `SparseTrainer`."""
         group, dead = self.optimizer.param_groups[0], []
         for layer in self._layers:
             assert layer.bias is not None

@@ -100,7 +100,6 @@ class FusedTrainer(Trainer):
     def train_batches(
         self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
     ) -> float:
-        """See `Trainer`."""
         total = torch.zeros((), dtype=torch.float64, device=inputs.device)
         for batch in batches:
             x = inputs.index_select(0, batch).sub_(self.input_mean).div_(self.input_std)
@@ -142,15 +141,12 @@ class FusedTrainer(Trainer):
         return self._buffers[key]
 
     def size(self) -> int:
-        """See `Trainer`."""
         return sum(v.numel() for v in self._v)
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Trainer`."""
         return {name: getattr(self, name) for name in self._state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Trainer`."""
         for name in self._state:
             setattr(self, name, state[name])
         self._prepare()
@@ -187,7 +183,6 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
-        """See `SparseTrainer`."""
         parts = inputs.split(self._at_once)
         return torch.cat([self._outputs((x - self.input_mean) / self.input_std) for x in parts])
 
