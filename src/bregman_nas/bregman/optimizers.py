@@ -212,15 +212,9 @@ class LinBreg(BregmanOptimizer):
         weight_decay: float = 0.0,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            regularizer,
-            lr=lr,
-            momentum=momentum,
-            delta=delta,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
+        options: Any = {"lr": lr, "momentum": momentum, "delta": delta}
+        options |= {"weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, regularizer, **options)
 
     def _move_subgradients(
         self, gradients: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]
@@ -272,18 +266,10 @@ class AdaBreg(BregmanOptimizer):
         weight_decay: float = 0.0,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            regularizer,
-            lr=lr,
-            betas=tuple(betas),
-            eps=eps,
-            delta=delta,
-            correct_first_moment=correct_first_moment,
-            fused=fused,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
+        options: Any = {"lr": lr, "betas": tuple(betas), "eps": eps, "delta": delta}
+        options |= {"correct_first_moment": correct_first_moment, "fused": fused}
+        options |= {"weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, regularizer, **options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As in torch; refused too is an eps that is zero in the type of a parameter."""
