@@ -43,9 +43,8 @@ class Training(Restoration):
         super().__init__(run, images, seed, engine, device)
         self._found = Architecture.from_record(found)
         made = self._made = self._architecture()
-        x = run.experiment
         depth, width = made.rows.shape
-        standardised: Any = {"input_mean": x.input_mean, "input_std": x.input_std}
+        standardised = run.experiment.model_dump(include={"input_mean", "input_std"})
         self.network = ResidualMLP(width, depth, skips=made.skips is not None, **standardised)
         start_(self.network, made, generator(seed, "start", run.method))
         self.network.to(self.device)

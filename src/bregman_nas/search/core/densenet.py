@@ -17,7 +17,7 @@ from bregman_nas.search.core.compact_densenet import CompactDenseNet
 from bregman_nas.search.core.searches import SparseSearch, nonnegative_bias_, sparse_weight_
 from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
 from bregman_nas.search.core.trainer import in_parts
-from bregman_nas.settings import DenseNetExperiment, Run
+from bregman_nas.settings import Run
 
 KERNELS = (0, 1)
 
@@ -98,15 +98,8 @@ def problem(run: Run, images: ImageSet) -> Problem:
 
 def network(run: Run, seed: int) -> DenseNet:
     """The network at the start: few active kernels, a dense last layer."""
-    experiment = run.experiment
-    assert isinstance(experiment, DenseNetExperiment)
-    net = DenseNet(
-        experiment.depth,
-        experiment.growth,
-        relu_logits=run.protocol.logits == "relu",
-        input_mean=experiment.input_mean,
-        input_std=experiment.input_std,
-    )
+    options = run.experiment.model_dump(include={"depth", "growth", "input_mean", "input_std"})
+    net = DenseNet(**options, relu_logits=run.protocol.logits == "relu")
     numbers = generator(seed, "start")
     for conv in convolutions(net):
         sparse_weight_(conv.weight, run, KERNELS, numbers, mask="exact")

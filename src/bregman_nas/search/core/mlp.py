@@ -154,21 +154,14 @@ def degraded(run: Run, images: Tensor, seed: int, *purpose: str | int) -> Tensor
     return degrade(images, experiment.noise_std, experiment.blur, noise).flatten(1)
 
 
-def network(run: Run, seed: int, pixels: int = 784) -> ResidualMLP:
+def network(run: Run, seed: int) -> ResidualMLP:
     """The network at the start: few active rows, biases not negative, skips zero."""
-    experiment = _experiment(run)
-    net = ResidualMLP(
-        pixels,
-        experiment.depth,
-        skips=experiment.skips,
-        input_mean=experiment.input_mean,
-        input_std=experiment.input_std,
-        relu_slope=experiment.relu_slope,
-    )
+    options = {"depth", "skips", "input_mean", "input_std", "relu_slope"}
+    net = ResidualMLP(**run.experiment.model_dump(include=options))
     numbers = generator(seed, "start")
     for layer in net.layers:
         sparse_weight_(layer.weight, run, ROWS, numbers)
-        nonnegative_bias_(layer.bias, fan_in=pixels, numbers=numbers)
+        nonnegative_bias_(layer.bias, layer.in_features, numbers)
     return net
 
 
