@@ -14,7 +14,6 @@ from torch.optim import Adam
 
 from bregman_nas.baselines.architectures import Architecture
 from bregman_nas.networks.residual_mlp import ResidualMLP
-from bregman_nas.search.core.mlp import rectified
 from bregman_nas.search.core.textbook import AutogradTrainer
 from bregman_nas.search.core.trainer import FusedTrainer, with_moments
 
@@ -53,8 +52,8 @@ class ReferenceTrainer(AutogradTrainer):
     @torch.no_grad()
     def look(self, inputs: Tensor) -> tuple[Tensor, list[int]]:
         """The outputs [n, width]; for each layer the rows whose ReLU is positive for some image."""
-        fires = [(y > 0).any(0) for y in rectified(self.network, inputs)]
-        return self.network(inputs), [int(rows.sum()) for rows in fires]
+        states, rectified = self.network.states(inputs)
+        return states[-1], [int((y > 0).any(0).sum()) for y in rectified]
 
     @torch.no_grad()
     def restrict(self, architecture: Architecture) -> None:

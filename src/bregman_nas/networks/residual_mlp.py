@@ -46,14 +46,19 @@ class ResidualMLP(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [batch, width] to restored images [batch, width]."""
-        x = [(images - self.input_mean) / self.input_std]
+        return self.states(images)[0][-1]
+
+    def states(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """x(0) ... x(depth), and relu(W(l) x(l) + b(l)) of each layer; each [batch, width]."""
+        x, rectified = [(images - self.input_mean) / self.input_std], []
         for l, layer in enumerate(self.layers):
             y = rectify(layer(x[l]), self.relu_slope)
+            rectified.append(y)
             if self.skips is not None:
                 for i in range(l + 1):
                     y = y + self.skips[l, i] * x[i]
             x.append(y)
-        return x[-1]
+        return x, rectified
 
 
 def rectify(z: Tensor, slope: float = 0.0, inplace: bool = False) -> Tensor:

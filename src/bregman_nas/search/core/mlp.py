@@ -11,7 +11,7 @@ from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero
 from bregman_nas.data.degradation import Examples, Problem, degrade, split
 from bregman_nas.data.files import ImageSet
-from bregman_nas.networks.residual_mlp import ResidualMLP, rectify
+from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
 from bregman_nas.search.core.searches import (
@@ -211,7 +211,7 @@ def effective_widths(net: ResidualMLP, inputs: Tensor) -> list[int]:
     lowest = inputs.new_full((depth, width), math.inf)
     highest = -lowest
     for part in inputs.split(1_000):
-        y = torch.stack(rectified(net, part))
+        y = torch.stack(net.states(part)[1])
         lowest, highest = torch.minimum(lowest, y.amin(1)), torch.maximum(highest, y.amax(1))
     responds = (highest > lowest) & torch.stack([active_rows(layer.weight) for layer in net.layers])
     reaches = [torch.ones(width, dtype=torch.bool, device=inputs.device)]
@@ -223,22 +223,6 @@ def effective_widths(net: ResidualMLP, inputs: Tensor) -> list[int]:
                 through = through | reaches[j - l]
         reaches.insert(0, through)
     return [int((rows & leads).sum()) for rows, leads in zip(responds, reaches, strict=True)]
-
-
-@torch.no_grad()
-def rectified(net: ResidualMLP, images: Tensor) -> list[Tensor]:
-    """relu(W(l) x(l) + b(l)) of each layer, before any skip is added; each [n, width]."""
-    outputs: list[Tensor] = []
-    handles = [
-        layer.register_forward_hook(lambda _m, _i, z: outputs.append(rectify(z, net.relu_slope)))
-        for layer in net.layers
-    ]
-    try:
-        net(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs
 
 
 def active_rows(weight: Tensor) -> Tensor:
