@@ -73,8 +73,8 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
     finished = Job(run, seed, project).network
     if finished.exists():
         compact.network.load_state_dict(torch.load(finished, weights_only=True))
-        trainers = mlp if run.experiment.network == "mlp" else densenet
-        compact.trainer = trainers.compact_trainer(run, compact.network)
+        space: Any = mlp if run.experiment.network == "mlp" else densenet
+        compact.trainer = space.trainer_of(run, compact.network, "compact")
         compact.end_epoch(rate.value)
         steps[epochs] = time_steps()
     whole = [len(batches) * seconds for seconds in whole_search(steps, epochs)]

@@ -184,7 +184,7 @@ def compare(
     space: Any = densenet if run.experiment.network == "densenet" else mlp
     train = space.problem(run, images, *((SEED,) if space is mlp else ())).train
     nets = {name: space.network(run, SEED).double() for name in ("textbook", "compact")}
-    trainers = {name: getattr(space, f"{name}_trainer")(run, net) for name, net in nets.items()}
+    trainers = {name: space.trainer_of(run, net, name) for name, net in nets.items()}
     notebook = code.notebook(run)
     model = notebook.model.double()
     with torch.no_grad():

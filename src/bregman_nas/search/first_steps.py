@@ -17,7 +17,7 @@ from bregman_nas.data.degradation import Examples
 from bregman_nas.data.files import load
 from bregman_nas.networks.densenet import DenseNet
 from bregman_nas.randomness import generator
-from bregman_nas.search.core.densenet import compact_trainer, convolutions, network, problem
+from bregman_nas.search.core.densenet import convolutions, network, problem, trainer_of
 from bregman_nas.search.outcome import active
 from bregman_nas.settings import Run
 
@@ -62,7 +62,7 @@ def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
         start (`..._0`) and after the last step; `steps`, their number; and `outcome`.
     """
     net = network(run, seed)
-    trainer = compact_trainer(run, net)
+    trainer = trainer_of(run, net, "compact")
     images = train.inputs[:IMAGES]
     assert net.last.bias is not None
     path, last_bias = int(has_path(net)), float(net.last.bias.detach())

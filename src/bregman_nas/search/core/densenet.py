@@ -30,8 +30,7 @@ class DenseNetSearch(SparseSearch[DenseNet]):
 
     def _start(self) -> tuple[DenseNet, CompactDenseNet | TextbookTrainer]:
         net = network(self.run, self.seed).to(self.device)
-        trainer = compact_trainer if self.engine == "compact" else textbook_trainer
-        return net, trainer(self.run, net)
+        return net, trainer_of(self.run, net, self.engine)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
         """Loss and accuracy on the held-out images; kernels and channels of each convolution.
@@ -74,14 +73,11 @@ class DenseNetSearch(SparseSearch[DenseNet]):
         }
 
 
-def compact_trainer(run: Run, net: DenseNet) -> CompactDenseNet:
-    """The fast trainer for a network at its start."""
-    return CompactDenseNet(net, adabreg(run, parameter_groups(run, net)))
-
-
-def textbook_trainer(run: Run, net: DenseNet) -> TextbookTrainer:
-    """The readable trainer for a network at its start."""
+def trainer_of(run: Run, net: DenseNet, engine: str) -> CompactDenseNet | TextbookTrainer:
+    """The `compact` or the `textbook` trainer for a network at its start."""
     optimizer = adabreg(run, parameter_groups(run, net))
+    if engine == "compact":
+        return CompactDenseNet(net, optimizer)
     return TextbookTrainer(net, optimizer, functional.cross_entropy, net.layers, at_once=500)
 
 

@@ -66,8 +66,7 @@ class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
 
     def _start(self) -> tuple[ResidualMLP, CompactMLP | TextbookTrainer]:
         net = network(self.run, self.seed).to(self.device)
-        trainer = compact_trainer if self.engine == "compact" else textbook_trainer
-        return net, trainer(self.run, net)
+        return net, trainer_of(self.run, net, self.engine)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
         """Loss on the held-out images; rows of each layer; skips."""
@@ -97,18 +96,14 @@ class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
         }
 
 
-def compact_trainer(run: Run, net: ResidualMLP) -> CompactMLP:
-    """The fast trainer for a network at its start."""
-    kind = CompactAutoencoder if net.skips is None else CompactResidual
+def trainer_of(run: Run, net: ResidualMLP, engine: str) -> CompactMLP | TextbookTrainer:
+    """The `compact` or the `textbook` trainer for a network at its start."""
+    optimizer = adabreg(run, parameter_groups(run, net))
     frozen = _experiment(run).inactive_biases == "frozen"
-    optimizer = adabreg(run, parameter_groups(run, net))
-    return kind(net, optimizer, freeze_inactive_biases=frozen)
-
-
-def textbook_trainer(run: Run, net: ResidualMLP) -> TextbookTrainer:
-    """The readable trainer for a network at its start."""
-    optimizer = adabreg(run, parameter_groups(run, net))
-    if _experiment(run).inactive_biases == "frozen":
+    if engine == "compact":
+        kind = CompactAutoencoder if net.skips is None else CompactResidual
+        return kind(net, optimizer, freeze_inactive_biases=frozen)
+    if frozen:
         freeze_inactive_biases(net, optimizer)
     return TextbookTrainer(net, optimizer, functional.mse_loss, net.layers, slope=net.relu_slope)
 
