@@ -71,7 +71,7 @@ def test_what_is_at_rest_never_changes(
     steps: int, betas: Betas, eps: float, dtype: torch.dtype, kind: str
 ) -> None:
     state = any_state(dtype)
-    at_rest = is_at_rest(*state, RATE, betas, eps, steps)
+    at_rest = is_at_rest(torch.stack(state), RATE, betas, eps, steps)
     assert at_rest.any()
     assert at_rest.all() == (betas[0] == 0)  # without a first moment nothing ever coasts
     counter, before = torch.tensor(float(steps)), state[0].clone()
@@ -84,7 +84,8 @@ def test_what_is_at_rest_never_changes(
 def test_without_momentum_all_is_at_rest(steps: int) -> None:
     v, zero = torch.tensor([0.0, 1.0, -1e-45]), torch.zeros(3)
     for m2 in (zero, torch.ones(3)):
-        assert is_at_rest(v, zero, m2, RATE, (0.9, 0.999), 1e-8, steps).all()
+        stack = torch.stack([v, zero, m2])
+        assert is_at_rest(stack, RATE, (0.9, 0.999), 1e-8, steps).all()
 
 
 def test_the_bound_by_hand() -> None:
@@ -94,4 +95,5 @@ def test_the_bound_by_hand() -> None:
     one = torch.ones(4, dtype=torch.float64)
     # Below 1 the neighbours are twice as near as above.
     for v, expected in ((one, [True, False, False, False]), (1.5 * one, [True] * 3 + [False])):
-        assert is_at_rest(v, m1, one, 0.5, (0.5, 1.0), 0.0, 1).tolist() == expected
+        stack = torch.stack([v, m1, one])
+        assert is_at_rest(stack, 0.5, (0.5, 1.0), 0.0, 1).tolist() == expected

@@ -11,13 +11,7 @@ from torch import Tensor
 
 
 def is_at_rest(
-    v: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    learning_rate: float,
-    betas: tuple[float, float],
-    eps: float,
-    steps: int,
+    stack: Tensor, learning_rate: float, betas: tuple[float, float], eps: float, steps: int
 ) -> Tensor:
     """Boolean: the entries of v that no later step will change if all gradients are exactly 0.
 
@@ -30,15 +24,13 @@ def is_at_rest(
     the smaller sum does not change its floating-point value.
 
     Args:
-        v: subgradients.
-        exp_avg: m1.
-        exp_avg_sq: m2.
+        stack: v, m1 and m2, [3, ...].
         learning_rate: the current one; it must never rise later.
         betas: decay of the moments.
         eps: added to the denominator.
         steps: k, the number of steps made so far.
     """
-    beta1, beta2 = betas
+    (v, exp_avg, exp_avg_sq), (beta1, beta2) = stack, betas
     if steps == 0:
         return exp_avg == 0
     if beta1 == 0:

@@ -101,9 +101,8 @@ class TextbookTrainer(AutogradTrainer, SparseTrainer):
             at_rest = torch.tensor(self._slope == 0)
             for parameter in (layer.weight, layer.bias):
                 state = state_of(self.optimizer, parameter)
-                v, m1, m2 = (state[name] for name in MOMENTS)
-                steps, betas, eps = int(state["step"]), group["betas"], group["eps"]
-                rest = is_at_rest(v, m1, m2, learning_rate, betas, eps, steps)
+                stack, steps = torch.stack([state[name] for name in MOMENTS]), int(state["step"])
+                rest = is_at_rest(stack, learning_rate, group["betas"], group["eps"], steps)
                 at_rest = at_rest.to(rest.device) & rest.view(len(rest), -1).all(1)
             active = (layer.weight != 0).flatten(1).any(1)
             dead.append(dead_rows(active, layer.bias, at_rest))

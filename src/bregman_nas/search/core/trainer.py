@@ -191,8 +191,7 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
         """The outputs for standardised images, one a row."""
 
     def _at_rest(self, stack: Tensor, learning_rate: float) -> Tensor:
-        v, m1, m2 = stack
-        return is_at_rest(v, m1, m2, learning_rate, self.betas, self.eps, self.steps)
+        return is_at_rest(stack, learning_rate, self.betas, self.eps, self.steps)
 
 
 @torch.no_grad()
