@@ -265,7 +265,7 @@ class CompactResidual(CompactMLP):
             x(0) ... x(depth), [depth + 1, width, batch]; for each layer the state it reads,
             [columns, batch]; and its ReLU, before skips, of the rows that are left, [rows, batch].
         """
-        states = self._buffer("states", x)
+        states, _ = self._memory(x)
         states[0] = x
         read, rectified = [], []
         for l, rows in enumerate(self.rows):
@@ -281,7 +281,8 @@ class CompactResidual(CompactMLP):
     def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
         x, target = x.T.contiguous(), targets.T.contiguous()
         states, read, rectified = self._forward(x)
-        gradients = self._buffer("gradients", x).zero_()
+        _, gradients = self._memory(x)
+        gradients.zero_()
         difference = torch.sub(states[-1], target, out=gradients[-1])
         loss = difference.square().mean()
         difference.mul_(2 / difference.numel())
