@@ -111,14 +111,9 @@ class TextbookTrainer(AutogradTrainer, SparseTrainer):
 
 def adabreg(run: Run, groups: list[dict[str, Any]]) -> AdaBreg:
     """AdaBreg as the run wants it, in its readable form."""
-    return AdaBreg(
-        groups,
-        lr=run.optimizer.learning_rate,
-        betas=run.optimizer.betas,
-        eps=run.optimizer.eps,
-        delta=run.optimizer.delta,
-        correct_first_moment=run.protocol.first_moment == "corrected",
-    )
+    options = run.optimizer.model_dump()
+    options |= {"correct_first_moment": run.protocol.first_moment == "corrected"}
+    return AdaBreg(groups, options.pop("learning_rate"), **options)
 
 
 def state_of(optimizer: AdaBreg, parameter: Tensor) -> dict[str, Tensor]:
