@@ -25,7 +25,7 @@ from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.core import compact_densenet
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
-from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactResidual
+from bregman_nas.search.core.compact_mlp import CompactMLP
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.core.textbook import TextbookTrainer
@@ -106,8 +106,7 @@ class Case:
     def compact(self, net: Any) -> Any:
         if self.network == "densenet":
             return CompactDenseNet(net, self.optimizer(net))
-        kind = CompactAutoencoder if self.skip_mu is None else CompactResidual
-        return kind(net, self.optimizer(net))
+        return CompactMLP(net, self.optimizer(net))
 
 
 AUTOENCODER, RESIDUAL = Case("autoencoder"), Case("residual", skip_mu=0.4)

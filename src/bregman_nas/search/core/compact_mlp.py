@@ -23,7 +23,7 @@ from bregman_nas.search.core.trainer import CompactTrainer, with_moments
 
 
 class CompactMLP(CompactTrainer):
-    """The state of both compact trainers, their shrinkage step and compaction.
+    """The state of one search, and its steps. All states of the network keep their full width.
 
     Args:
         network: at its start; it is not changed, and its device and type are those of training.
@@ -70,6 +70,11 @@ class CompactMLP(CompactTrainer):
         self._prepare()
 
     def _prepare(self) -> None:
+        #: For each layer the numbers of the columns taken out, and v there, [rows, removed].
+        self._removed = []
+        for rows, columns, full in zip(self.rows, self.columns, self.full_weights, strict=True):
+            removed = (~_mask(columns, self.width)).nonzero()[:, 0]
+            self._removed.append((removed, full[0][rows[:, None], removed[None, :]]))
         skips = [] if self.skips is None else [self.skips]
         self._train([*self.weights, *self.biases, *skips])
 
@@ -102,9 +107,10 @@ class CompactMLP(CompactTrainer):
             self._direction.append(_pick(v, active))
             self._scale.append(_pick(scale, active)[:, None])
         self._bias = [self.delta * bias[0] for bias in self.biases]
+        self._tau_values = [[0.0] * self.depth] * self.depth
         if self.skips is not None:
             self._tau = self._skip_regularizer.prox(self.skips[0], self.delta)
-            self._tau_values: list[list[float]] = self._tau.tolist()
+            self._tau_values = self._tau.tolist()
 
     def _rectified(self, l: int, x: Tensor) -> Tensor:
         """ReLU(W x + b) of layer l for the state it reads: [columns, batch] to [rows, batch]."""
@@ -145,7 +151,7 @@ class CompactMLP(CompactTrainer):
                     of_rows[l] = of_rows[l].index_select(dim, kept)
         for l in range(1, self.depth):
             gone = at_rest[l] & ~_mask(self.rows[l - 1], self.width)[self.columns[l]]
-            if gone.any() and (self.skips is None or not any(self._tau_values[l - 1])):
+            if gone.any() and not any(self._tau_values[l - 1]):
                 self._write_back(l)
                 kept = (~gone).nonzero()[:, 0]
                 v = self.weights[l][0].index_select(1, gone.nonzero()[:, 0])
@@ -188,50 +194,6 @@ class CompactMLP(CompactTrainer):
             bias = self.delta * self.full_biases[l][0]
             full |= {f"layers.{l}.weight": weight, f"layers.{l}.bias": bias}
         return full
-
-
-class CompactAutoencoder(CompactMLP):
-    """Without skips: each layer reads the rows that are left of the one before."""
-
-    def _forward(self, x: Tensor) -> list[Tensor]:
-        """The input, and of each layer's output the rows that are left; [rows, batch]."""
-        outputs = [x]
-        for l in range(self.depth):
-            outputs.append(self._rectified(l, outputs[-1]))
-        return outputs
-
-    def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
-        outputs = self._forward(x.T.contiguous())
-        rows = self.rows[-1]
-        # A row that is not left puts out 0; its error is the target itself.
-        difference = targets.T.contiguous().neg_().index_add_(0, rows, outputs[-1])
-        loss = difference.square().mean()
-        gradient = difference.index_select(0, rows).mul_(2 / difference.numel())
-        for l in range(self.depth - 1, -1, -1):
-            gradient = self._through_relu(gradient, outputs[l + 1])
-            torch.mm(gradient, outputs[l].T, out=self._gradients[l])
-            torch.sum(gradient, dim=1, out=self._gradients[self.depth + l])
-            if l > 0:
-                gradient = self._direction[l].T @ self._scaled(l, gradient)
-        return loss
-
-    def _outputs(self, x: Tensor) -> Tensor:
-        x = x.T.contiguous()
-        out = torch.zeros_like(x)
-        out[self.rows[-1]] = self._forward(x)[-1]
-        return out.T
-
-
-class CompactResidual(CompactMLP):
-    """With skips: states keep their full width."""
-
-    def _prepare(self) -> None:
-        #: For each layer the numbers of the columns taken out, and v there, [rows, removed].
-        self._removed = []
-        for rows, columns, full in zip(self.rows, self.columns, self.full_weights, strict=True):
-            removed = (~_mask(columns, self.width)).nonzero()[:, 0]
-            self._removed.append((removed, full[0][rows[:, None], removed[None, :]]))
-        super()._prepare()
 
     def _after_step(self, learning_rate: float) -> None:
         self._shrink()
@@ -289,7 +251,8 @@ class CompactResidual(CompactMLP):
         flat = states.flatten(1)
         for l in range(self.depth - 1, -1, -1):
             outer = gradients[l + 1]
-            self._gradients[-1][l, : l + 1] = flat[: l + 1] @ outer.flatten()
+            if self.skips is not None:
+                self._gradients[-1][l, : l + 1] = flat[: l + 1] @ outer.flatten()
             for i in range(1, l + 1):
                 if self._tau_values[l][i] != 0:
                     gradients[i].add_(outer, alpha=self._tau_values[l][i])
@@ -302,9 +265,10 @@ class CompactResidual(CompactMLP):
                     gradients[l].addmm_(self._direction[l].T, scaled)
                 else:
                     gradients[l].index_add_(0, self.columns[l], self._direction[l].T @ scaled)
-                    columns, v = self._removed[l]
-                    removed = _pick(v, self._active[l])
-                    gradients[l].index_add_(0, columns, removed.T @ scaled)
+                    if self.skips is not None:
+                        columns, v = self._removed[l]
+                        removed = _pick(v, self._active[l])
+                        gradients[l].index_add_(0, columns, removed.T @ scaled)
         return loss
 
     def _outputs(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from bregman_nas.data.degradation import Examples, Problem, degrade, split
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks.residual_mlp import ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.core.compact_mlp import CompactAutoencoder, CompactMLP, CompactResidual
+from bregman_nas.search.core.compact_mlp import CompactMLP
 from bregman_nas.search.core.searches import (
     Search,
     SparseSearch,
@@ -101,8 +101,7 @@ def trainer_of(run: Run, net: ResidualMLP, engine: str) -> CompactMLP | Textbook
     optimizer = adabreg(run, parameter_groups(run, net))
     frozen = _experiment(run).inactive_biases == "frozen"
     if engine == "compact":
-        kind = CompactAutoencoder if net.skips is None else CompactResidual
-        return kind(net, optimizer, freeze_inactive_biases=frozen)
+        return CompactMLP(net, optimizer, freeze_inactive_biases=frozen)
     if frozen:
         freeze_inactive_biases(net, optimizer)
     return TextbookTrainer(net, optimizer, functional.mse_loss, net.layers, slope=net.relu_slope)
