@@ -142,6 +142,7 @@ class Pruning(Training):
     skips stay allowed.
     """
 
+    _state = ("_epochs",)
     _epochs = 0
 
     def end_epoch(self, learning_rate: float) -> None:
@@ -150,13 +151,6 @@ class Pruning(Training):
         if self._epochs == max(1, self.run.experiment.epochs // 2):
             rows = largest_rows(self.full_network(), int(self._found.rows.sum()))
             self.trainer.restrict(Architecture(rows, self._made.skips))
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"epochs": self._epochs}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._epochs = state["epochs"]
 
 
 @torch.no_grad()

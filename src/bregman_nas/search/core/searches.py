@@ -47,6 +47,8 @@ class Search(ABC, Generic[Network]):
 
     network: Network
     trainer: Trainer
+    #: The attributes that make up the state, beside the trainer.
+    _state: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -112,17 +114,21 @@ class Search(ABC, Generic[Network]):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything from which training continues bit for bit."""
-        return {"trainer": self.trainer.state_dict()}
+        kept = {name: getattr(self, name) for name in self._state}
+        return {"trainer": self.trainer.state_dict(), **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.trainer.load_state_dict(state["trainer"])
+        for name in self._state:
+            setattr(self, name, state[name])
 
 
 class SparseSearch(Search[Network]):
     """A search by Bregman iterations; it notes which groups switch on and off."""
 
     trainer: SparseTrainer
+    _state = ("_active",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -141,13 +147,6 @@ class SparseSearch(Search[Network]):
             "switched_on": [int((now & ~old).sum()) for old, now in pairs],
             "switched_off": [int((old & ~now).sum()) for old, now in pairs],
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"active": self._active}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._active = state["active"]
 
 
 def searcher(
