@@ -30,7 +30,7 @@ def is_at_rest(
         eps: added to the denominator.
         steps: k, the number of steps made so far.
     """
-    (v, exp_avg, exp_avg_sq), (beta1, beta2) = stack, betas
+    (v, exp_avg, exp_avg_sq), (beta1, beta2) = stack.unbind(), betas
     if steps == 0:
         return exp_avg == 0
     if beta1 == 0:
