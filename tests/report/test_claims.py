@@ -32,9 +32,9 @@ RISING: Widths = [100, 200, 300, 400, 500, 600]
 FREQUENCIES = np.arange(784) / 784
 
 
-def pixels(share: float, ever: int) -> dict[str, float]:
-    found = {"nonzero_in_one_per_thousand": 588, "nonzero_in_one_per_hundred": 392}
-    return {"nonzero_share": share, "ever_nonzero": ever, **found}
+def pixels(share: float, ever: int) -> np.ndarray:
+    """Frequencies with this mean, of which so many are not 0."""
+    return np.where(np.arange(784) < ever, share * 784 / ever, 0)
 
 
 def run(
@@ -102,8 +102,7 @@ def find(number: int, runs: Runs, revised: bool = False, **more: Any) -> dict[st
     """The findings of a claim on runs of `paper`, by name."""
     kept = more.pop("kept", {})
     made = {f"paper-{name}": seeds for name, seeds in runs.items()}
-    more = {"pixels": pixels(0.2, 783), "frequencies": FREQUENCIES} | more
-    results = Results(make_study(made, **more), "paper", kept)
+    results = Results(make_study(made, **{"frequencies": FREQUENCIES} | more), "paper", kept)
     part = (REVISED if revised else CLAIMS)[number - 1].part
     return {found.name: found for found in part(results) if found is not None}
 
@@ -402,12 +401,13 @@ FINDINGS = [
     (2, False, spread(50, 10, 5), f"denoising, {EXCESS} 6", {"value": 45}),
     (3, False, plain(outputs(500, 510, 520)), "denoising", {"value": 510 / 784}),
     (4, False, {}, "pixels that are not zero in at least 0.1% of the images",
-     {"value": 0.75, "verdict": None, "seeds": None}),
+     {"value": 783 / 784, "verdict": None, "seeds": None}),
     (4, True, inactive(MOST), "denoising, area under the curve", {"value": 0.87}),
     # Pixel 0 alone is never inked, and of 100 inactive rows it is one: 99 rows disagree.
     (4, True, inactive(RAREST), f"{ROWS_AND_PIXELS}agreement", {"value": 685 / 784}),
     (4, True, inactive(RAREST), f"{ROWS_AND_PIXELS}Jaccard's index", {"value": 684 / 783}),
-    (4, True, {}, "share of pixel values that are not zero", {"value": 0.2, "verdict": None}),
+    (4, True, {}, "share of pixel values that are not zero",
+     {"value": 783 / 2 / 784, "verdict": None}),
     # Two pairs, (10 + 30) / 2, because one seed diverged in one of them.
     (5, False,
      plain(shifted(0, 10, 20, 30), run([SHAPE] * 3, [0.01, NAN, 0.01], first_seed=1)),
@@ -481,9 +481,9 @@ def test_findings(
     ],
 )
 def test_claim_4_counts_pixels(counted: Any, expected: Verdict) -> None:
-    found = find(4, {}, pixels=counted).values()
+    found = find(4, {}, frequencies=counted).values()
     assert rules.verdict_of(f for f in found if f.verdict is not None) is expected
-    without = find(4, inactive(RAREST), revised=True, pixels=counted, frequencies=None)
+    without = find(4, inactive(RAREST), revised=True, frequencies=None)
     assert {one.verdict for one in without.values()} == {NOT_RUN, None}
 
 

@@ -5,7 +5,6 @@ with the settings that stand there now, and its tables must agree with the recor
 nothing is read.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -161,11 +160,8 @@ class Study:
     """All settings, and the results of the runs and arms that have seeds.
 
     Attributes:
-        pixels: counts on the training images of MNIST: `nonzero_share`, of values that are not
-            zero; `ever_nonzero` and `nonzero_in_one_per_thousand` and `_hundred`, of pixels. None
-            if `bregman-nas prepare` has not made them.
         frequencies: [784], the share of the training images of MNIST in which each pixel is not
-            zero; None likewise.
+            zero; None if `bregman-nas prepare` has not counted them.
         arms: the frame `networks` of each.
         first_steps: `results/first_steps.csv`; None if it has not been made.
     """
@@ -173,7 +169,6 @@ class Study:
     project: Path
     settings: Settings
     runs: Mapping[str, Run]
-    pixels: Mapping[str, float] | None = None
     frequencies: Array | None = None
     arms: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     first_steps: pd.DataFrame | None = None
@@ -269,7 +264,7 @@ def read_study(project: Path) -> Study:
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-    counts = shares = first_steps = None
+    shares = first_steps = None
     if (path := project / "results" / "baselines.csv").exists():
         with readable(path, "`bregman-nas baselines` makes it anew"):
             numbers = dict.fromkeys(["seed", "dimensions", "mse", "accuracy"], float)
@@ -277,10 +272,6 @@ def read_study(project: Path) -> Study:
                 if (run := runs.get(str(of))) is not None:
                     frames = add_answers(run.frames, run.network, lines)
                     runs[run.name] = replace(run, frames=frames)
-    if (path := project / "data" / "manifest.json").exists():
-        with readable(path):
-            found = json.loads(path.read_text("utf-8"))["datasets"]
-            counts = found.get("mnist", {}).get("pixels")
     if (path := project / "data" / "pixels.csv").exists():
         with readable(path):
             table = pd.read_csv(path).query("dataset == 'mnist'").sort_values(["row", "column"])
@@ -288,7 +279,7 @@ def read_study(project: Path) -> Study:
     if (path := project / "results" / "first_steps.csv").exists():
         with readable(path):
             first_steps = pd.read_csv(path)[list(COLUMNS)]
-    return Study(project, settings, runs, counts, shares, arms, first_steps)
+    return Study(project, settings, runs, shares, arms, first_steps)
 
 
 def _read_records(project: Path, planned: Planned, runs: Mapping[str, Run]) -> list[Record]:

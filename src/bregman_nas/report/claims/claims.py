@@ -64,19 +64,19 @@ def _shape_of_the_mean(run: Run) -> Finding:
 
 
 def _pixels(results: Results) -> Findings:
-    counts = results.study.pixels
+    ink = results.study.frequencies
     names = ("share of pixel values that are not zero", "pixels that are ever not zero")
-    if counts is None:
+    if ink is None:
         yield from (Finding(name, verdict=Verdict.NOT_RUN) for name in names)
         return
     low, high = NONZERO
-    values = counts["nonzero_share"], counts["ever_nonzero"] / PIXELS
+    values = float(ink.mean()), float((ink > 0).mean())
     literal, lenient = (low <= value <= high for value in values)
     for name, value in zip(names, values, strict=True):
         yield Finding(name, value, verdict=judged(literal, not lenient))
-    for least, key in (("0.1%", "thousand"), ("1%", "hundred")):
-        name = f"pixels that are not zero in at least {least} of the images"
-        yield Finding(name, counts[f"nonzero_in_one_per_{key}"] / PIXELS)
+    for percent in (0.1, 1):
+        name = f"pixels that are not zero in at least {percent}% of the images"
+        yield Finding(name, float((ink >= percent / 100).mean()))
 
 
 def _output_map(results: Results) -> Findings:
