@@ -186,7 +186,12 @@ def test_what_is_said_of_what_decides(low: float, said: str) -> None:
     """The threshold has to lead beyond all doubt: its interval above those of scale and seed."""
     size = {name: [0.5, 0.4, 0.6] for name in ("setting", "task", "seed")}
     choice = {"threshold": [0.69, low, 0.77], "scale": [0, 0, 0.1], "seed": [0.2, 0.1, 0.24]}
-    (told,) = said_of(size=size, choice=choice)[1:]
+    ends = ("value", "low", "high")
+    parts = (
+        {name: dict(zip(ends, found, strict=True)) for name, found in of.items()}
+        for of in (size, choice)
+    )
+    (told,) = said_of(size=next(parts), choice=next(parts))[1:]
     assert said in told["headline"]
     assert "threshold 69%" in told["more"]
 
@@ -197,11 +202,11 @@ def test_what_is_said_of_found_against_uniform(
 ) -> None:
     """Of found and uniform networks whose errors have these ratios, a pair each."""
     pairs = {}
-    for of, of_pairs in zip(("autoencoder-denoising", "residual-denoising"), ratios, strict=False):
+    for of, of_pairs in zip(("plain denoising", "residual denoising"), ratios, strict=False):
         found = {seed: 0.01 * ratio for seed, ratio in enumerate(of_pairs)}
         uniform = dict.fromkeys(found, 0.01)
-        pairs[f"paper-{of}"] = table2._told(compare("found", found, "uniform", uniform))
-    told = said_of(**findings.arms(pairs))
+        pairs[of] = table2._told(compare("found", found, "uniform", uniform))
+    told = said_of(arms=pairs)
     assert [one["topic"] for one in told] == ["Found against uniform"]
     assert said in told[0]["headline"]
     if SAME in ratios and OPEN not in ratios and WORSE not in ratios:

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
 from bregman_nas.report.data import PROTOCOLS, WORDS
@@ -36,24 +34,30 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
 
     `shown` is what else `tables.present` has.
     """
-    groups, apart = shown["compared"], shown["apart"]
-    pairs = {group.of: one for group in groups if (one := group.deciding)}
+    groups = shown["compared"]
+    variances = {one["run"]: one["numbers"] for one in shown["questions"]["variance"]["answers"]}
     searched = Counter(
         one["verdict"]
         for group in groups
         for one in group.comparisons
         if (one["first"], one["second"]) == ("search", "uniform")
     )
+    rivals = {
+        _in_words(group.of): [
+            one for one in group.comparisons if one.get("method") == "proximal-adam"
+        ]
+        for group in groups
+    }
     return told(
-        **arms(pairs),
+        arms={_in_words(group.of): one for group in groups if (one := group.deciding)},
         searched=searched,
-        rivals=rivals(groups),
+        rivals=rivals,
         more_pairs=any(row["method"] == table2.METHODS["found"] for row in shown["rows"]),
         dying=shown["questions"]["dying"]["answers"],
         **_claims(shown["decisions"]),
         **_answers(shown["losses"]),
-        size=_size(apart, "residual autoencoders"),
-        choice=_size(apart, "residual autoencoders, denoising"),
+        size=variances.get(f"residual autoencoders, {ROWS}"),
+        choice=variances.get(f"residual autoencoders, denoising, {ROWS}"),
         facts=shown["facts"],
     )
 
@@ -67,20 +71,6 @@ def told(**numbers: Any) -> list[dict[str, str]]:
             found.append({"headline": "", "numbers": "", "more": ""})
         found[-1][name] = words.strip()
     return found
-
-
-def arms(pairs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Is what was found better than layers of one width? The comparisons, by experiment."""
-    return {"arms": {_in_words(of): one for of, one in pairs.items()}}
-
-
-def rivals(groups: Sequence[table2.Group]) -> dict[str, list[dict[str, Any]]]:
-    """Proximal Adam compared with the search, by experiment."""
-    of = {
-        group.of: [one for one in group.comparisons if one.get("method") == "proximal-adam"]
-        for group in groups
-    }
-    return {_in_words(run): comparisons for run, comparisons in of.items() if comparisons}
 
 
 def _in_words(run: str) -> str:
@@ -105,13 +95,6 @@ def _answers(losses: Sequence[table1.Line]) -> dict[str, Any]:
             beside.append({**one, "lost": theirs < ours})
     logistic = rows["authors", "logistic_regression", table1.FASHION]["accuracy_mean"]
     return {"beside": beside, "logistic": logistic and logistic / 100}
-
-
-def _size(apart: pd.DataFrame, design: str) -> dict[str, list[float]]:
-    """What decides how many rows are active? Shares and intervals; empty if they are undefined."""
-    chosen = apart[(apart["design"] == design) & (apart["measure"] == ROWS)]
-    parts = chosen.set_index("component")[["share", "low", "high"]].astype(float)
-    return {} if parts["share"].hasnans else {str(of): ends for of, *ends in parts.itertuples()}
 
 
 def _claims(decisions: Sequence[Decision]) -> dict[str, Any]:
