@@ -132,13 +132,13 @@ def test_answers_have_the_numbers_of_their_sentences(tables: dict[str, str]) -> 
     told = {one["run"]: one for question in found.values() for one in question["answers"]}
     numbers = told["residual-denoising-threshold-28"]["numbers"]
     assert numbers["coding_width"] == pytest.approx({"value": -100, "low": -100, "high": -100})
-    assert "(1 pair)." in told["residual-deblurring-delta-2"]["sentence"]
+    assert told["residual-deblurring-delta-2"]["seeds"] == 1
     assert told["residual-deblurring-delta-2"]["numbers"]["rows_on"]["low"] is None
     first, last = found["finished"]["answers"]
-    assert "from epoch 100 to 300, " in first["sentence"]
+    assert first["start"].endswith("from epoch 100 to 300")
     # Rows 6 * 300 - 50, 60 more in each seed, less 600.
     assert first["numbers"]["rows_on"]["value"] == pytest.approx(1750 + 60 - 600)
-    assert "from epoch 200 to 300, " in last["sentence"]
+    assert last["start"].endswith("from epoch 200 to 300")
     assert last["numbers"]["rows_on"]["value"] == 0
     fresh = found["fresh-seeds"]["answers"]
     assert fresh[0]["numbers"]["ten_mse"]["value"] == pytest.approx(0.2 - 0.1)

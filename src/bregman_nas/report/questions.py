@@ -1,7 +1,7 @@
 """What decides the architecture? Questions, with answers generated from the results.
 
-An answer is a sentence with its numbers, so that a text can quote it. The words of the sentences
-are in templates/sentences.j2.
+An answer has numbers, and a sentence with them whose words are in templates/sentences.j2, or how a
+line of a table of differences starts.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,19 +21,16 @@ from bregman_nas.report.stats import Summary, difference_interval, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.settings import RunRow
 
-#: The words for a difference in each measure, and its digits.
-TOLD = {
-    "coding_width": ("the width of the narrowest hidden layer", 0),
-    "rows_on": ("the number of active rows", 0),
-    "rows_living": ("that of living rows", 0),
-    "ten_mse": ("the loss", 5),
-}
-Answer = dict[str, Any]  # as from `_answer`
-Ends = tuple[float | None, ...]  # a value and its interval
+#: Of which differences are told.
+MEASURES = ("coding_width", "rows_on", "rows_living", "ten_mse")
+Answer = dict[str, Any]  # see `ask`
 
 
 def ask(
-    study: Study, apart: pd.DataFrame, revised: Sequence[claims.Decision]
+    study: Study,
+    apart: pd.DataFrame,
+    revised: Sequence[claims.Decision],
+    planned: Sequence[Mapping[str, str]],
 ) -> dict[str, dict[str, Any]]:
     """All questions, by a short name; templates/questions.md.j2 has their words.
 
@@ -41,12 +38,12 @@ def ask(
         study: all results.
         apart: from `variance.taken_apart`.
         revised: the claims, decided by the fresh seeds.
+        planned: the rows of params.yaml with fewer seeds than are planned.
 
     Returns:
-        For each question its `answers` as far as there are results (`sentence`; `run`, the run or
-        the design; `seeds`, the fewest behind a number; `numbers`, by name, with 95% intervals; of
-        differences also how the sentence may `start`),
-        and `missing`: runs with fewer seeds than are planned.
+        For each question its `answers` as far as there are results (`sentence`, of differences
+        `start`; `run`, the run or the design; `seeds`, the fewest behind a number; `numbers`, by
+        name, with 95% intervals), and as `missing` what is `planned` of its runs.
     """
     rows = study.settings.runs
 
@@ -69,29 +66,20 @@ def ask(
         "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
         "elsewhere": ([], _elsewhere(study)),
     }
-    missing = [
-        {"run": name, "seeds": len(row.seeds), "planned": row.planned}
-        for name, row in rows.items()
-        if len(row.seeds) < (row.planned or 0)
-    ]
     return {
-        name: {"answers": [*answers], "missing": [one for one in missing if one["run"] in runs]}
+        name: {"answers": [*answers], "missing": [row for row in planned if row["name"] in runs]}
         for name, (runs, answers) in asked.items()
     }
 
 
-def _answer(kind: str, run: str, seeds: int, ends: Mapping[str, Ends], **told: Any) -> Answer:
-    """A sentence of this kind of templates/sentences.j2, and the numbers in it."""
-    names = ("value", "low", "high")
-    return {
-        "sentence": str(getattr(macros("sentences.j2"), kind)(ends, seeds, **told)),
-        **{"run": run, "seeds": seeds},
-        "numbers": {name: dict(zip(names, of, strict=True)) for name, of in ends.items()},
-    }
+def _answer(kind: str, run: str, seeds: int, ends: Mapping[str, Answer], **told: Any) -> Answer:
+    """With a sentence of this kind."""
+    sentence = str(getattr(macros("sentences.j2"), kind)(ends, seeds, **told))
+    return {"sentence": sentence, "run": run, "seeds": seeds, "numbers": ends}
 
 
-def _ends(summary: Summary) -> Ends:
-    return summary.mean, summary.low, summary.high
+def _ends(value: float | None, low: float | None = None, high: float | None = None) -> Answer:
+    return {"value": value, "low": low, "high": high}
 
 
 def _name(row: RunRow) -> str:
@@ -103,9 +91,8 @@ def _name(row: RunRow) -> str:
 def _changes(study: Study, names: Collection[str]) -> Iterator[Answer]:
     for group in groups(study):
         for row in (row for row in group.rows if row.name in names):
-            start = f"In {_name(row.row)}, with {row.words}, after {group.epoch} epochs,"
-            found = {measure: row.gap(measure) for measure in TOLD}
-            yield from _differences(start, row.name, found, "pair")
+            start = f"In {_name(row.row)}, with {row.words}, after {group.epoch} epochs"
+            yield from _differences(start, row.name, {name: row.gap(name) for name in MEASURES})
 
 
 def _longer(study: Study) -> Iterator[Answer]:
@@ -115,26 +102,24 @@ def _longer(study: Study) -> Iterator[Answer]:
         for first in dict.fromkeys((usual, run.last - usual)):
             if run.row.epochs and not run.row.change and usual <= first < run.last:
                 change = numbers(run) - numbers(run, first)
-                found = {name: summarize(change[name]) for name in TOLD if name in change}
-                start = f"In {_name(run.row)}, from epoch {first} to {run.last},"
-                yield from _differences(start, run.name, found, "seed")
+                found = {name: summarize(change[name]) for name in MEASURES if name in change}
+                start = f"In {_name(run.row)}, from epoch {first} to {run.last}"
+                yield from _differences(start, run.name, found)
 
 
-def _differences(start: str, run: str, found: Mapping[str, Summary], unit: str) -> Iterator[Answer]:
-    """A sentence of differences; none if there are none."""
-    there = {name: summary for name, summary in found.items() if summary.used}
-    if there:
+def _differences(start: str, run: str, found: Mapping[str, Summary]) -> Iterator[Answer]:
+    """None if there are no pairs."""
+    if there := {name: summary for name, summary in found.items() if summary.used}:
         seeds = min(summary.used for summary in there.values())
-        ends = {name: _ends(summary) for name, summary in there.items()}
-        answer = _answer("differences", run, seeds, ends, start=start, unit=unit, told=TOLD)
-        yield {**answer, "start": start.rstrip(",")}
+        ends = {name: _ends(of.mean, of.low, of.high) for name, of in there.items()}
+        yield {"start": start, "run": run, "seeds": seeds, "numbers": ends}
 
 
 def _variance(apart: pd.DataFrame) -> Iterator[Answer]:
     told = apart[apart["measure"].isin([variance.NARROWEST, variance.ROWS])].dropna(subset="share")
     for (design, name), rows in told.groupby(["design", "measure"], sort=False):
         shares = rows.set_index("component")[["share", "low", "high"]].astype(float)
-        ends = {str(part): tuple(of) for part, *of in shares.itertuples()}
+        ends = {str(part): _ends(*of) for part, *of in shares.itertuples()}
         seeds = int(rows["seeds"].iloc[0])
         about = {"measure": name, "design": design}
         yield _answer("variance", f"{design}, {name}", seeds, ends, **about)
@@ -143,7 +128,7 @@ def _variance(apart: pd.DataFrame) -> Iterator[Answer]:
 def _output(study: Study) -> Iterator[Answer]:
     for run, found in outputs(study):
         if (area := found["area"]).used:
-            ends = {"area": _ends(area)}
+            ends = {"area": _ends(area.mean, area.low, area.high)}
             yield _answer("output", run.name, area.used, ends, name=_name(run.row))
 
 
@@ -156,7 +141,7 @@ def _fresh(study: Study) -> Iterator[Answer]:
         )
         interval = difference_interval(then, first)
         if first.mean is not None and then.mean is not None and interval is not None:
-            ends = {"ten_mse": (then.mean - first.mean, *interval)}
+            ends = {"ten_mse": _ends(then.mean - first.mean, *interval)}
             means = {"now": then.mean, "before": first.mean}
             yield _answer("fresh", run.name, then.used, ends, name=_name(run.row), **means)
 
@@ -174,7 +159,7 @@ def _elsewhere(study: Study) -> Iterator[Answer]:
         # Each seed is also compared with itself, which adds 0.
         others = float(np.abs(ours[:, None] - hidden).mean()) * len(hidden) / (len(hidden) - 1)
         name = _name(run.row) + (f", with {words}," if (words := in_words(run.row.change)) else "")
-        ends: dict[str, Ends] = {"machines": (machines, None, None), "seeds": (others, None, None)}
+        ends = {"machines": _ends(machines), "seeds": _ends(others)}
         yield _answer("elsewhere", run.name, len(again), ends, name=name)
 
 
@@ -182,7 +167,5 @@ def _verdicts(revised: Sequence[claims.Decision]) -> Iterator[Answer]:
     for protocol in PROTOCOLS:
         those = [decision for decision in revised if decision.protocol == protocol]
         if seeds := [decision.seeds for decision in those if decision.seeds]:
-            ends: dict[str, Ends] = {
-                str(v): (sum(one.verdict is v for one in those), None, None) for v in Verdict
-            }
-            yield _answer("verdicts", protocol, min(seeds), ends, protocol=protocol)
+            counts = {str(v): _ends(sum(one.verdict is v for one in those)) for v in Verdict}
+            yield _answer("verdicts", protocol, min(seeds), counts, protocol=protocol)
