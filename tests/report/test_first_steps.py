@@ -24,14 +24,14 @@ def table(**columns: list[Any]) -> pd.DataFrame:
 
 def test_groups_by_settings_and_by_what_networks_began_with() -> None:
     frame = table(density=[0.03, 0.3, 0.03], logits=["relu", "relu", "linear"])
-    names = [share.name for share in by_settings(frame)]
+    names = [share["name"] for share in by_settings(frame)]
     assert names == ["density 3%", "density 30%", "density 3%, linear logits"]
     frame = table(
         path=[0, 0, 0, 1, 1],
         last_bias=[0.1, -0.1, 0.1, 0.1, -0.1],
         firing_0=[0.2, 0.2, 0.0, 0.2, 0.0],
     )
-    assert {share.name: share.seeds for share in by_beginning(frame)} == {
+    assert {share["name"]: share["seeds"] for share in by_beginning(frame)} == {
         "active path": 2,
         "no path, last ReLU passes nothing": 1,
         "no path, last bias negative": 1,

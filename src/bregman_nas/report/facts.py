@@ -146,10 +146,8 @@ def _first_steps(frame: pd.DataFrame | None) -> Numbers | None:
     """How many starts grow or die, of each setting."""
     if frame is None:
         return None
-    own = frame[frame["start"] == OWN]
-    shares = {"settings": by_settings(frame), "beginnings": by_beginning(own)}
-    told = {name: [vars(share) for share in of] for name, of in shares.items()}
-    return {"steps": int(frame["steps"].max()), **told}
+    own = by_beginning(frame[frame["start"] == OWN])
+    return {"steps": int(frame["steps"].max()), "settings": by_settings(frame), "beginnings": own}
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:

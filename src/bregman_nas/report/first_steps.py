@@ -1,7 +1,6 @@
 """How many DenseNets grow in their first steps, from `results/first_steps.csv`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -14,45 +13,33 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Share:
-    """How many networks of a group grow, and the exact 95% interval of their share.
+def shares(frame: pd.DataFrame, names: pd.Series) -> list[dict[str, Any]]:
+    """How many networks of each group grow, in the order of first appearance in `names`.
 
-    Those that `grow` have more active kernels after the last step than before the first. The last
-    ReLU of those that are `dead` passes nothing then.
+    `names` has each row's group. Those that `grow` have more active kernels after the last step
+    than before the first; `low` and `high` are the exact 95% interval of their share. The last ReLU
+    of those that are `dead` passes nothing then.
     """
-
-    name: str
-    seeds: int
-    grow: int
-    dead: int
-    low: float
-    high: float
-
-    @property
-    def undecided(self) -> int:
-        """Those that neither grow nor are dead."""
-        return self.seeds - self.grow - self.dead
-
-
-def shares(frame: pd.DataFrame, names: pd.Series) -> Iterator[Share]:
-    """The share of each group in the order of first appearance; `names` has each row's group."""
+    found = []
     for name in names.unique():
         outcomes = frame.loc[names == name, "outcome"]
         grow, dead = (int((outcomes == fate).sum()) for fate in ("grows", "dead"))
-        yield Share(str(name), len(outcomes), grow, dead, *share_interval(grow, len(outcomes)))
+        low, high = share_interval(grow, len(outcomes))
+        counts = {"name": str(name), "seeds": len(outcomes), "grow": grow, "dead": dead}
+        found.append(counts | {"low": low, "high": high})
+    return found
 
 
-def by_settings(frame: pd.DataFrame) -> list[Share]:
+def by_settings(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """By density, and by what else is not as in the first row of the table."""
     names = frame["density"].map("density {:.0%}".format)
     others = {"logits": ", {} logits", "initial_scale": ", scale {}", "first_moment": ", {} moment"}
     for key, words in others.items():
         names += frame[key].map(words.format).where(frame[key] != frame[key].iloc[0], "")
-    return list(shares(frame, names))
+    return shares(frame, names)
 
 
-def by_beginning(frame: pd.DataFrame) -> list[Share]:
+def by_beginning(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """By what networks began with: whether active kernels lead from the image to the output.
 
     Where none do, the output of the last convolution is the same for all images: by whether its
@@ -62,4 +49,4 @@ def by_beginning(frame: pd.DataFrame) -> list[Share]:
     names = ("no path, last bias " + sign).mask(
         frame["firing_0"] == 0, "no path, last ReLU passes nothing"
     )
-    return list(shares(frame, names.mask(frame["path"] == 1, "active path").sort_values()))
+    return shares(frame, names.mask(frame["path"] == 1, "active path").sort_values())

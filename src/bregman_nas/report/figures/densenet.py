@@ -136,14 +136,14 @@ def first_steps(study: Study) -> Figure:
     figure, grid = panels.subplots(height, 2, sharex=True, gridspec_kw=gap)
     for axes, (how, shares) in zip(grid, shown.items(), strict=True):
         for row, share in enumerate(shares):
-            axes.plot([share.low, share.high], [row, row], color=colour)
-            point = share.grow / share.seeds
-            axes.plot(point, row, "o", color=colour, markersize=4, clip_on=False)
-            words = f"{share.grow} of {share.seeds}"
-            words += f", {share.undecided} undecided" if share.undecided else ""
+            axes.plot([share["low"], share["high"]], [row, row], color=colour)
+            seeds, grow = share["seeds"], share["grow"]
+            axes.plot(grow / seeds, row, "o", color=colour, markersize=4, clip_on=False)
+            undecided = seeds - grow - share["dead"]
+            words = f"{grow} of {seeds}" + (f", {undecided} undecided" if undecided else "")
             axes.text(1.02, row, words, va="center", transform=axes.get_yaxis_transform())
         axes.set_title(f"DenseNets that grow within {frame['steps'].iloc[0]} steps, {how}")
-        axes.set_yticks(range(len(shares)), [share.name for share in shares])
+        axes.set_yticks(range(len(shares)), [share["name"] for share in shares])
         axes.set(xlim=(0, 1), ylim=(len(shares) - 0.5, -0.5))
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.grid(axis="x")
