@@ -102,16 +102,14 @@ def welch_of_printed(ours: Summary, printed: Reference, half_unit: float) -> Wel
     return max(filter(None, tests), key=lambda test: test.p, default=None)
 
 
-def signed_rank(values: Iterable[float], low: float, high: float) -> float | None:
+def signed_rank(values: Iterable[float], low: float, high: float) -> float:
     """Two-sided p of Wilcoxon's signed rank test against a centre between `low` and `high`.
 
     A single seed far from all others moves a mean, and hardly moves ranks. The centre is the one
     most in favour of equality: nearest to the median of the pairwise averages (Hodges and Lehmann).
-    p is 1 if that median lies between, None without seeds. What is not finite counts as largest.
+    p is 1 if that median lies between. What is not finite counts as largest.
     """
     found = np.array([value if math.isfinite(value) else math.inf for value in values])
-    if not len(found):
-        return None
     first, second = np.triu_indices(len(found))
     centre = float(np.median((found[first] + found[second]) / 2))
     if low <= centre <= high:

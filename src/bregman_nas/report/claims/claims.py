@@ -33,7 +33,7 @@ from bregman_nas.report.claims.rules import (
     within,
 )
 from bregman_nas.report.data import NETWORKS, PIXELS, TASKS, Array, Flags, Run
-from bregman_nas.report.measures import HALF, LAYERS, WIDTH_MARGIN, Measure
+from bregman_nas.report.measures import HALF, LAYERS, WIDTH_MARGIN
 from bregman_nas.report.stats import CONFIDENCE, summarize
 
 NONZERO = (0.6, 0.7)  # "around 65%", and half of the step to the next number with a name of its own
@@ -147,10 +147,6 @@ def _negative_of_all(run: Run) -> Array:
     return np.asarray((others < 0).sum((1, 2)) / (~np.isnan(others)).sum((1, 2)))
 
 
-def _negative_of_active(run: Run) -> Array:
-    return measures.negative_share(run.tau())
-
-
 def _negative_in_the_mean(run: Run) -> Finding:
     value = float(measures.negative_share(run.tau().mean(0, keepdims=True))[0])
     of_samples = measures.negative_share(measures.resampled_means(run.tau()))
@@ -191,12 +187,6 @@ def _kernels(run: Run | None) -> Finding | None:
     return share("DenseNet, kernels (seeds with switches)", measures.share_of_additions)(run)
 
 
-def _told(name: str, measure: Measure) -> Estimate:
-    """The mean of a share; what is not run is told to be so."""
-    of_run = share(name, measure)
-    return lambda run: of_run(run) or Finding(name, seeds=0)
-
-
 WIDTHS = [mean(f"width of layer {l}", measures.width(l)) for l in range(1, LAYERS + 1)]
 COUNTERDIAGONAL = measures.counterdiagonal(LAYERS)
 OFF = np.tri(LAYERS, dtype=bool) & ~COUNTERDIAGONAL
@@ -232,7 +222,7 @@ REGISTERED: dict[int, Part] = {
     8: _into_output(above(0), at_most(SMALL_SKIP)),
     9: over(
         "residual",
-        share("among the active ones", _negative_of_active, above(HALF)),
+        share("among the active ones", lambda run: measures.negative_share(run.tau()), above(HALF)),
         share("among active and inactive ones", _negative_of_all),
     ),
     10: over(
@@ -339,8 +329,8 @@ REVISED: dict[int, Part] = {
         *(
             over(
                 frame,
-                _told("active among living rows", measures.active_share),
-                _told("active among all rows", lambda run: run.rows().sum(1) / (LAYERS * PIXELS)),
+                share("active among living rows", measures.active_share),
+                share("active among all rows", lambda run: run.rows().sum(1) / (LAYERS * PIXELS)),
             )
             for frame in ("perceptrons", "interventions")
         )
