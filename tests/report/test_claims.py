@@ -525,8 +525,8 @@ def test_claim_17_revised_is_an_estimate() -> None:
     [
         ((0.1, 0.1, 0.9), 0.8),  # 9 against 1, of 10
         ((0.1, 0.9, 0.9), 0.65),  # and 3 against 1, of 4
-        ((0.1, 0.1, 0.1), None),  # then there are no others
-        ((0.9, 0.9, 0.9), None),
+        ((0.1, 0.1, 0.1), None),
+        ((0.9, 0.9, 0.9), 1.3 / 3),
     ],
 )
 def test_networks_that_did_not_collapse_stand_beside_all(

@@ -246,7 +246,7 @@ REGISTERED: dict[int, Part] = {
             mean(f"{LEAD}, per kernel", measures.lead, how="kernel"),
             mean(f"{LEAD}, sums without the layer just before", measures.lead, how="skips"),
         ),
-        over("others", mean(f"{LEAD}, sums {OTHERS}", measures.lead)),
+        over("living", mean(f"{LEAD}, sums {OTHERS}", measures.lead)),
     ),
     14: together(
         over(
@@ -257,7 +257,7 @@ REGISTERED: dict[int, Part] = {
             UNUSED[1],
         ),
         over(
-            "others",
+            "living",
             mean(f"{INPUTS} {OTHERS}", measures.unused_inputs),
             mean(f"{OUTPUTS} {OTHERS}", measures.unused_outputs),
         ),

@@ -73,14 +73,11 @@ class Results:
         """Runs by their names.
 
         `perceptrons`, `interventions`, a network (both tasks) or a network and task; `densenet`,
-        those of its networks that are `living`, or these if `others` are not.
+        those of its networks that are `living`.
         """
-        if name in ("densenet", "living", "others"):
+        if name in ("densenet", "living"):
             run = self.densenet
-            alive = None if run is None else living(run)
-            if name == "others" and run and alive and len(alive.seeds) in (0, len(run.seeds)):
-                alive = None
-            return {"": run if name == "densenet" else alive}
+            return {"": living(run) if run and name == "living" else run}
         if name == "interventions":
             return self.interventions
         if name == "perceptrons":
