@@ -140,7 +140,7 @@ def decide_revised(study: Study) -> list[Decision]:
 def _decision(claim: Claim, results: Results, count_collapsed: bool = False) -> Decision:
     found = [finding for finding in claim.part(results) if finding is not None]
     found.sort(key=lambda finding: finding.verdict is None)
-    run = results.densenet if count_collapsed else None
+    run = results.frame("densenet")[""] if count_collapsed else None
     lost = 0 if run is None else int(measures.collapsed(run).sum())
     return Decision(claim, results.protocol, found, lost)
 

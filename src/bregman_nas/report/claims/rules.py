@@ -64,11 +64,6 @@ class Results:
         run = self.study.run(self.protocol, f"{network}-{task}")
         return None if run is None or run.depth != LAYERS else run
 
-    @property
-    def densenet(self) -> Run | None:
-        """The run of the DenseNet, or None."""
-        return self.study.run(self.protocol, DENSENET)
-
     def frame(self, name: str) -> Mapping[str, Run | None]:
         """Runs by their names.
 
@@ -76,7 +71,7 @@ class Results:
         those of its networks that are `living`.
         """
         if name in ("densenet", "living"):
-            run = self.densenet
+            run = self.study.run(self.protocol, DENSENET)
             return {"": living(run) if run and name == "living" else run}
         if name == "interventions":
             return self.interventions
