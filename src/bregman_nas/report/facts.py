@@ -59,7 +59,6 @@ def facts(study: Study) -> Numbers:
 
 
 def _range(*parts: Iterable[float]) -> list[float] | None:
-    """The least and the greatest."""
     values = [float(x) for part in parts for x in part]
     return [min(values), max(values)] if values else None
 
@@ -104,7 +103,6 @@ def _died_early(run: Run) -> Array:
 
 
 def _widths(run: Run) -> Numbers:
-    """Means over the converged seeds of each layer's rows, and of three shares."""
     kinds = {kind: run.rows(kind) for kind in ("active", "effective")}
     shares = (measures.effective_share, measures.active_share, measures.dead_share)
     return {
@@ -143,7 +141,6 @@ def densenet(run: Run) -> Numbers:
 
 
 def _first_steps(frame: pd.DataFrame | None) -> Numbers | None:
-    """How many starts grow or die, of each setting."""
     if frame is None:
         return None
     own = by_beginning(frame[frame["start"] == OWN])
@@ -151,7 +148,6 @@ def _first_steps(frame: pd.DataFrame | None) -> Numbers | None:
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:
-    """Hours of cores and of GPUs, minutes of a search of each run, and the machines."""
     costs = {run.name: run.frames.costs for run in runs}
     columns = ["processor", "device", "torch", "seconds"]
     every = pd.concat([pd.DataFrame(columns=columns), *costs.values()])

@@ -73,7 +73,6 @@ def ask(
 
 
 def _answer(kind: str, run: str, seeds: int, ends: Mapping[str, Answer], **told: Any) -> Answer:
-    """With a sentence of this kind."""
     sentence = str(getattr(macros("sentences.j2"), kind)(ends, seeds, **told))
     return {"sentence": sentence, "run": run, "seeds": seeds, "numbers": ends}
 
