@@ -1,6 +1,5 @@
 """The marked places of README.md, each filled from a template of its name."""
 
-import re
 import textwrap
 from typing import Any
 
@@ -10,8 +9,6 @@ from bregman_nas.report.render import render
 from bregman_nas.report.tables import present
 
 wrap = textwrap.TextWrapper(100, subsequent_indent="  ", break_on_hyphens=False).fill
-# The place ends with the next mark of its name.
-PLACE = "(<!-- {0}: made by `make readme` -->\n).*?(<!-- end of {0} -->)"
 PLACES = {name: f"readme-{name.replace(' ', '')}.md.j2" for name in ("findings", "table 1", "cost")}
 
 
@@ -31,14 +28,15 @@ def update(study: Study) -> str:
 def filled(readme: str, told: dict[str, Any]) -> str:
     """The README with all its places filled; `told` is as of `tables.present`."""
     for name, template in PLACES.items():
+        start, end = f"<!-- {name}: made by `make readme` -->", f"<!-- end of {name} -->"
+        before, _, place = readme.partition(f"{start}\n")
+        _, found, after = place.partition(end)
+        if not found:
+            raise UserError(
+                f"README.md must have the marks `{start}` and `{end}`; `git restore README.md` "
+                "brings them back"
+            )
         lines = render(template, **told).splitlines()
         wrapped = [wrap(line) if line.startswith("- ") else line for line in lines]
-        text = "".join(f"{line}\n" for line in wrapped)
-        place = re.compile(PLACE.format(name), re.DOTALL)
-        if not place.search(readme):
-            raise UserError(
-                f"README.md must have the marks `<!-- {name}: made by `make readme` -->` and "
-                f"`<!-- end of {name} -->`; `git restore README.md` brings them back"
-            )
-        readme = place.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", readme)  # type: ignore[misc]
+        readme = "\n".join([before + start, *wrapped, end + after])
     return readme
