@@ -129,7 +129,7 @@ class FastTrainer(FusedTrainer):
         which without skips only the first and the last are used; for each layer [columns, batch],
         and [rows, batch].
         """
-        states = self._buffer("states", x)
+        states, _ = self._memory(x)
         flat, tau = states.flatten(1), self._v[-1]
         states[0] = x
         read: list[Tensor] = []
@@ -148,7 +148,7 @@ class FastTrainer(FusedTrainer):
     def _loss_and_gradients(self, x: Tensor, targets: Tensor) -> Tensor:
         states, read, relu = self._forward(x.T)
         # outer[l] is the gradient of x(l), inner that before the ReLU of the layer above.
-        outer = self._buffer("gradients", x.T)
+        _, outer = self._memory(x.T)
         flat_states, flat_outer = states.flatten(1), outer.flatten(1)
         weights, tau, gradients = self._v, self._v[-1], self._gradients
         difference = torch.sub(states[-1], targets.T, out=outer[-1])

@@ -94,7 +94,6 @@ class FusedTrainer(Trainer):
         self.input_mean, self.input_std = network.input_mean, network.input_std
         self.betas, self.eps, self.correct_first_moment = betas, eps, correct_first_moment
         self.steps = 0
-        self._buffers: dict[tuple[str, int], Tensor] = {}
 
     @torch.no_grad()
     def train_batches(
@@ -140,13 +139,6 @@ class FusedTrainer(Trainer):
     @abstractmethod
     def _prepare(self) -> None:
         """Make everything that follows from the state."""
-
-    def _buffer(self, name: str, x: Tensor) -> Tensor:
-        """Memory for all states of a batch of this size, used again in every step."""
-        key = (name, x.shape[1])
-        if key not in self._buffers:
-            self._buffers[key] = x.new_zeros(self.depth + 1, *x.shape)
-        return self._buffers[key]
 
     def size(self) -> int:
         return sum(v.numel() for v in self._v)
