@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bregman_nas.report.data import (
@@ -233,6 +234,7 @@ def _draw_method(axes: Axes, group: Group, method: str, mu: str) -> None:
             if method in ("search", "proximal-adam"):
                 words = rf"$\mu={line.change.removeprefix('mu ') or mu}$"
                 look: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points"}
+                look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
                 axes.annotate(words, means[-1], fontsize=6, ha="center", color=colour, **look)
     if means:
         name = "AdaBreg, searched" if method == "search" else METHODS[method]
