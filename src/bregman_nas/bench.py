@@ -49,12 +49,12 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
     rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     epochs, size = run.experiment.epochs, run.batch_size
     last = max(moment for moment in MOMENTS if moment <= min(last_trained, epochs))
-    examples, position = compact.train_examples(0), Position()
-    batches = torch.arange(len(examples)).split(size)
+    position, batches = Position(), torch.arange(len(compact.problem.train)).split(size)
     steps: dict[int, list[float]] = {}
 
     def time_steps() -> list[float]:
         state = copy.deepcopy(compact.state_dict())  # measuring must not change the training
+        textbook.problem = compact.problem
         times: list[list[float]] = [[], []]
         for batch in batches[: BATCHES + 1]:
             for search, taken in zip((compact, textbook), times, strict=True):
