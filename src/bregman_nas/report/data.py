@@ -219,6 +219,11 @@ class Study:
         return replace(self, runs=enough)
 
 
+def experiment_words(experiment: str) -> str:
+    """Such as `plain denoising`."""
+    return experiment.replace("autoencoder", "plain").replace("-", " ")
+
+
 def why_empty(run: Run | None) -> str | None:
     """The reason why a run has nothing to show; None if it has."""
     if run is None:

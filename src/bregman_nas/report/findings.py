@@ -10,12 +10,11 @@ from typing import Any
 
 from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
-from bregman_nas.report.data import PROTOCOLS, WORDS
+from bregman_nas.report.data import PROTOCOLS, WORDS, experiment_words
 from bregman_nas.report.render import render
 from bregman_nas.report.variance import ROWS
 
 PAPER = PROTOCOLS[0]
-NETWORK_WORDS = {"autoencoder": "plain", "residual": "residual"}
 #: The claim that AdaBreg without J is Adam, which a test of our code decides.
 OF_THE_CODE = 15
 #: A network, its task, an answer without training beside it, and its name.
@@ -34,22 +33,22 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
 
     `shown` is what else `tables.present` has.
     """
-    groups = shown["compared"]
+    groups = {
+        experiment_words(group.of.removeprefix(f"{PAPER}-")): group for group in shown["compared"]
+    }
     variances = {one["run"]: one["numbers"] for one in shown["questions"]["variance"]["answers"]}
     searched = Counter(
         one["verdict"]
-        for group in groups
+        for group in groups.values()
         for one in group.comparisons
         if (one["first"], one["second"]) == ("search", "uniform")
     )
     rivals = {
-        _in_words(group.of): [
-            one for one in group.comparisons if one.get("method") == "proximal-adam"
-        ]
-        for group in groups
+        name: [one for one in group.comparisons if one.get("method") == "proximal-adam"]
+        for name, group in groups.items()
     }
     return told(
-        arms={_in_words(group.of): one for group in groups if (one := group.deciding)},
+        arms={name: one for name, group in groups.items() if (one := group.deciding)},
         searched=searched,
         rivals=rivals,
         more_pairs=any(row["method"] == table2.METHODS["found"] for row in shown["rows"]),
@@ -73,12 +72,6 @@ def told(**numbers: Any) -> list[dict[str, str]]:
     return found
 
 
-def _in_words(run: str) -> str:
-    """The network and the task of a run that follows the text."""
-    network, task = run.removeprefix(f"{PAPER}-").split("-")
-    return f"{NETWORK_WORDS.get(network, network)} {task}"
-
-
 def _answers(losses: Sequence[table1.Line]) -> dict[str, Any]:
     """Do networks beat answers that need none? And the accuracy of logistic regression."""
     rows = {
@@ -90,7 +83,7 @@ def _answers(losses: Sequence[table1.Line]) -> dict[str, Any]:
     for network, task, answer, words in BESIDE:
         ours, theirs = (rows[PAPER, name, task]["ten_mse_mean"] for name in (network, answer))
         if ours and theirs:
-            name = f"{NETWORK_WORDS[network]} {task}"
+            name = experiment_words(f"{network}-{task}")
             one = {"answer": words, "network": name, "ours": ours, "theirs": theirs}
             beside.append({**one, "lost": theirs < ours})
     logistic = rows["authors", "logistic_regression", table1.FASHION]["accuracy_mean"]

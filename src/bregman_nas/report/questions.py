@@ -13,8 +13,7 @@ import pandas as pd
 from bregman_nas.report import claims, variance
 from bregman_nas.report.changes import groups, in_words
 from bregman_nas.report.claims.rules import Verdict
-from bregman_nas.report.data import PROTOCOLS, REGISTERED, WORDS, Study
-from bregman_nas.report.findings import NETWORK_WORDS
+from bregman_nas.report.data import PROTOCOLS, REGISTERED, WORDS, Study, experiment_words
 from bregman_nas.report.measures import numbers, outputs
 from bregman_nas.report.render import macros
 from bregman_nas.report.stats import Summary, difference_interval, summarize
@@ -83,8 +82,7 @@ def _ends(value: float | None, low: float | None = None, high: float | None = No
 
 def _name(row: RunRow) -> str:
     """Such as `plain denoising following the text`."""
-    network, _, task = row.experiment.partition("-")
-    return f"{NETWORK_WORDS.get(network, network)} {task} following the {WORDS[row.protocol]}"
+    return f"{experiment_words(row.experiment)} following the {WORDS[row.protocol]}"
 
 
 def _changes(study: Study, names: Collection[str]) -> Iterator[Answer]:

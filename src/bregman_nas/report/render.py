@@ -7,7 +7,7 @@ import jinja2
 
 from bregman_nas.report import claims, table1, table1_tests, table2, text
 from bregman_nas.report.claims.rules import ENOUGH_SEEDS, TOO_MANY_DIVERGED
-from bregman_nas.report.data import PROTOCOLS, REGISTERED, TASKS, WORDS
+from bregman_nas.report.data import PROTOCOLS, REGISTERED, TASKS, WORDS, experiment_words
 from bregman_nas.report.measures import LAYERS, LINEAR_R2
 from bregman_nas.report.stats import summarize
 
@@ -23,7 +23,7 @@ _ENVIRONMENT.filters |= {
     "fixed": text.fixed,
     "number": partial(text.fixed, digits=None),
     **{"p": text.probability, "cell": table1.cell, "zip": zip},
-    "words": lambda name: WORDS.get(name, name),
+    **{"words": lambda name: WORDS.get(name, name), "experiment": experiment_words},
 }
 _ENVIRONMENT.globals |= {
     **{"mean_std": text.mean_std, "interval": text.interval, "fixed": text.fixed},
