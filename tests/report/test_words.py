@@ -26,14 +26,26 @@ def committed() -> Study:
     return read_study(PROJECT)
 
 
+@pytest.fixture(scope="module")
+def shown(committed: Study) -> dict[str, Any]:
+    return tables.present(committed)
+
+
+@pytest.fixture(scope="module")
+def rendered(committed: Study) -> dict[str, str]:
+    return render_all(committed)
+
+
 @pytest.fixture
-def project(committed: Study, tmp_path: Path) -> Study:
+def project(committed: Study, rendered: dict[str, str], tmp_path: Path) -> Study:
     """A copy of what the report is made from; a test may spoil it."""
     for folder in ("figures", "docs", "paper"):
         shutil.copytree(PROJECT / folder, tmp_path / folder)
     for file in ("params.yaml", "data/manifest.json", "results/released-code.json"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / file, tmp_path / file)
+    for name, text in rendered.items():
+        (tmp_path / "results" / name).write_text(text, "utf-8")
     return replace(committed, project=tmp_path)
 
 
@@ -46,35 +58,35 @@ def test_an_outlier_by_hand() -> None:
     assert found["without"] == pytest.approx(0.017 / 3)
 
 
-def test_the_readme_is_of_the_results_in_git(committed: Study) -> None:
+def test_the_readme_is_of_the_results_in_git(shown: dict[str, Any]) -> None:
     text = (PROJECT / "README.md").read_text("utf-8")
-    assert text == readme.filled(text, tables.present(committed)), "say `make readme`"
+    assert text == readme.filled(text, shown), "say `make readme`"
 
 
-def test_the_tables_for_readers_are_of_the_results_in_git(committed: Study) -> None:
-    for name, text in render_all(committed).items():
+def test_the_tables_for_readers_are_of_the_results_in_git(rendered: dict[str, str]) -> None:
+    for name, text in rendered.items():
         if name.endswith((".md", ".tex")):
             path = PROJECT / "results" / name
             assert path.read_text("utf-8") == text, f"{path}: say `bregman-nas aggregate`"
 
 
-def test_places_of_the_readme(committed: Study) -> None:
+def test_places_of_the_readme(shown: dict[str, Any], rendered: dict[str, str]) -> None:
     marks = "".join(
         f"<!-- {name}: made by `make readme` -->\nto be replaced\n<!-- end of {name} -->\n"
         for name in readme.PLACES
     )
-    told = tables.present(committed)
-    new = readme.filled(f"# Title\n{marks}Text.\n", told)
+    new = readme.filled(f"# Title\n{marks}Text.\n", shown)
     assert new.startswith("# Title\n<!-- findings")
     assert new.endswith("<!-- end of cost -->\nText.\n")
     assert "to be replaced" not in new
-    assert render_all(committed)["table1.md"].split("\n\n")[3] in new
+    assert rendered["table1.md"].split("\n\n")[3] in new
     for name in readme.PLACES:
         with pytest.raises(UserError, match=f"marks `<!-- {name}: "):
-            readme.filled(marks.replace(f"end of {name}", "end"), told)
+            readme.filled(marks.replace(f"end of {name}", "end"), shown)
 
 
 def test_same_results_same_report(project: Study) -> None:
+    (project.project / "results" / "table1.md").unlink()
     with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
         paper.build(project)
     aggregate(project)
@@ -85,12 +97,11 @@ def test_same_results_same_report(project: Study) -> None:
     assert paper.render(project.project) == first
 
 
-def test_every_sentence_on_a_claim_is_the_one_that_was_written(project: Study) -> None:
+def test_every_sentence_on_a_claim_is_the_one_that_was_written(rendered: dict[str, str]) -> None:
     """Each agrees with the verdicts; where the results say otherwise, the verdicts are told."""
-    aggregate(project)
     source = (PROJECT / "paper" / "study.typ").read_text("utf-8")
     written = dict(re.findall(r'#claim\((\d+), (\("[a-z ]+", "[a-z ]+"\)|open-ended)\)', source))
-    content = json.loads((project.project / "results" / "claims.json").read_text("utf-8"))
+    content = json.loads(rendered["claims.json"])
     for number, expected in written.items():
         claim = content["claims"][number]
         now = tuple(claim[protocol]["verdict"] for protocol in ("paper", "authors"))
@@ -105,7 +116,6 @@ def test_every_sentence_on_a_claim_is_the_one_that_was_written(project: Study) -
 
 @pytest.mark.parametrize("verdict", ["supported", "contradicted", "undecided", "not run"])
 def test_the_report_builds_whatever_the_verdicts(project: Study, verdict: str) -> None:
-    aggregate(project)
     path = project.project / "results" / "claims.json"
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     for claim in content["claims"].values():
@@ -127,7 +137,6 @@ def test_a_report_of_a_single_seed(project: Study, protocols: Sequence[str]) -> 
 
 
 def test_what_the_report_needs_and_does_not_find_is_named(project: Study) -> None:
-    aggregate(project)
     folder = project.project
     for path, old, new, expected in (
         ("docs/choices.md", "| 1 |", "| 1 | 1 |", "must have 7 columns"),
@@ -146,10 +155,9 @@ def test_what_the_report_needs_and_does_not_find_is_named(project: Study) -> Non
         paper.build(replace(project, runs={}))
 
 
-def test_the_abstract_is_short(committed: Study) -> None:
-    findings = json.loads(render_all(committed)["findings.json"])
-    shown = (one["headline"] for one in findings if one["topic"] != "The article's claims")
-    words = " ".join(shown)
+def test_the_abstract_is_short(shown: dict[str, Any]) -> None:
+    told = (one for one in shown["findings"] if one["topic"] != "The article's claims")
+    words = " ".join(one["headline"] for one in told)
     assert len(words.split()) <= 123  # 170 with the two sentences before them
     assert len(re.findall(r"\d+", words)) <= 6
 
