@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report import claims, variance
-from bregman_nas.report.changes import groups, in_words
+from bregman_nas.report.changes import Group, in_words
 from bregman_nas.report.claims.rules import Verdict
 from bregman_nas.report.data import PROTOCOLS, REGISTERED, WORDS, Study, experiment_words
 from bregman_nas.report.measures import numbers, outputs
@@ -27,6 +27,7 @@ Answer = dict[str, Any]  # see `ask`
 
 def ask(
     study: Study,
+    changed: Sequence[Group],
     apart: pd.DataFrame,
     revised: Sequence[claims.Decision],
     planned: Sequence[Mapping[str, str]],
@@ -35,6 +36,7 @@ def ask(
 
     Args:
         study: all results.
+        changed: from `changes.groups`.
         apart: from `variance.taken_apart`.
         revised: the claims, decided by the fresh seeds.
         planned: the rows of params.yaml with fewer seeds than are planned.
@@ -46,21 +48,21 @@ def ask(
     """
     rows = study.settings.runs
 
-    def changed(*keys: str) -> list[str]:
+    def rows_with(*keys: str) -> list[str]:
         return [name for name, row in rows.items() if row.change and row.change.keys() <= {*keys}]
 
     def unchanged(longer: bool) -> list[str]:
         return [n for n, row in rows.items() if not row.change and bool(row.epochs) is longer]
 
-    cells = changed("skip_threshold", "initial_scale")
-    alive, size = changed("relu_slope", "inactive_biases"), changed("delta", "mu")
+    cells = rows_with("skip_threshold", "initial_scale")
+    alive, size = rows_with("relu_slope", "inactive_biases"), rows_with("delta", "mu")
     # The runs whose seeds may be missing, and the answers.
     asked: dict[str, tuple[list[str], Iterable[Answer]]] = {
-        "threshold-and-scale": (cells, _changes(study, cells)),
+        "threshold-and-scale": (cells, _changes(changed, cells)),
         "variance": ([], _variance(apart)),
-        "dying": (alive, _changes(study, alive)),
+        "dying": (alive, _changes(changed, alive)),
         "finished": (unchanged(longer=True), _longer(study)),
-        "delta-and-mu": (size, _changes(study, size)),
+        "delta-and-mu": (size, _changes(changed, size)),
         "output-layer": ([], _output(study)),
         "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
         "elsewhere": ([], _elsewhere(study)),
@@ -85,8 +87,8 @@ def _name(row: RunRow) -> str:
     return f"{experiment_words(row.experiment)} following the {WORDS[row.protocol]}"
 
 
-def _changes(study: Study, names: Collection[str]) -> Iterator[Answer]:
-    for group in groups(study):
+def _changes(groups: Sequence[Group], names: Collection[str]) -> Iterator[Answer]:
+    for group in groups:
         for row in (row for row in group.rows if row.name in names):
             start = f"In {_name(row.row)}, with {row.words}, after {group.epoch} epochs"
             yield from _differences(start, row.name, {name: row.gap(name) for name in MEASURES})

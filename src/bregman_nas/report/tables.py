@@ -39,17 +39,17 @@ _SMALL = (
 
 def present(study: Study) -> dict[str, Any]:
     """What the templates show, of the results as they are now."""
-    losses, apart = table1.rows(study), variance.taken_apart(study)
+    losses, changed = table1.rows(study), changes.groups(study)
     decisions, revised = claims.decide(study), claims.decide_revised(study)
-    planned = list(_planned(study.settings))
+    apart, planned = variance.taken_apart(study), list(_planned(study.settings))
     found: dict[str, Any] = {
         **{"losses": losses, "shown": table1.shown(losses), "facts": facts(study)},
         **{"decisions": decisions, "revised": revised, "beside": _beside},
         **{"apart": apart, "designs": variance.designs(study), "cells": cells.cells(study)},
-        **{"compared": table2.groups(study), "changed": changes.groups(study)},
+        **{"compared": table2.groups(study), "changed": changed},
         **{"outputs": list(outputs(study)), "tested": list(table1_tests.rows(study))},
         **{"rows": planned, "networks": list(_networks(study))},
-        "questions": questions.ask(study, apart, revised, planned),
+        "questions": questions.ask(study, changed, apart, revised, planned),
         "own": [run.name for run in study.runs.values() if run.own],
         "runs": [run for run in study.perceptrons if run.converged],
     }
