@@ -55,6 +55,7 @@ def test_the_rule_is_scipys_t_test_and_two_one_sided_tests() -> None:
         result = found_against_uniform(np.exp(d).tolist())
         above = stats.ttest_1samp(d, -MARGIN, alternative="greater").pvalue < 0.05
         below = stats.ttest_1samp(d, MARGIN, alternative="less").pvalue < 0.05
+        assert result.p == pytest.approx(stats.ttest_1samp(d, 0).pvalue)
         assert result.differs == (stats.ttest_1samp(d, 0).pvalue < 0.05)
         assert (result.verdict == "equivalent") == (above and below)
         verdicts.add(result.verdict)

@@ -158,32 +158,32 @@ def test_what_the_report_needs_and_does_not_find_is_named(project: Study) -> Non
 def test_the_abstract_is_short(shown: dict[str, Any]) -> None:
     told = (one for one in shown["findings"] if one["topic"] != "The article's claims")
     words = " ".join(one["headline"] for one in told)
-    assert len(words.split()) <= 123  # 170 with the two sentences before them
+    assert len(words.split()) <= 126  # 170 with the two sentences before them
     assert len(re.findall(r"\d+", words)) <= 6
 
 
 BETTER, WORSE, SAME, OPEN = (0.8, 0.81, 0.79), (1.2, 1.21, 1.19), (1.0, 1.01, 0.99), (0.5, 2.0, 1.0)
 SAID = [
     ([], "has not been tested yet"),
-    ([BETTER, OPEN], "beat layers of one width with as many parameters in plain denoising."),
-    ([WORSE, SAME], "with as many parameters, and lose in plain denoising."),
+    ([BETTER, OPEN], "beat equally large ones of one width in plain denoising."),
+    ([WORSE, SAME], "of one width, and lose in plain denoising."),
     ([BETTER, WORSE], "in plain denoising, and lose in residual denoising."),
-    ([BETTER, BETTER], "parameters in plain denoising and residual denoising."),
-    ([SAME, SAME], "are as good as layers of one width"),
-    ([SAME, OPEN], "are nowhere shown to beat layers of one width"),
-    ([OPEN], "with as many parameters."),
+    ([BETTER, BETTER], "of one width in plain denoising and residual denoising."),
+    ([SAME, SAME], "are as good as equally large ones of one width, and no better."),
+    ([SAME, OPEN], "are nowhere shown to beat equally large ones of one width."),
+    ([OPEN], "of one width."),
 ]
 
 
 DECIDES = [
-    (0.61, "code, which differ mostly in the threshold of the skips, explains 50%"),
-    (0.2, "code explains 50%"),
+    (0.61, "size, mostly by the threshold of the skips; the task 50%"),
+    (0.2, "size; the task 50%"),
 ]
 
 
 def said_of(**numbers: Any) -> list[dict[str, str]]:
     """The findings of these numbers, and of nothing else."""
-    nothing: dict[str, Any] = {"arms": {}, "rivals": {}, "both": Counter()}
+    nothing: dict[str, Any] = {"arms": {}, "after_holm": [], "rivals": {}, "both": Counter()}
     nothing |= {"searched": Counter(), "beside": [], "dying": [], "size": {}, "choice": {}}
     nothing["facts"] = {"losses": {"tested": 0}, "densenet": {}, "first_steps": None}
     return findings.told(**nothing | {"logistic": None, "more_pairs": False} | numbers)
@@ -214,11 +214,23 @@ def test_what_is_said_of_found_against_uniform(
         found = {seed: 0.01 * ratio for seed, ratio in enumerate(of_pairs)}
         uniform = dict.fromkeys(found, 0.01)
         pairs[of] = table2._told(compare("found", found, "uniform", uniform))
-    told = said_of(arms=pairs)
+    told = said_of(arms=pairs, after_holm=[*pairs])
     assert [one["topic"] for one in told] == ["Found against uniform"]
     assert said in told[0]["headline"]
     if SAME in ratios and OPEN not in ratios and WORSE not in ratios:
         assert "plain denoising 1.00 (0.98 to 1.03, 3 pairs)" in told[0]["numbers"]
+
+
+def test_what_is_said_of_differences_that_a_correction_takes_back() -> None:
+    errors = {"plain denoising": (1.2, 1.21, 1.19), "residual denoising": (0.8, 0.81, 0.79)}
+    uniform = dict.fromkeys(range(3), 1.0)
+    arms = {
+        name: table2._told(compare("found", dict(enumerate(of)), "uniform", uniform))
+        for name, of in errors.items()
+    }
+    for remaining, said in ([], "none."), (["residual denoising"], "residual denoising."):
+        (told,) = said_of(arms=arms, after_holm=remaining)
+        assert told["headline"].endswith(f"in plain denoising; Holm's correction leaves {said}")
 
 
 @pytest.mark.parametrize(

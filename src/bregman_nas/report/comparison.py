@@ -9,6 +9,9 @@ squared errors on the test images. The verdict is the first of these that holds:
 - *better*: the 95% t interval of the mean of d excludes 0. The kind with the smaller errors is.
 - *undecided*: neither.
 
+Verdicts are of one comparison: they are not corrected for the number of comparisons. The findings
+say which differences between found and uniform remain after Holm's correction.
+
 A difference can be certain and certainly smaller than 5%. It then counts as none; `differs` says
 so, and the intervals say how large it is.
 
@@ -20,7 +23,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bregman_nas.report.stats import LEVEL, Summary, summarize
+from bregman_nas.report.stats import LEVEL, Reference, Summary, summarize, welch
 
 MARGIN = math.log(1.05)
 
@@ -43,6 +46,12 @@ class Comparison(NamedTuple):
         """Whether the 95% interval excludes 0."""
         low, high = self.d.low, self.d.high
         return low is not None and high is not None and not low <= 0 <= high
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided, of the t test that the mean of d is 0; None if d has no spread."""
+        test = welch(self.d, Reference(0.0, 0.0, 2))  # of one sample, if the other is a number
+        return test and test.p
 
     @property
     def verdict(self) -> str:

@@ -12,6 +12,7 @@ from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
 from bregman_nas.report.data import PROTOCOLS, WORDS, experiment_words
 from bregman_nas.report.render import render
+from bregman_nas.report.stats import holm
 from bregman_nas.report.variance import ROWS
 
 PAPER = PROTOCOLS[0]
@@ -19,7 +20,7 @@ PAPER = PROTOCOLS[0]
 OF_THE_CODE = 15
 #: A network, its task, an answer without training beside it, and its name.
 BESIDE = (
-    ("autoencoder", "denoising", "input_unchanged", "the noisy image itself"),
+    ("autoencoder", "denoising", "input_unchanged", "the noisy image"),
     ("residual", "denoising", "lookup_table", "one look-up table for all pixels"),
     ("autoencoder", "deblurring", "least_squares_relu", "least squares, then ReLU,"),
     ("residual", "deblurring", "least_squares_relu", "least squares, then ReLU,"),
@@ -47,8 +48,11 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
         name: [one for one in group.comparisons if one.get("method") == "proximal-adam"]
         for name, group in groups.items()
     }
+    arms = {name: one for name, group in groups.items() if (one := group.deciding)}
+    p = {name: one["p"] for name, one in arms.items() if one["p"] is not None}
     return told(
-        arms={name: one for name, group in groups.items() if (one := group.deciding)},
+        arms=arms,
+        after_holm=sorted(p, key=lambda name: p[name])[: holm([*p.values()])],
         searched=searched,
         rivals=rivals,
         more_pairs=any(row["method"] == table2.METHODS["found"] for row in shown["rows"]),

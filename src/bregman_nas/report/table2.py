@@ -173,5 +173,6 @@ def _told(one: Comparison) -> dict[str, Any]:
     if one.d.nan_seeds and low is not None:
         words += f"; {counted(one.d.nan_seeds, 'pair')} diverged"
     numbers = {"first": one.first, "second": one.second, "pairs": one.d.used, "ratio": one.ratio}
-    numbers |= {"low": low, "high": high, "verdict": one.verdict, "differs": one.differs}
+    numbers |= {"low": low, "high": high, "p": one.p}
+    numbers |= {"verdict": one.verdict, "differs": one.differs}
     return {**numbers, "words": f"{one.verdict}: {words}"}

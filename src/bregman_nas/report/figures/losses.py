@@ -191,7 +191,7 @@ def against_parameters(study: Study) -> Figure:
     found = [group for group in groups(study) if _has_competitors(group)]
     if not found:
         return empty_figure("no other way to a small network has been tried yet")
-    figure, grid = subplots(2.6, 1, len(found), squeeze=False)
+    figure, grid = subplots(2.35, 1, len(found), squeeze=False)
     for axes, group in zip(grid.flat, found, strict=True):
         row = study.settings.runs[group.of]
         axes.set(xlabel="parameters, in millions", ylabel=ERROR)
@@ -199,7 +199,7 @@ def against_parameters(study: Study) -> Figure:
         mu = study.settings.experiments[row.experiment].mu
         for method in METHODS:
             _draw_method(axes, group, method, f"{mu:g}")
-        axes.margins(y=0.12)
+        axes.margins(x=0.08, y=0.12)
     handles = {
         label: handle
         for axes in figure.axes
@@ -228,15 +228,15 @@ def _draw_method(axes: Axes, group: Group, method: str, mu: str) -> None:
             axes.plot(x / 1e6, ARTICLE_UNIT * y, of_kind, color=colour, markersize=3, alpha=0.6)
         if len(networks):
             x, y = np.exp(np.log(networks[["parameters", "mse"]]).mean())
-            means.append((x / 1e6, ARTICLE_UNIT * y))
+            means.append((x / 1e6, ARTICLE_UNIT * y, line.change.removeprefix("mu ") or mu))
             if len(networks) == 1:
-                axes.plot(*means[-1], marker, color=colour, markerfacecolor="white", zorder=3)
-            if method in ("search", "proximal-adam"):
-                words = rf"$\mu={line.change.removeprefix('mu ') or mu}$"
-                look: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points"}
-                look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
-                axes.annotate(words, means[-1], fontsize=6, ha="center", color=colour, **look)
+                axes.plot(*means[-1][:2], marker, color=colour, markerfacecolor="white", zorder=3)
     if means:
         name = "AdaBreg, searched" if method == "search" else METHODS[method]
-        x, y = np.array(sorted(means)).T
+        x, y, mus = zip(*sorted(means), strict=True)
         axes.plot(x, y, label=name, color=colour, marker=marker, markersize=6)
+        for place, one in enumerate(mus if method in ("search", "proximal-adam") else ()):
+            look: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points"}
+            look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
+            look["ha"] = "center" if place else "right"  # of the first, beside the line
+            axes.annotate(rf"$\mu={one}$", (x[place], y[place]), fontsize=6, color=colour, **look)
