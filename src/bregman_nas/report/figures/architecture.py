@@ -46,8 +46,8 @@ def widths(study: Study) -> Figure:
         _draw_widths(axes, run)
         height = ARTICLE_OUTPUT * PIXELS
         axes.axhline(height, color="black", linewidth=0.7, linestyle=":")
-        words = f"{ARTICLE_OUTPUT:.0%} of {PIXELS},\nthe output in\nthe article"
-        axes.text(-0.45, height - 10, words, fontsize=6.5, ha="left", va="top")
+        words = f"{ARTICLE_OUTPUT:.0%} of {PIXELS},\nthe article's output layer"
+        axes.text(run.depth + 0.45, height + 20, words, fontsize=6.5, ha="right", va="bottom")
     return figure
 
 
