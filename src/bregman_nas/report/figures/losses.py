@@ -195,7 +195,9 @@ def against_parameters(study: Study) -> Figure:
     for axes, group in zip(grid.flat, found, strict=True):
         row = study.settings.runs[group.of]
         axes.set(xlabel="parameters, in millions", ylabel=ERROR)
-        axes.set_title(name_of(row.protocol, row.experiment))
+        others = [of["mse"].mean() for *_, task, _, of in _answers(study) if task in row.experiment]
+        best = f"; best without a network: {ARTICLE_UNIT * min(others):.3f}" if others else ""
+        axes.set_title(name_of(row.protocol, row.experiment) + best)
         mu = study.settings.experiments[row.experiment].mu
         for method in METHODS:
             _draw_method(axes, group, method, f"{mu:g}")
