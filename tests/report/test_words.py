@@ -114,6 +114,19 @@ def test_every_sentence_on_a_claim_is_the_one_that_was_written(rendered: dict[st
     assert {*map(int, written)} | {1, 15, 17} == {*range(1, 18)}
 
 
+def test_no_result_is_typed_into_the_report() -> None:
+    """Percentages, decimals and large numbers in it are settings, levels, or the article's."""
+    text = (PROJECT / "paper" / "study.typ").read_text("utf-8")
+    text = re.sub(r'^#let .*$|//.*|"[^"]*"|`[^`]*`|@[\w-]+', "", text, flags=re.MULTILINE)
+    while (less := re.sub(r"[\w.\-]+\([^()]*\)|\d+ \*", "", text)) != text:  # calls
+        text = less
+    numbers = {*re.findall(r"(?<![\w.])(?:\d+\.\d+|\d+%|\d{3,})", text)}
+    settings = {*re.findall(r"\d+\.\d+", (PROJECT / "params.yaml").read_text("utf-8"))}
+    article, levels, sizes = {"65%", "200"}, {"95%", "90%", "5%"}, {"1%", "784", "2024", "0.5"}
+    assert numbers - settings <= article | levels | sizes
+    assert {"65%", "95%", "0.02"} <= numbers
+
+
 @pytest.mark.parametrize("verdict", ["supported", "contradicted", "undecided", "not run"])
 def test_the_report_builds_whatever_the_verdicts(project: Study, verdict: str) -> None:
     path = project.project / "results" / "claims.json"
