@@ -1,7 +1,8 @@
 """A reproducibility study of "Neural Architecture Search via Bregman Iterations" (2021).
 
 The method itself, for any network, is imported from here: `from bregman_nas import AdaBreg`. It
-needs torch alone, and is loaded when first asked for: `bregman-nas --help` does not wait for it.
+needs torch and numpy alone, and is loaded when first asked for: `bregman-nas --help` does not wait
+for it.
 """
 
 from importlib import import_module

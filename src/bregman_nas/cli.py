@@ -91,12 +91,12 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run or arm of par
 Seed = Annotated[int, typer.Option(min=0)]
 
 SEEDS = typer.Option(
-    help="Only these: their records are written, the results of the run are not.",
+    help="Only these; writes their records, not the tables of the run.",
     parser=_seed_numbers,
     metavar="0,2,5-9",
 )
 WORKERS = typer.Option(help="Seeds at a time; by default one for each core.", min=1)
-SCHEDULER = typer.Option(help="Of Dask, to send the seeds to: tcp://HOST:8786.")
+SCHEDULER = typer.Option(help="A Dask scheduler for the seeds: tcp://HOST:8786.")
 DEVICE = typer.Option(help="A torch device.")
 ENGINE = typer.Option(
     help="compact is fast on a CPU; lockstep does all seeds, or --workers of them, as one batch on "
@@ -107,7 +107,9 @@ TF32 = typer.Option(
     help="Let an NVIDIA GPU round the factors of products to TF32: faster, with relative errors of "
     "2^-11 instead of 2^-24; the records are those of another device.",
 )
-VERSION = typer.Option("--version", help="Print it.", is_eager=True, callback=_print_version)
+VERSION = typer.Option(
+    "--version", help="Print the version.", is_eager=True, callback=_print_version
+)
 
 
 def _settings(project: Path) -> "Settings":
@@ -191,7 +193,9 @@ def first_steps(project: Project = HERE) -> None:
 
 @app.command("released-code")
 def released_code(
-    clone: Annotated[Path, typer.Argument(help="of TimRoith/BregmanLearning, with its history")],
+    clone: Annotated[
+        Path, typer.Argument(help="A clone of TimRoith/BregmanLearning, with its history.")
+    ],
     project: Project = HERE,
 ) -> None:
     """Run the authors' released code beside this study's."""
@@ -242,12 +246,14 @@ _add_command(
     "page", "page", "build", "Make docs/page.html, which shows each search in any browser."
 )
 _add_command("paper", "paper", "build", "Build the report, paper/study.pdf, from the results.")
-_add_command("readme", "readme", "update", "Put Table 1 and the outcome into README.md.")
+_add_command("readme", "readme", "update", "Put findings, Table 1 and timings into README.md.")
 
 
 @app.command("bench")
 def bench(
-    runs: Annotated[list[str] | None, typer.Argument(help="By default all with seeds.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="By default all that have seeds and no change.")
+    ] = None,
     train: Annotated[int, typer.Option(min=0, help="Epochs to train on the way.")] = 30,
     seed: Seed = 0,
     lockstep: Annotated[bool, typer.Option("--lockstep", help="Ten seeds as one batch.")] = False,
@@ -270,7 +276,7 @@ def accept(
     reason: Annotated[str, typer.Argument(help="What was changed, in a sentence.")],
     project: Project = HERE,
 ) -> None:
-    """Show that changed code gives the same numbers."""
+    """Show that changed code gives the same numbers, and add it to accepted.json."""
     from bregman_nas.search.acceptance import accept
 
     print(accept(_settings(project), project, reason))

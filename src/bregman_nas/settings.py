@@ -270,7 +270,7 @@ class Settings(_Block):
         epochs = {} if base.epochs is None else {"epochs": base.epochs}
         for key, value in {**base.change, **epochs, **row.change}.items():
             kinds = {known: kind for kind, block in blocks.items() for known in block}
-            blocks[_find("key to change", key, kinds)][key] = value
+            blocks[_find("key", key, kinds)][key] = value
         arm = {"method": row.method, "of": row.of} if isinstance(row, ArmRow) else {}
         rest = {"name": name, "source": self.data.source, "batch_size": self.batch_size}
         run = Run.model_validate({**rest, **blocks, **arm, "seeds": row.seeds})
@@ -278,7 +278,7 @@ class Settings(_Block):
             raise UserError(f"the network of {row.of} must be {row.network!r}")
         options = run.experiment.model_dump(exclude_defaults=True)
         if arm and {"relu_slope", "inactive_biases"} & options.keys():
-            raise UserError("an arm, and its run, must not have relu_slope or inactive_biases")
+            raise UserError("remove relu_slope and inactive_biases from the arm and from its run")
         return run
 
 

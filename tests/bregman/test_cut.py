@@ -178,21 +178,21 @@ class Doubles(nn.Module):
 @pytest.mark.parametrize(
     ("between", "message"),
     [
-        (Nested(nn.ReLU(), skip=True), r"^1 \(Nested\) cannot be passed: its forward is no chain"),
-        (Nested(Nested(nn.ReLU(), skip=True)), r"^1\.inner \(Nested\) cannot be passed"),
-        (Nested(nn.LayerNorm(4)), r"^1\.inner \(LayerNorm\) cannot be passed: it is neither"),
-        (Nested(Doubles()), r"^1\.inner \(Doubles\) cannot be passed: it calls mul; use a module"),
-        (Nested(Branches()), r"^1\.inner \(Branches\) cannot be passed: its forward is no chain: "),
+        (Nested(nn.ReLU(), skip=True), r"^1 \(Nested\) cannot be cut: its forward is no chain"),
+        (Nested(Nested(nn.ReLU(), skip=True)), r"^1\.inner \(Nested\) cannot be cut"),
+        (Nested(nn.LayerNorm(4)), r"^1\.inner \(LayerNorm\) cannot be cut: it is neither"),
+        (Nested(Doubles()), r"^1\.inner \(Doubles\) cannot be cut: it calls mul; use a module"),
+        (Nested(Branches()), r"^1\.inner \(Branches\) cannot be cut: its forward is no chain: "),
         (
             nn.Conv2d(2, 2, 1, groups=2),
-            r"1 \(Conv2d\) cannot be passed: its channels are in groups",
+            r"1 \(Conv2d\) cannot be cut: its channels are in groups",
         ),
-        (nn.ConvTranspose2d(2, 2, 1), r"1 \(ConvTranspose2d\) cannot be passed"),
-        (nn.AvgPool2d(3, padding=1), r"1 \(AvgPool2d\) cannot be passed: its averages have zeros"),
+        (nn.ConvTranspose2d(2, 2, 1), r"1 \(ConvTranspose2d\) cannot be cut"),
+        (nn.AvgPool2d(3, padding=1), r"1 \(AvgPool2d\) cannot be cut: its averages have zeros"),
         (nn.BatchNorm2d(2, track_running_stats=False), "it has no running mean"),
-        (nn.Linear(2, 2), r"1 \(Linear\) cannot be passed: it reads maps: flatten them first"),
-        (nn.Flatten(2), r"1 \(Flatten\) cannot be passed: only maps are flattened, from dim"),
-        (nn.Conv2d(3, 2, 1), r"1 \(Conv2d\) cannot be passed: it reads 3 of 2"),
+        (nn.Linear(2, 2), r"1 \(Linear\) cannot be cut: it reads maps: flatten them first"),
+        (nn.Flatten(2), r"1 \(Flatten\) cannot be cut: only maps are flattened, from dim"),
+        (nn.Conv2d(3, 2, 1), r"1 \(Conv2d\) cannot be cut: it reads 3, and gets 2"),
     ],
 )
 def test_what_cannot_be_passed_is_named(between: nn.Module, message: str) -> None:
@@ -201,7 +201,7 @@ def test_what_cannot_be_passed_is_named(between: nn.Module, message: str) -> Non
 
 
 def test_there_has_to_be_something_to_cut() -> None:
-    with pytest.raises(ValueError, match=r"^Branches cannot be passed"):
+    with pytest.raises(ValueError, match=r"^Branches cannot be cut"):
         cut(Branches())
     with pytest.raises(ValueError, match="no linear layer and no convolution"):
         cut(nn.ReLU())

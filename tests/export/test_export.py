@@ -129,7 +129,7 @@ def test_what_was_not_searched_is_a_clear_error(project: Path) -> None:
     with pytest.raises(UserError, match="seed 0 has not been searched; run `bregman-nas search pa"):
         find(job_in(project))
     arm = SETTINGS.run("paper-residual-denoising-found")
-    with pytest.raises(UserError, match="trains a network that paper-residual-denoising has found"):
+    with pytest.raises(UserError, match="arm; only searches are exported, such as paper-residual"):
         find(Job(arm, 0, PROJECT))
 
 

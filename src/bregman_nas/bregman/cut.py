@@ -185,7 +185,7 @@ def _chain(network: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
 
 def _refusal(name: str, module: nn.Module, reason: str) -> ValueError:
     kind = type(module).__name__
-    return ValueError(f"{f'{name} ({kind})' if name else kind} cannot be passed: {reason}")
+    return ValueError(f"{f'{name} ({kind})' if name else kind} cannot be cut: {reason}")
 
 
 class _Layer(NamedTuple):
@@ -211,7 +211,7 @@ def _follow(chain: list[tuple[str, nn.Module]]) -> list[_Layer]:
         size = _inputs(module) or len(varies)
         copies, rest = divmod(size, len(varies))
         if rest or (copies > 1 and on_maps):
-            raise _refusal(name, module, f"it reads {size} of {len(varies)}")
+            raise _refusal(name, module, f"it reads {size}, and gets {len(varies)}")
         varies, constant = (x.repeat_interleave(copies) for x in (varies, constant))
         if isinstance(module, _WEIGHTED):
             fold = folded(module, varies, constant)

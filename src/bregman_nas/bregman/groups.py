@@ -108,8 +108,8 @@ class ByKind:
             transposed = isinstance(module, TRANSPOSED)
             if transposed and module.groups != 1 and self.channels is not None:
                 raise ValueError(
-                    f"{name}: its output channels are in groups, and no dimension of its weight; "
-                    "exclude it, or use kernels"
+                    f"{name}: a grouped transposed convolution has no dimension of output "
+                    "channels; exclude it, or use kernels"
                 )
             choices = {(int(transposed),): self.channels, (0, 1): self.kernels}
         chosen = [GroupLasso(mu, dims) for dims, mu in choices.items() if mu is not None]
@@ -135,7 +135,7 @@ def governed(
             raise ValueError(f"scalars: no parameter is named {name}, but {', '.join(last)}")
         for pattern in rule.exclude:
             if not any(fnmatchcase(name, pattern) for name in named):
-                raise ValueError(f"exclude: no parameter is like {pattern}, but {', '.join(named)}")
+                raise ValueError(f"exclude: {pattern} matches none of {', '.join(named)}")
     for name, parameter in named.items():
         module = network.get_submodule(name.rpartition(".")[0])
         yield name, module, parameter, rule(name, module, parameter)

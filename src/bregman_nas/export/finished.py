@@ -82,7 +82,7 @@ def find(job: Job) -> Finished:
     run, seed, kept = job.run, job.seed, kept_path(job)
     search_it = f"run `bregman-nas search {run.name} --seeds {seed}`"
     if run.method != "search":
-        raise UserError(f"{run.name} trains a network that {run.of} has found; export that run")
+        raise UserError(f"{run.name} is an arm; only searches are exported, such as {run.of}")
     if not job.record.exists():
         raise UserError(f"{job.record}: seed {seed} has not been searched; {search_it}")
     record = read_record(job.record)

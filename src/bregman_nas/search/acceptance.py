@@ -30,8 +30,8 @@ CASES = Path(__file__).with_name("golden.yaml")
 GOLDEN = CASES.with_suffix(".json")
 TOLERANCE = 1e-9
 
-#: Runs and seeds that are searched again, and for how many epochs. No record is of a competitor,
-#: and those of lockstep are of a GPU: for these kinds there are trajectories alone.
+#: Runs and seeds that are searched again, and for how many epochs. Records of most competitors and
+#: of lockstep are of a GPU: for these kinds there are trajectories alone.
 REAL = (
     ("paper-autoencoder-deblurring", 0),
     ("paper-residual-denoising", 0),
@@ -40,7 +40,7 @@ REAL = (
     ("paper-autoencoder-denoising-found", 10),
 )
 EPOCHS = 3
-NO_SEEDS = "The study has no record of this kind that can be made again on a CPU"
+NO_SEEDS = "No record of this kind is made again: it takes a GPU, or too long"
 
 
 def trajectory(name: str, project: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _check_options(job: Job, scheduler: str | None) -> None:
         raise UserError(f"--tf32 is for NVIDIA GPUs, not for --device {job.device}")
     if scheduler is not None:  # it is the workers that must have the device
         if job.engine == "lockstep":
-            raise UserError("--scheduler sends seed by seed; --engine lockstep batches them here")
+            raise UserError("--scheduler cannot run --engine lockstep; leave one of them out")
         return
     try:
         torch.zeros(1, device=job.device).item()

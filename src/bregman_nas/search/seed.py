@@ -116,8 +116,8 @@ def _data_of(job: Job) -> tuple[dict[str, str], Record | None]:
     path = record_path(job.project, run.of, job.seed)
     if not path.exists():
         raise UserError(
-            f"{run.name} trains what {run.of} finds, but its seed {job.seed} has not been searched;"
-            f" run `bregman-nas search {run.of} --seeds {job.seed}` first"
+            f"{run.name} needs seed {job.seed} of {run.of}, which has not been searched; run "
+            f"`bregman-nas search {run.of} --seeds {job.seed}` first"
         )
     record = read_record(path)
     written = run.of, job.seed, checksum(record["result"], record["history"])
