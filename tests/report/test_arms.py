@@ -29,7 +29,11 @@ RESIDUAL = "paper-residual-deblurring"
 def arm(mse: Sequence[float], dead: Sequence[int] = ()) -> pd.DataFrame:
     networks = pd.DataFrame({"seed": range(len(mse)), "mse": mse})
     networks["train_mse"], networks["best_held_out_mse"] = networks["mse"] / 2, networks["mse"]
-    networks["best_epoch"] = 90
+    networks["best_epoch"], networks["narrowest"] = (
+        90,
+        [300 - 50 * seed for seed in range(len(mse))],
+    )
+    networks["effective"] = 0.5
     networks["parameters"] = 1000 * (networks["seed"] + 1)
     return networks.assign(dead=networks["seed"].isin(dead))
 
@@ -44,7 +48,7 @@ def test_arms_are_read_like_runs(tmp_path: Path) -> None:
     study = read_study(write_project(tmp_path / "study", {RUN: [{}, {}], FOUND: trained}))
     assert list(study.arms) == [FOUND]
     read = study.arms[FOUND].drop(columns=["train_mse", "best_held_out_mse", "best_epoch"])
-    assert read.to_numpy().tolist() == [[0, 0.02, 7, False], [1, 0.03, 9, True]]
+    assert read.to_numpy().tolist() == [[0, 0.02, 200, 1, 7, False], [1, 0.03, 200, 1, 9, True]]
     records = (study.project / "results" / "runs" / FOUND / "records").glob("seed-*.json")
     histories = [read_record(path)["history"] for path in sorted(records)]
     assert study.arms[FOUND]["train_mse"].tolist() == [h[-1]["train_loss"] for h in histories]
@@ -140,8 +144,11 @@ def test_some_computed() -> None:
     assert first["words"] == "undecided: between 77.0% lower and 191.7% higher"
     assert (second["first"], second["second"]) == ("search", "found")
     assert third["verdict"] == "equivalent"  # search and uniform are the same to the last bit
-    said = "none of 1 experiment, worse in none, equivalent (within 5%) in none, and in 1 it is "
-    assert f"{said}undecided; 3 not compared yet.**" in render_all(study)["table2.md"]
+    said = (
+        "none of 1 experiment, lose in none, are equivalent (within 5%) in none and undecided in 1"
+    )
+    told = render_all(study)["table2.md"]
+    assert f"{said}, before any correction for the number of tests; 3 not compared yet.**" in told
 
 
 @pytest.mark.parametrize(
@@ -149,7 +156,7 @@ def test_some_computed() -> None:
     [
         ([0.80, 0.82, 0.81], "found better: 16.5% to 21.5% lower"),
         ([1.20, 1.22, 1.21], "uniform better: 18.5% to 23.5% higher"),
-        ([0.98, 0.98, 0.98], "equivalent: 2.0% to 2.0% lower, a certain difference, but too"),
+        ([0.98, 0.98, 0.98], "equivalent: 2.0% to 2.0% lower: significant, but too"),
         ([0.5], "undecided: 1 pair of seeds, no interval"),
     ],
 )
@@ -160,17 +167,31 @@ def test_verdicts_in_words(ratios: list[float], told: str) -> None:
     assert group.comparisons[0]["words"].startswith(told)
 
 
+def test_narrowness_is_a_rank_correlation_of_ratios() -> None:
+    study = with_arms({RUN: [{}] * 4}, found=[0.01, 0.02, 0.04, 0.03], uniform=[0.01] * 4)
+    study.arms[UNIFORM]["narrowest"] = 300
+    group = next(group for group in table2.groups(study) if group.of == RUN)
+    assert group.narrowness is not None
+    # The ranks of the errors are 1, 2, 4, 3, those of the widths 4, 3, 2, 1: 1 - 6 * 18 / 60.
+    assert group.narrowness["rho"] == pytest.approx(-0.8)
+    assert "a rank correlation (Spearman) of \N{MINUS SIGN}0.80" in render_all(study)["table2.md"]
+    assert [line.bottleneck for line in group.lines if line.method == "found"] == [
+        {"seed": 3, "rows": 150, "ten_mse": pytest.approx(0.3)}
+    ]
+    study.arms[FOUND]["narrowest"] = 300
+    assert group.narrowness is None, "all the same"
+
+
 def test_dead_and_diverged_networks_are_counted() -> None:
     study = with_arms({RUN: [{}] * 3}, found=[0.01, math.nan, 0.01])
     dead = arm([0.03, 0.01, 0.01], dead=[0])
     study = make_study(study.runs, arms={**study.arms, UNIFORM: dead})
     tables = render_all(study)
     told = tables["table2.md"]
+    assert "| 3, 1 NaN | 0 | 0.1000 (0.0000) | 0.0500 | 0.1000 | 90 | 250 | 50% | 2,000 |" in told
     assert (
-        "| found, trained anew | 3, 1 NaN | 0 | 0.1000 (0.0000) | 0.0500 | 0.1000 | 90 | 2,000 |"
-        in told
+        "| uniform | 3 | 1 | 0.1667 (0.1155) | 0.0833 | 0.1667 | 90 | 250 | 50% | 2,000 |" in told
     )
-    assert "| uniform | 3 | 1 | 0.1667 (0.1155) | 0.0833 | 0.1667 | 90 | 2,000 |" in told
     assert "; 1 pair diverged |" in tables["table2.md"]
     lines = pd.read_csv(StringIO(tables["table2.csv"])).set_index("name")
     assert (lines.loc[UNIFORM, "dead"], lines.loc[FOUND, "nan_seeds"]) == (1, 1)

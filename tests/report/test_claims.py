@@ -411,7 +411,7 @@ FINDINGS = [
     # Two pairs, (10 + 30) / 2, because one seed diverged in one of them.
     (5, False,
      plain(shifted(0, 10, 20, 30), run([SHAPE] * 3, [0.01, NAN, 0.01], first_seed=1)),
-     "layer 4, denoising less deblurring", {"value": 20, "seeds": 3, "diverged": 1}),
+     "layer 4, denoising minus deblurring", {"value": 20, "seeds": 3, "diverged": 1}),
     (6, False, residual(run([LATE] * 6)), "deblurring, coding layer", {"value": 4}),
     (8, False, residual(skips(OUT)), "deblurring, mean of the skips into the output",
      {"value": 5 * 0.3 / 6}),

@@ -29,8 +29,8 @@ def seeds(base: int, count: int = 3, spread: int = 10, **more: Any) -> list[dict
 
 # Of one factor: means 1 and 5 about 3: 4. Within: 2 in each cell. 4 - (2 - 1) 2 / (2 seeds x 2
 # cells) = 3.5. Of two: cells 0, 2 / 4, 14, mean 5. Rows 1, 9: 16. Columns 2, 8: 9. All cells: (25 +
-# 9 + 1 + 81) / 4 = 29, of which 29 - 25 = 4 are together. Within 8; 8 / (2 seeds x 4 cells) = 1 is
-# subtracted.
+# 9 + 1 + 81) / 4 = 29, of which 29 - 25 = 4 are interaction. Within 8; 8 / (2 seeds x 4 cells) = 1
+# is subtracted.
 CELLS = np.array([[0.0, 2.0], [4.0, 14.0]])
 BY_HAND = [
     (np.array([[0.0, 2.0], [4.0, 6.0]]), [3.5, 0, 2]),
@@ -116,9 +116,9 @@ def test_cells_and_their_variance(changed: Study, tables: dict[str, str]) -> Non
     assert found["residual", 28, 5].numbers["narrowest"].mean == pytest.approx(70)
     assert found["residual", 28, 5].planned == 10
     assert found["autoencoder", None, 2].numbers["narrowest"].seeds == 0
-    # 300, 310 / 200, 110, mean 230: threshold 75^2, scale 20^2, together 25^2; the seed 10^2.
+    # 300, 310 / 200, 110, mean 230: threshold 75^2, scale 20^2, interaction 25^2; the seed 10^2.
     error = 100 / 12
-    expected = {"threshold": 5625 - error, "scale": 400 - error, "together": 625 - error}
+    expected = {"threshold": 5625 - error, "scale": 400 - error, "interaction": 625 - error}
     variances = shares(changed, "variance")
     found_variances = {one: variances["width of layer 1", one] for one in (*expected, "seed")}
     assert found_variances == pytest.approx(expected | {"seed": 100})
@@ -151,9 +151,8 @@ def test_a_seed_on_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     (answer,) = json.loads(render_all(study)["questions.json"])["elsewhere"]["answers"]
     assert answer["numbers"]["machines"]["value"] == pytest.approx(3)
     assert answer["numbers"]["seeds"]["value"] == pytest.approx(10)
-    assert (
-        "differ by 3 rows a hidden layer (1 seed), those of two seeds by 10" in answer["sentence"]
-    )
+    said = "differs by 3 rows per hidden layer (1 seed); two seeds differ by 10."
+    assert answer["sentence"].endswith(said)
 
 
 def test_the_output_map() -> None:

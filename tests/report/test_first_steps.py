@@ -52,9 +52,10 @@ def test_first_steps_in_the_report_and_its_figure() -> None:
     )
     study = make_study({}, first_steps=first_steps)
     found = facts.facts(study)["first_steps"]
+    assert found["searched"] == {"grow": 0, "live": 0, "both": 0}, "none was searched"
     own, denser = found["settings"]
     # Of 1 in 3 the upper end is p with (1 - p)^3 + 3 p (1 - p)^2 = 0.025.
-    assert own == {"name": "density 3%", "seeds": 3, "grow": 1, "dead": 1} | {
+    assert own == {"name": "density 3%", "seeds": 3, "grow": 1, "dead": 1, "paths": 3} | {
         "low": pytest.approx(0.0084, abs=1e-4),
         "high": pytest.approx(0.9057, abs=1e-4),
     }

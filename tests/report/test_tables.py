@@ -104,13 +104,13 @@ def test_small_networks_of_the_present_records(tmp_path: Path) -> None:
 
 def test_tables_that_are_not_of_the_results_are_refused(tmp_path: Path) -> None:
     study = read_study(write_project(tmp_path, {"paper-autoencoder-denoising": [{}]}))
-    with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
+    with pytest.raises(UserError, match="run `bregman-nas aggregate`"):
         check_current(study)
     assert aggregate(study).endswith(f"tables of 1 runs in {study.project / 'results'}")
     check_current(study)
     path = study.project / "results" / "table1.json"
     path.write_text(path.read_text("utf-8").replace("0.01", "0.02"), "utf-8")
-    with pytest.raises(UserError, match=r"table1\.json is not of the present results"):
+    with pytest.raises(UserError, match=r"table1\.json does not match the results"):
         check_current(study)
 
 

@@ -18,7 +18,8 @@ from bregman_nas.report.comparison import compare
 from bregman_nas.report.data import Study, read_study
 from bregman_nas.report.tables import aggregate, render_all
 from tests.helpers import PROJECT
-from tests.report.studies import make_run
+from tests.report.studies import make_run, make_study
+from tests.report.test_arms import arm
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_places_of_the_readme(shown: dict[str, Any], rendered: dict[str, str]) -
 
 def test_same_results_same_report(project: Study) -> None:
     (project.project / "results" / "table1.md").unlink()
-    with pytest.raises(UserError, match="`bregman-nas aggregate` makes it"):
+    with pytest.raises(UserError, match="run `bregman-nas aggregate`"):
         paper.build(project)
     aggregate(project)
     assert paper.build(project).endswith("paper/study.pdf")
@@ -176,6 +177,11 @@ def test_the_abstract_is_short(shown: dict[str, Any]) -> None:
 
 
 BETTER, WORSE, SAME, OPEN = (0.8, 0.81, 0.79), (1.2, 1.21, 1.19), (1.0, 1.01, 0.99), (0.5, 2.0, 1.0)
+PLAIN, RESIDUAL, UNIFORM = (
+    "plain denoising",
+    "residual denoising",
+    "equally large ones of one width",
+)
 SAID = [
     ([], "has not been tested yet"),
     ([BETTER, OPEN], "beat equally large ones of one width in plain denoising."),
@@ -189,7 +195,7 @@ SAID = [
 
 
 DECIDES = [
-    (0.61, "size, mostly by the threshold of the skips; the task 50%"),
+    (0.61, "size, in denoising mostly through the skips' threshold; the task 50%"),
     (0.2, "size; the task 50%"),
 ]
 
@@ -235,28 +241,72 @@ def test_what_is_said_of_found_against_uniform(
 
 
 def test_what_is_said_of_differences_that_a_correction_takes_back() -> None:
-    errors = {"plain denoising": (1.2, 1.21, 1.19), "residual denoising": (0.8, 0.81, 0.79)}
+    errors = {PLAIN: WORSE, RESIDUAL: BETTER}
     uniform = dict.fromkeys(range(3), 1.0)
     arms = {
         name: table2._told(compare("found", dict(enumerate(of)), "uniform", uniform))
         for name, of in errors.items()
     }
-    for remaining, said in ([], "none."), (["residual denoising"], "residual denoising."):
+    before = "; before Holm's correction they"
+    for remaining, said in (
+        ([], f"are nowhere shown to beat {UNIFORM}{before} win in {RESIDUAL} and lose in {PLAIN}."),
+        ([RESIDUAL], f"beat {UNIFORM} in {RESIDUAL}{before} lose in {PLAIN}."),
+        ([PLAIN], f"lose in {PLAIN}{before} win in {RESIDUAL}."),
+    ):
         (told,) = said_of(arms=arms, after_holm=remaining)
-        assert told["headline"].endswith(f"in plain denoising; Holm's correction leaves {said}")
+        assert told["headline"].endswith(said)
 
 
 @pytest.mark.parametrize(
-    ("ratio", "parameters", "better"), [(0.9, 0.88, True), (0.9, 1.06, False), (1.1, 0.88, False)]
+    ("last", "best", "said"),
+    [
+        ((-0.02, -0.01), (-0.02, -0.01), "beats the search at any mu."),
+        (
+            (-0.02, -0.01),
+            (-0.02, 0.01),
+            "beats the search at any mu (by the best epochs: undecided).",
+        ),
+        (
+            (-0.02, 0.01),
+            (-0.02, -0.01),
+            "is not shown to beat the search at its best.",
+        ),
+        ((None, None), (None, None), "is not shown to beat the search"),
+    ],
 )
-def test_what_is_said_of_proximal_adam(ratio: float, parameters: float, better: bool) -> None:
-    """Of three pairs with this ratio of their errors, and so many times the parameters."""
-    found = {seed: ratio * (1 + seed / 1000) for seed in range(3)}
-    name = "proximal Adam, mu 0.01"
-    one = table2._told(compare(name, found, "search", dict.fromkeys(found, 1.0)))
-    one["change"] = "mu 0.01"
-    rival = {**one, "parameters": parameters, "best": one}
-    (_, told) = said_of(rivals={"residual deblurring": [rival]})
-    assert ("gives a smaller and better network than" in told["headline"]) is better
-    assert f"With mu 0.01 its error is {ratio:.2f} (" in told["numbers"]
-    assert f"times the search's, with {parameters:.2f} times the parameters; by" in told["numbers"]
+def test_what_is_said_of_proximal_adam(last: Any, best: Any, said: str) -> None:
+    """Of the interval of its mean error less the search's, each at its best mu."""
+    kinds = [
+        {"error": 0.1, "change": mu, "seeds": 3, "parameters_mean": 2e6} for mu in ("mu 1", "")
+    ]
+    rival: dict[str, Any] = {
+        name: {"kinds": kinds, "low": low, "high": high}
+        for name, (low, high) in (("last", last), ("best", best))
+    }
+    (_, told) = said_of(rivals={"residual deblurring": {**rival, "pairs": []}})
+    assert said in told["headline"]
+    assert (
+        "0.1000 at mu 1 (3 seeds, 2.00 million parameters), the search 0.1000 at its"
+        in (told["numbers"])
+    )
+
+
+def test_the_best_mu_of_each_kind_is_found() -> None:
+    name = "paper-residual-deblurring"
+    errors = {
+        f"{name}-proximal-adam-0-003": (0.03, 0.01),
+        f"{name}-proximal-adam-0-01": (0.01, 0.02),
+    }
+    arms = {arm_name: arm(of) for arm_name, of in errors.items()}
+    study = make_study({name: [{"mse": 0.02}, {"mse": 0.03}]}, arms=arms)
+    group = next(group for group in table2.groups(study) if group.of == name)
+    rival = findings._rival(group)
+    assert rival is not None
+    assert [one["change"] for one in rival["last"]["kinds"]] == ["mu 0.01", ""]
+    assert [one["error"] for one in rival["last"]["kinds"]] == pytest.approx([0.15, 0.25])
+    # The standard error is sqrt(2) times 0.05: Welch's interval with two degrees of freedom.
+    half = 4.302653 * 0.05 * math.sqrt(2)
+    assert (rival["last"]["low"], rival["last"]["high"]) == pytest.approx(
+        (-0.1 - half, -0.1 + half)
+    )
+    assert findings._rival(group._replace(lines=group.lines[:1])) is None

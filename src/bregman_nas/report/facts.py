@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report import measures, table1, table1_tests
-from bregman_nas.report.data import PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
+from bregman_nas.report.data import DENSENET, PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
 from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
 from bregman_nas.report.stats import summarize
 
@@ -53,7 +53,7 @@ def facts(study: Study) -> Numbers:
         },
         "widths": [_widths(run) for run in runs],
         "densenet": {r.protocol if r.own else r.name: densenet(r) for r in study.densenets},
-        "first_steps": _first_steps(study.first_steps),
+        "first_steps": _first_steps(study),
         "cost": _cost(every),
     }
 
@@ -140,11 +140,19 @@ def densenet(run: Run) -> Numbers:
     }
 
 
-def _first_steps(frame: pd.DataFrame | None) -> Numbers | None:
-    if frame is None:
+def _first_steps(study: Study) -> Numbers | None:
+    """Starts by setting and beginning; of networks `searched` those that grow, live, or both."""
+    if (frame := study.first_steps) is None:
         return None
-    own = by_beginning(frame[frame["start"] == OWN])
-    return {"steps": int(frame["steps"].max()), "settings": by_settings(frame), "beginnings": own}
+    own, run = frame[frame["start"] == OWN], study.run(OWN, DENSENET)
+    seeds, live = ({*run.seeds}, {*measures.living(run).seeds}) if run else ({*()}, {*()})
+    grow = seeds & {*own.loc[own["outcome"] == "grows", "seed"]}
+    return {
+        "steps": int(frame["steps"].max()),
+        "settings": by_settings(frame),
+        "beginnings": by_beginning(own),
+        "searched": {"grow": len(grow), "live": len(live), "both": len(grow & live)},
+    }
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:

@@ -12,12 +12,14 @@ from bregman_nas.report import table1, table2
 from bregman_nas.report.claims import OURS, Decision
 from bregman_nas.report.data import PROTOCOLS, WORDS, experiment_words
 from bregman_nas.report.render import render
-from bregman_nas.report.stats import holm
+from bregman_nas.report.stats import difference_interval, holm, summarize
+from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.report.variance import ROWS
 
 PAPER = PROTOCOLS[0]
 #: The claim that AdaBreg without J is Adam, which a test of our code decides.
 OF_THE_CODE = 15
+RIVAL = "proximal-adam"
 #: A network, its task, an answer without training beside it, and its name.
 BESIDE = (
     ("autoencoder", "denoising", "input_unchanged", "the noisy image"),
@@ -44,10 +46,7 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
         for one in group.comparisons
         if (one["first"], one["second"]) == ("search", "uniform")
     )
-    rivals = {
-        name: [one for one in group.comparisons if one.get("method") == "proximal-adam"]
-        for name, group in groups.items()
-    }
+    rivals = {name: rival for name, group in groups.items() if (rival := _rival(group))}
     arms = {name: one for name, group in groups.items() if (one := group.deciding)}
     p = {name: one["p"] for name, one in arms.items() if one["p"] is not None}
     return told(
@@ -74,6 +73,30 @@ def told(**numbers: Any) -> list[dict[str, str]]:
             found.append({"headline": "", "numbers": "", "more": ""})
         found[-1][name] = words.strip()
     return found
+
+
+def _rival(group: table2.Group) -> dict[str, Any] | None:
+    """Proximal Adam beside the search, each at the mu of its least error; None without both.
+
+    By the error on the test images, `last`, and by the least on held-out ones, `best`: what each of
+    the two has, and the interval of the difference of their means (Welch).
+    """
+    told: dict[str, Any] = {}
+    for name, column in (("last", "mse"), ("best", "best_held_out_mse")):
+        lines = {}
+        for method in (RIVAL, "search"):
+            made = [one for one in group.lines if one.method == method and len(one.networks)]
+            if not made:
+                return None
+            lines[method] = min(made, key=lambda one: float(one.networks[column].mean()))
+        errors = [summarize(one.networks[column], ARTICLE_UNIT) for one in lines.values()]
+        both = zip(lines.values(), errors, strict=True)
+        kinds = [
+            {"change": one.change, "error": error.mean, **one.numbers()} for one, error in both
+        ]
+        ends = difference_interval(*errors) or (None, None)
+        told[name] = {"kinds": kinds, **dict(zip(("low", "high"), ends, strict=True))}
+    return told | {"pairs": [one for one in group.comparisons if one.get("method") == RIVAL]}
 
 
 def _answers(losses: Sequence[table1.Line]) -> dict[str, Any]:

@@ -18,15 +18,16 @@ def shares(frame: pd.DataFrame, names: pd.Series) -> list[dict[str, Any]]:
 
     `names` has each row's group. Those that `grow` have more active kernels after the last step
     than before the first; `low` and `high` are the exact 95% interval of their share. The last ReLU
-    of those that are `dead` passes nothing then.
+    of those that are `dead` passes nothing then. In `paths` active kernels lead from the image to
+    the output before the first step.
     """
     found = []
     for name in names.unique():
-        outcomes = frame.loc[names == name, "outcome"]
+        outcomes, paths = frame.loc[names == name, "outcome"], frame.loc[names == name, "path"]
         grow, dead = (int((outcomes == fate).sum()) for fate in ("grows", "dead"))
         low, high = share_interval(grow, len(outcomes))
         counts = {"name": str(name), "seeds": len(outcomes), "grow": grow, "dead": dead}
-        found.append(counts | {"low": low, "high": high})
+        found.append(counts | {"low": low, "high": high, "paths": int(paths.sum())})
     return found
 
 

@@ -100,7 +100,8 @@ def frames_of(records: Sequence[Record]) -> Frames:
 
 
 NETWORK_COLUMNS = [
-    *("seed", "mse", "train_mse", "best_held_out_mse", "best_epoch", "parameters", "dead"),
+    *("seed", "mse", "train_mse", "best_held_out_mse", "best_epoch"),
+    *("narrowest", "effective", "parameters", "dead"),
 ]
 
 
@@ -109,8 +110,9 @@ def networks_of(records: Sequence[Record]) -> pd.DataFrame:
 
     Columns: `seed`; `mse` on the test images; `train_mse`, the mean over the last epoch's batches,
     each before its step; `best_held_out_mse`, the least of all epochs, and `best_epoch`;
-    `parameters`, NaN if the record does not keep which rows are active; `dead`, whether all outputs
-    are 0.
+    `narrowest`, the rows of the narrowest hidden layer, and `effective`, the share of all hidden
+    rows that are (see docs/results.md), NaN if there are none; `parameters`, NaN if the record does
+    not keep which rows are active; `dead`, whether all outputs are 0.
     """
     lines = []
     for record in records:
@@ -126,7 +128,9 @@ def networks_of(records: Sequence[Record]) -> pd.DataFrame:
         history = record["history"]
         best = min((entry["held_out_loss"], entry["epoch"]) for entry in history)
         errors = result["test_mse"], history[-1]["train_loss"]
-        lines.append((record["seed"], *errors, *best, *size))
+        hidden, effective = result["active_rows"][:-1], sum(result["effective_rows"][:-1])
+        layers = min(hidden, default=np.nan), effective / sum(hidden) if any(hidden) else np.nan
+        lines.append((record["seed"], *errors, *best, *layers, *size))
     return pd.DataFrame(lines, columns=NETWORK_COLUMNS)
 
 

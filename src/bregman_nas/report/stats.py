@@ -63,6 +63,13 @@ class Welch(NamedTuple):
     p: float
 
 
+class Rank(NamedTuple):
+    """A rank correlation and its two-sided p."""
+
+    rho: float
+    p: float
+
+
 def summarize(
     values: Iterable[float], factor: float = 1, confidence: float = CONFIDENCE
 ) -> Summary:
@@ -117,8 +124,16 @@ def signed_rank(values: Iterable[float], low: float, high: float) -> float:
     return float(stats.wilcoxon(found - (low if centre < low else high)).pvalue)
 
 
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Rank | None:
+    """Spearman's, of pairs; None for fewer than three pairs, or if either side is constant."""
+    if len(first) < 3 or len({*first}) == 1 or len({*second}) == 1:
+        return None
+    test = stats.spearmanr(first, second)
+    return Rank(float(test.statistic), float(test.pvalue))
+
+
 def difference_interval(first: Summary, second: Summary) -> tuple[float, float] | None:
-    """The interval of the first mean less the second (Welch); None if a spread is undefined."""
+    """The interval of the first mean minus the second (Welch); None if a spread is undefined."""
     if first.mean is None or second.mean is None or None in (first.std, second.std):
         return None
     if first.std == second.std == 0:

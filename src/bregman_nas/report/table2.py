@@ -11,7 +11,7 @@ from bregman_nas.report.changes import in_words
 from bregman_nas.report.comparison import MARGIN, Comparison, compare
 from bregman_nas.report.data import Study
 from bregman_nas.report.frames import NETWORK_COLUMNS
-from bregman_nas.report.stats import summarize
+from bregman_nas.report.stats import rank_correlation, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
 from bregman_nas.report.text import counted
 
@@ -24,8 +24,8 @@ METHODS = {
     "proximal-adam": "proximal Adam",
     "pruned": "pruned",
 }
-#: The first decides; see `comparison`.
-COMPARED = (("found", "uniform"), ("search", "found"), ("search", "uniform"))
+#: The first decides; see `comparison`. The last is an addition to the rule, like `OTHERS`.
+COMPARED = (("found", "uniform"), ("search", "found"), ("search", "uniform"), ("random", "found"))
 #: Compared with the search as well: an addition to the rule, made when their results were known.
 OTHERS = ("dense", "proximal-adam", "pruned")
 PLANNED = "planned, not computed"
@@ -46,13 +46,22 @@ class Line(NamedTuple):
         """The method, and the change."""
         return ", ".join(filter(None, (METHODS[self.method], self.change)))
 
+    @property
+    def bottleneck(self) -> dict[str, float] | None:
+        """Of the network with the narrowest layer: `seed`, its `rows`, and the error `ten_mse`."""
+        found = self.networks[["seed", "narrowest", "mse"]].astype(float)
+        found = found.replace(np.inf, np.nan).dropna().sort_values("narrowest", kind="stable")
+        if found.empty:
+            return None
+        seed, rows, mse = found.iloc[0]
+        return {"seed": seed, "rows": rows, "ten_mse": ARTICLE_UNIT * mse}
+
     def numbers(self) -> dict[str, Any]:
         """Over the seeds; `ten_mse_*`, in the unit of Table 1, on test images and trained on."""
         error = summarize(self.networks["mse"], ARTICLE_UNIT)
         trained = summarize(self.networks["train_mse"], ARTICLE_UNIT)
         best = summarize(self.networks["best_held_out_mse"], ARTICLE_UNIT)
-        parameters = summarize(self.networks["parameters"])
-        return {
+        found = {
             **{"name": self.name, "method": self.method, "change": self.change},
             "status": "run" if error.seeds else PLANNED,
             **error.counts(),
@@ -60,8 +69,11 @@ class Line(NamedTuple):
             **error.named("ten_mse_"),
             **{"ten_mse_train": trained.mean, "ten_mse_best_held_out": best.mean},
             "best_epoch": summarize(self.networks["best_epoch"]).mean,
-            **{"parameters_mean": parameters.mean, "parameters_std": parameters.std},
         }
+        for name in ("parameters", "narrowest", "effective"):
+            of = summarize(self.networks[name])
+            found |= {f"{name}_mean": of.mean, f"{name}_std": of.std}
+        return found
 
 
 class Group(NamedTuple):
@@ -92,6 +104,21 @@ class Group(NamedTuple):
         """The comparison that decides, found against uniform; None if it was not made."""
         pairs = {(one["first"], one["second"]): one for one in self.comparisons}
         return pairs.get(COMPARED[0])
+
+    @property
+    def narrowness(self) -> dict[str, float] | None:
+        """Over the pairs that decide, the rank correlation of two ratios, found / uniform.
+
+        Of the errors, and of the rows of the narrowest hidden layer. An addition to the rule, made
+        when results were known.
+        """
+        columns = ["mse", "narrowest"]
+        kinds = {line.method: line.networks.set_index("seed")[columns] for line in self.lines}
+        if not {*COMPARED[0]} <= kinds.keys():
+            return None
+        ratios = (kinds["found"] / kinds["uniform"]).astype(float).dropna()
+        rank = rank_correlation(*(ratios[name].tolist() for name in columns))
+        return rank and rank._asdict()
 
 
 def groups(study: Study) -> list[Group]:
@@ -131,11 +158,15 @@ def rows(found: Sequence[Group]) -> list[dict[str, Any]]:
 
 
 def as_json(found: Sequence[Group]) -> dict[str, Any]:
-    """`experiments`: by run its networks and comparisons."""
+    """`experiments`: by run its networks, comparisons and `narrowness`."""
     experiments = {
         group.of: {
-            "networks": [{**line.numbers(), "words": line.words} for line in group.lines],
+            "networks": [
+                {**line.numbers(), "words": line.words, "bottleneck": line.bottleneck}
+                for line in group.lines
+            ],
             "comparisons": group.comparisons,
+            "narrowness": group.narrowness,
         }
         for group in found
     }
@@ -169,7 +200,7 @@ def _told(one: Comparison) -> dict[str, Any]:
         if low < 1 < high:
             words = f"between {1 - low:.1%} lower and {high - 1:.1%} higher"
     if one.verdict == "equivalent" and one.differs:
-        words += ", a certain difference, but too small to count"
+        words += ": significant, but too small to count"
     if one.d.nan_seeds and low is not None:
         words += f"; {counted(one.d.nan_seeds, 'pair')} diverged"
     numbers = {"first": one.first, "second": one.second, "pairs": one.d.used, "ratio": one.ratio}

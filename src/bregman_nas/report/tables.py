@@ -107,9 +107,7 @@ def check_current(study: Study) -> None:
     for name, content in render_all(study).items():
         path = study.project / "results" / name
         if not path.is_file() or path.read_bytes() != content.encode():
-            raise UserError(
-                f"{path} is not of the present results; `bregman-nas aggregate` makes it"
-            )
+            raise UserError(f"{path} does not match the results; run `bregman-nas aggregate`")
 
 
 def widths(study: Study) -> pd.DataFrame:

@@ -6,14 +6,14 @@ split as in the analysis of variance. With the mean y_c of each of the C cells, 
 the cells of level a of factor A, the grand mean y, and the variance s^2 within a cell (n - 1),
 averaged over the cells:
 
-    seed      V_0 = s^2
-    factor A  V_A = mean_a (y_a - y)^2 - (A - 1) s^2 / (n C)
-    together  V_T = mean_c (y_c - y)^2 - sum_A mean_a (y_a - y)^2 - D s^2 / (n C),
-              D = C - 1 - sum_A (A - 1)
+    seed         V_0 = s^2
+    factor A     V_A = mean_a (y_a - y)^2 - (A - 1) s^2 / (n C)
+    interaction  V_I = mean_c (y_c - y)^2 - sum_A mean_a (y_a - y)^2 - D s^2 / (n C),
+                 D = C - 1 - sum_A (A - 1)
 
 These are estimates by the method of moments: means of n seeds scatter by s^2 / n, which the last
-terms subtract. `together` stands for all interactions. A negative estimate counts as 0; a share is
-one of these variances divided by the sum of all (omega squared). Intervals are 95% percentile
+terms subtract. `interaction` stands for all interactions. A negative estimate counts as 0; a share
+is one of these variances divided by the sum of all (omega squared). Intervals are 95% percentile
 intervals over resampled seeds, the same in each cell, because a seed has the same noise and order
 of images in all cells.
 """
@@ -33,7 +33,7 @@ from bregman_nas.report.data import NETWORKS, PROTOCOLS, TASKS, Array, Study
 from bregman_nas.report.measures import LAYERS, ratio
 from bregman_nas.report.stats import CONFIDENCE
 
-TOGETHER, SEED = "together", "seed"
+INTERACTION, SEED = "interaction", "seed"
 COLUMNS = ["design", "measure", "component", "variance", "share", "low", "high", "seeds"]
 NARROWEST = "width of the narrowest layer"
 ROWS = "number of active rows"
@@ -56,7 +56,7 @@ class Design:
     @property
     def components(self) -> list[str]:
         """The factors, their interactions, and the seed."""
-        return [*self.factors, TOGETHER, SEED]
+        return [*self.factors, INTERACTION, SEED]
 
     @cached_property
     def seeds(self) -> list[int]:

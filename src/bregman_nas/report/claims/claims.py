@@ -101,7 +101,7 @@ def _similarity(results: Results) -> Findings:
         one, other = (measures.numbers(run).reindex(columns=columns) for run in runs)
         gap = (one - other).loc[one.index.intersection(other.index)]
     for layer, column in enumerate(columns, start=1):
-        name = f"layer {layer}, {TASKS[0]} less {TASKS[1]}"
+        name = f"layer {layer}, {TASKS[0]} minus {TASKS[1]}"
         yield mean_of(name, summarize(gap[column]), within(-WIDTH_MARGIN, WIDTH_MARGIN))
 
 
@@ -111,7 +111,7 @@ def _wider_output(results: Results, rule: Rule) -> Findings:
             measures.summary(results.run(network, task), measures.width(LAYERS))
             for network in NETWORKS
         )
-        name = f"{task}, width of the output with skips less without"
+        name = f"{task}, width of the output with skips minus without"
         yield difference(name, skips, without, rule)
 
 
@@ -195,7 +195,7 @@ LEAD = "lead of the last layer"
 INPUTS, OUTPUTS = "unused input channels", "unused output channels"
 UNUSED = [mean(INPUTS, measures.unused_inputs), mean(OUTPUTS, measures.unused_outputs)]
 LIVING = "share of the living networks"
-EXCESS = "spread of the inner layers less that of layer"
+EXCESS = "spread of the inner layers minus that of layer"
 ON_COUNTERDIAGONAL = "share of the counterdiagonal"
 
 #: The findings of each claim by the registered rules ...
@@ -314,7 +314,7 @@ REVISED: dict[int, Part] = {
         over("living", *UNUSED),
     ),
     15: lambda _: iter([Finding(f"holds by test: {EQUIVALENCE_TEST}")]),
-    # Rows on less rows off is how far the width grows. A search that starts at 1% of the rows must
+    # Rows on minus rows off is how far the width grows. A search that starts at 1% of the rows must
     # grow, so that more rows go on than off, and a share above 1/2 is no finding. But no growth
     # forces the share above 2/3: that takes fewer rows off than the width grows by, and a search
     # that switches rows on and off to and fro, or adds too many and then prunes, falls below. The

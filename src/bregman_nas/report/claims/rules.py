@@ -178,7 +178,7 @@ def difference(
     rule: Rule,
     unit: Callable[[float], float] = float,
 ) -> Finding:
-    """The first mean less the second, over seeds that are not paired (Welch).
+    """The first mean minus the second, over seeds that are not paired (Welch).
 
     `unit`, a rising function, is applied to the difference and its interval before the rule: exp
     makes a ratio of a difference of logarithms.

@@ -41,7 +41,7 @@ STYLES = {"active": "-", "living": "--"}
 
 def widths(study: Study) -> Figure:
     """Box plots of the widths of the autoencoders."""
-    figure, grid = subplots(3.1, len(PROTOCOLS), len(TASKS))
+    figure, grid = subplots(2.9, len(PROTOCOLS), len(TASKS))
     for axes, run in panels(grid, study, ["autoencoder"]):
         _draw_widths(axes, run)
         height = ARTICLE_OUTPUT * PIXELS
@@ -78,8 +78,8 @@ def _draw_widths(axes: Axes, run: Run) -> None:
 
 def skips(study: Study) -> Figure:
     """Box plots of the widths, and under them the skips: into l + 1 (rows) from i."""
-    heights = [1, 1.5] * len(PROTOCOLS)
-    figure, grid = subplots(6.2, len(heights), len(TASKS), height_ratios=heights)
+    heights = [1, 1.9] * len(PROTOCOLS)
+    figure, grid = subplots(5.75, len(heights), len(TASKS), height_ratios=heights)
     below = dict(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
     shown = [(axes, run, run.tau()) for axes, run in panels(grid[0::2], study, ["residual"])]
     what = r"mean over the seeds of the skip $\tau^{(l,i)}$"
@@ -127,6 +127,8 @@ def skips_over_epochs(study: Study) -> Figure:
             axes.fill_between(epochs, *ends, where=negative, step="mid", linewidth=0, **hatch)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlabel("epoch")
+    for axes in grid[:, 0]:  # beside others it would collide with the words of those before
+        axes.set_ylabel(r"skip $\tau^{(l,i)}$: from layer $i \to l+1$", labelpad=5)
     return figure
 
 
@@ -145,7 +147,6 @@ def _draw_first_active(axes: Axes, first: pd.DataFrame) -> None:
     names = [f"{i} \u2192 {l + 1}" for l, i in pairs]
     axes.set_yticks(range(len(names)), names, fontsize=SMALL)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylabel(r"skip $\tau^{(l,i)}$: from layer $i \to l+1$", labelpad=5)
 
 
 def first_active_epochs(found: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +167,7 @@ def first_active_in_words(first: pd.Series) -> str:
 
 def rows(study: Study) -> Figure:
     """Active and living rows of all layers together, over the epochs."""
-    figure, grid = subplots(3.3, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
+    figure, grid = subplots(2.6, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
     for axes, run in panels(grid, study, NETWORKS, "\n"):
         _draw_rows(axes, run)
     figure.supylabel("rows of all layers", fontsize=7.5)

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, TASKS, Study
 from bregman_nas.report.figures.panels import COLOURS, empty_figure, name_of, subplots
 from bregman_nas.report.text import NOT_RUN, counted
-from bregman_nas.report.variance import MEASURES, SEED, TOGETHER, designs, taken_apart
+from bregman_nas.report.variance import INTERACTION, MEASURES, SEED, designs, taken_apart
 
 #: Between pixels of similar frequency; the first are never inked.
 EDGES = [1e-9, 1e-4, *np.geomspace(3e-4, 0.3, 10)]
@@ -26,7 +26,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "task": {"facecolor": "#E69F00"},
     "threshold": {"facecolor": "#CC79A7"},
     "scale": {"facecolor": "#009E73"},
-    TOGETHER: {"facecolor": "#56B4E9", "hatch": "//////"},
+    INTERACTION: {"facecolor": "#56B4E9", "hatch": "//////"},
     SEED: {"facecolor": "0.87"},
 }
 
@@ -40,7 +40,7 @@ def variance(study: Study) -> Figure:
     found = [design for design in designs(study) if design.name in set(apart["design"])]
     if not found:
         return empty_figure(NOT_RUN)
-    figure, grid = subplots(2.7, 1, len(found), squeeze=False)
+    figure, grid = subplots(2.45, 1, len(found), squeeze=False)
     for axes, design in zip(grid.flat, found, strict=True):
         name = design.name.capitalize().replace(", ", ",\n")
         axes.set_title(f"{name}\n({counted(len(design.seeds), 'seed')} in each cell)")
@@ -62,7 +62,7 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
         )
         left += width
     axes.hlines(places, 1 - table["high", SEED], 1 - table["low", SEED], color="black", lw=0.9)
-    axes.set(xlim=(0, 1), xticks=np.linspace(0, 1, 5), ylim=(len(table) - 0.5, -0.5))
+    axes.set(xlim=(0, 1), xticks=np.linspace(0, 1, 3), ylim=(len(table) - 0.5, -0.5))
     axes.set_yticks(places, table.index)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.spines["left"].set_visible(False)

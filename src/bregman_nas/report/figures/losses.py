@@ -47,7 +47,7 @@ TRIVIAL = (
 THEIRS, NO_NETWORK = "article", "No network"
 #: Of `beside`: heading, name, task, colour, and the frame with `mse` and `dead` of each seed.
 Line = tuple[str, str, str, str, pd.DataFrame]
-LINE_HEIGHT = 0.155  # inches
+LINE_HEIGHT = 0.15  # inches
 GREY_LINES = {"input unchanged": "--", "best without a network": ":"}
 COMPETITORS = ("proximal-adam", "pruned")
 #: The colours of Okabe and Ito, and markers for who sees no colours.
@@ -191,7 +191,7 @@ def against_parameters(study: Study) -> Figure:
     found = [group for group in groups(study) if _has_competitors(group)]
     if not found:
         return empty_figure("no other way to a small network has been tried yet")
-    figure, grid = subplots(2.35, 1, len(found), squeeze=False)
+    figure, grid = subplots(2.1, 1, len(found), squeeze=False)
     for axes, group in zip(grid.flat, found, strict=True):
         row = study.settings.runs[group.of]
         axes.set(xlabel="parameters, in millions", ylabel=ERROR)
@@ -201,7 +201,7 @@ def against_parameters(study: Study) -> Figure:
         mu = study.settings.experiments[row.experiment].mu
         for method in METHODS:
             _draw_method(axes, group, method, f"{mu:g}")
-        axes.margins(x=0.08, y=0.12)
+        axes.margins(x=0.08, y=0.2)
     handles = {
         label: handle
         for axes in figure.axes
