@@ -41,7 +41,7 @@ STYLES = {"active": "-", "living": "--"}
 
 def widths(study: Study) -> Figure:
     """Box plots of the widths of the autoencoders."""
-    figure, grid = subplots(2.9, len(PROTOCOLS), len(TASKS))
+    figure, grid = subplots(2.75, len(PROTOCOLS), len(TASKS))
     for axes, run in panels(grid, study, ["autoencoder"]):
         _draw_widths(axes, run)
         height = ARTICLE_OUTPUT * PIXELS
@@ -79,7 +79,7 @@ def _draw_widths(axes: Axes, run: Run) -> None:
 def skips(study: Study) -> Figure:
     """Box plots of the widths, and under them the skips: into l + 1 (rows) from i."""
     heights = [1, 1.9] * len(PROTOCOLS)
-    figure, grid = subplots(5.75, len(heights), len(TASKS), height_ratios=heights)
+    figure, grid = subplots(5.6, len(heights), len(TASKS), height_ratios=heights)
     below = dict(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
     shown = [(axes, run, run.tau()) for axes, run in panels(grid[0::2], study, ["residual"])]
     what = r"mean over the seeds of the skip $\tau^{(l,i)}$"
