@@ -264,7 +264,7 @@ def test_what_is_said_of_differences_that_a_correction_takes_back() -> None:
         (
             (-0.02, -0.01),
             (-0.02, 0.01),
-            "beats the search at any mu (by the best epochs: undecided).",
+            "beats the search at any mu (by best epochs undecided).",
         ),
         (
             (-0.02, 0.01),

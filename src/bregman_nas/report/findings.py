@@ -24,8 +24,8 @@ RIVAL = "proximal-adam"
 BESIDE = (
     ("autoencoder", "denoising", "input_unchanged", "the noisy image"),
     ("residual", "denoising", "lookup_table", "one look-up table for all pixels"),
-    ("autoencoder", "deblurring", "least_squares_relu", "least squares, then ReLU,"),
-    ("residual", "deblurring", "least_squares_relu", "least squares, then ReLU,"),
+    ("autoencoder", "deblurring", "least_squares_relu", "least squares with ReLU"),
+    ("residual", "deblurring", "least_squares_relu", "least squares with ReLU"),
 )
 
 

@@ -167,7 +167,7 @@ def first_active_in_words(first: pd.Series) -> str:
 
 def rows(study: Study) -> Figure:
     """Active and living rows of all layers together, over the epochs."""
-    figure, grid = subplots(2.6, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
+    figure, grid = subplots(2.9, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
     for axes, run in panels(grid, study, NETWORKS, "\n"):
         _draw_rows(axes, run)
     figure.supylabel("rows of all layers", fontsize=7.5)
