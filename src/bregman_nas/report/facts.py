@@ -145,8 +145,8 @@ def _first_steps(study: Study) -> Numbers | None:
     if (frame := study.first_steps) is None:
         return None
     own, run = frame[frame["start"] == OWN], study.run(OWN, DENSENET)
-    seeds, live = ({*run.seeds}, {*measures.living(run).seeds}) if run else ({*()}, {*()})
-    grow = seeds & {*own.loc[own["outcome"] == "grows", "seed"]}
+    live = set(measures.living(run).seeds if run else ())
+    grow = {*own.loc[own["outcome"] == "grows", "seed"]} & set(run.seeds if run else ())
     return {
         "steps": int(frame["steps"].max()),
         "settings": by_settings(frame),
