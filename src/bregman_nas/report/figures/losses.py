@@ -191,7 +191,7 @@ def against_parameters(study: Study) -> Figure:
     found = [group for group in groups(study) if _has_competitors(group)]
     if not found:
         return empty_figure("no other way to a small network has been tried yet")
-    figure, grid = subplots(2.1, 1, len(found), squeeze=False)
+    figure, grid = subplots(2.35, 1, len(found), squeeze=False)
     for axes, group in zip(grid.flat, found, strict=True):
         row = study.settings.runs[group.of]
         axes.set(xlabel="parameters, in millions", ylabel=ERROR)
@@ -207,7 +207,8 @@ def against_parameters(study: Study) -> Figure:
         for axes in figure.axes
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    look: dict[str, Any] = {"ncols": len(handles), "columnspacing": 0.9, "handletextpad": 0.3}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", **look)
     return figure
 
 
@@ -239,6 +240,7 @@ def _draw_method(axes: Axes, group: Group, method: str, mu: str) -> None:
         axes.plot(x, y, label=name, color=colour, marker=marker, markersize=6)
         for place, one in enumerate(mus if method in ("search", "proximal-adam") else ()):
             look: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points"}
+            look["zorder"] = 1.5  # behind the points
             look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
             look["ha"] = "center" if place else "right"  # of the first, beside the line
             axes.annotate(rf"$\mu={one}$", (x[place], y[place]), fontsize=6, color=colour, **look)
