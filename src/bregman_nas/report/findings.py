@@ -91,9 +91,7 @@ def _rival(group: table2.Group) -> dict[str, Any] | None:
             lines[method] = min(made, key=lambda one: float(one.networks[column].mean()))
         errors = [summarize(one.networks[column], ARTICLE_UNIT) for one in lines.values()]
         both = zip(lines.values(), errors, strict=True)
-        kinds = [
-            {"change": one.change, "error": error.mean, **one.numbers()} for one, error in both
-        ]
+        kinds = [{"error": error.mean, **one.numbers()} for one, error in both]
         ends = difference_interval(*errors) or (None, None)
         told[name] = {"kinds": kinds, **dict(zip(("low", "high"), ends, strict=True))}
     return told | {"pairs": [one for one in group.comparisons if one.get("method") == RIVAL]}
