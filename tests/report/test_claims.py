@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bregman_nas.report import claims, measures
+from bregman_nas.report import measures
 from bregman_nas.report.claims import CLAIMS, COLLAPSED_MARK, REVISED, rules
 from bregman_nas.report.claims.claims import EQUIVALENCE_TEST, EXCESS, INPUTS, LEAD, OTHERS
 from bregman_nas.report.claims.rules import Finding, Results, Rule, Verdict, above, within
@@ -100,9 +100,9 @@ def dense(of_seeds: Sequence[Any], collapsed: int = 0, diverged: int = 0) -> Run
 
 def find(number: int, runs: Runs, revised: bool = False, **more: Any) -> dict[str, Finding]:
     """The findings of a claim on runs of `paper`, by name."""
-    kept = more.pop("kept", {})
+    every = more.pop("every", make_study({}))
     made = {f"paper-{name}": seeds for name, seeds in runs.items()}
-    results = Results(make_study(made, **{"frequencies": FREQUENCIES} | more), "paper", kept)
+    results = Results(make_study(made, **{"frequencies": FREQUENCIES} | more), "paper", every)
     part = (REVISED if revised else CLAIMS)[number - 1].part
     return {found.name: found for found in part(results) if found is not None}
 
@@ -172,7 +172,7 @@ def test_intervals_by_hand() -> None:
         ((9, 1), 0.555, SUPPORTED),
     ):
         seeds = make_run(mixed(good, 0, diverged))
-        told = rules.share_of_seeds("", lambda run: run.rows()[:, 0] > 0)(seeds)
+        told = rules.of_seeds("", lambda run: run.rows()[:, 0] > 0)(seeds)
         assert told is not None
         assert (told.seeds, told.verdict) == (good + diverged, expected)
         assert told.low == pytest.approx(low, abs=1e-3)
@@ -506,9 +506,8 @@ def test_claim_17_revised_is_an_estimate() -> None:
     row: dict[str, Any] = {"protocol": "paper", "experiment": "autoencoder-denoising"}
     row |= {"change": {"inactive_biases": "frozen"}}
     frozen = make_run(run([[784] * LAYERS] * 3), "frozen", 1, row)
-    kept = claims.interventions(make_study({"frozen": frozen}), "paper")
     seeds = run([[350] * LAYERS, [700] * LAYERS, [700] * LAYERS], living=[[700] * LAYERS] * 3)
-    found = find(17, plain(seeds), revised=True, kept=kept)
+    found = find(17, plain(seeds), revised=True, every=make_study({"frozen": frozen}))
     # 1/2, 1, 1: mean 5/6, standard error 0.2887 / sqrt 3 = 1/6.
     share = found["autoencoder, denoising, active among living rows"]
     told = [share.value, share.low, share.high]

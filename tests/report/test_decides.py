@@ -45,8 +45,6 @@ def test_variances_by_hand(values: np.ndarray, expected: Sequence[float]) -> Non
     assert variance.components(values, factors) == pytest.approx(expected)
     stacked = variance.components(np.stack([values, values]), factors)
     assert stacked[1] == pytest.approx(expected)
-    shares = np.array(expected) / (sum(expected) or math.nan)  # of nothing there is no share
-    assert variance.shares(stacked)[0] == pytest.approx(shares, nan_ok=True)
 
 
 def test_resamples_keep_the_variance() -> None:

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.axes import Axes
 
 from bregman_nas.report import facts
+from bregman_nas.report.facts import by_beginning, by_settings
 from bregman_nas.report.figures import FIGURES
-from bregman_nas.report.first_steps import by_beginning, by_settings
 from tests.report.studies import make_study
 
 ROW = {"start": "authors", "density": 0.03, "initial_scale": "5", "logits": "relu"}

@@ -71,9 +71,9 @@ def test_signed_ranks_by_hand(sixth: float, low: float, high: float, p: float) -
 
 def test_holm_by_hand() -> None:
     # 0.01 < 0.05 / 4; 0.02 > 0.05 / 3, and what comes after it fails with it.
-    assert holm([0.04, 0.01, 0.02, 0.03]) == 1
-    assert holm([0.04, 0.001, 0.012, 0.02]) == 4
-    assert holm([]) == 0
+    assert holm({"a": 0.04, "b": 0.01, "c": 0.02, "d": 0.03}) == ["b"]
+    assert holm({"a": 0.04, "b": 0.001, "c": 0.012, "d": 0.02}) == ["b", "c", "d", "a"]
+    assert holm({}) == []
 
 
 def test_numbers_as_they_are_printed() -> None:

@@ -232,7 +232,7 @@ def test_what_is_said_of_found_against_uniform(
     for of, of_pairs in zip(("plain denoising", "residual denoising"), ratios, strict=False):
         found = {seed: 0.01 * ratio for seed, ratio in enumerate(of_pairs)}
         uniform = dict.fromkeys(found, 0.01)
-        pairs[of] = table2._told(compare("found", found, "uniform", uniform))
+        pairs[of] = compare("found", found, "uniform", uniform)
     told = said_of(arms=pairs, after_holm=[*pairs])
     assert [one["topic"] for one in told] == ["Found against uniform"]
     assert said in told[0]["headline"]
@@ -244,7 +244,7 @@ def test_what_is_said_of_differences_that_a_correction_takes_back() -> None:
     errors = {PLAIN: WORSE, RESIDUAL: BETTER}
     uniform = dict.fromkeys(range(3), 1.0)
     arms = {
-        name: table2._told(compare("found", dict(enumerate(of)), "uniform", uniform))
+        name: compare("found", dict(enumerate(of)), "uniform", uniform)
         for name, of in errors.items()
     }
     before = "; before Holm's correction they"
@@ -276,9 +276,8 @@ def test_what_is_said_of_differences_that_a_correction_takes_back() -> None:
 )
 def test_what_is_said_of_proximal_adam(last: Any, best: Any, said: str) -> None:
     """Of the interval of its mean error less the search's, each at its best mu."""
-    kinds = [
-        {"error": 0.1, "change": mu, "seeds": 3, "parameters_mean": 2e6} for mu in ("mu 1", "")
-    ]
+    one = {"ten_mse_mean": 0.1, "ten_mse_best_held_out": 0.1, "seeds": 3, "parameters_mean": 2e6}
+    kinds = [{**one, "change": mu} for mu in ("mu 1", "")]
     rival: dict[str, Any] = {
         name: {"kinds": kinds, "low": low, "high": high}
         for name, (low, high) in (("last", last), ("best", best))
@@ -303,7 +302,7 @@ def test_the_best_mu_of_each_kind_is_found() -> None:
     rival = findings._rival(group)
     assert rival is not None
     assert [one["change"] for one in rival["last"]["kinds"]] == ["mu 0.01", ""]
-    assert [one["error"] for one in rival["last"]["kinds"]] == pytest.approx([0.15, 0.25])
+    assert [one["ten_mse_mean"] for one in rival["last"]["kinds"]] == pytest.approx([0.15, 0.25])
     # The standard error is sqrt(2) times 0.05: Welch's interval with two degrees of freedom.
     half = 4.302653 * 0.05 * math.sqrt(2)
     assert (rival["last"]["low"], rival["last"]["high"]) == pytest.approx(

@@ -1,7 +1,6 @@
 """Runs in which something is changed, beside their protocol's own run at the same epoch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -13,8 +12,7 @@ from bregman_nas.report.text import NOT_RUN
 from bregman_nas.settings import RunRow
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A protocol's own run, or one in which something is changed.
 
     `numbers` are as `measures.numbers`, empty if not run; `difference` is `numbers` less those of
@@ -24,7 +22,7 @@ class Row:
     name: str
     row: RunRow
     numbers: pd.DataFrame
-    difference: pd.DataFrame = field(default_factory=pd.DataFrame)
+    difference: pd.DataFrame = pd.DataFrame()
 
     @property
     def words(self) -> str:

@@ -21,57 +21,49 @@ that is not finite cannot enter, and is counted.
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any
 
-from bregman_nas.report.stats import LEVEL, Reference, Summary, summarize, welch
+from bregman_nas.report.stats import LEVEL, Reference, summarize, welch
+from bregman_nas.report.text import counted
 
 MARGIN = math.log(1.05)
 
 
-class Comparison(NamedTuple):
-    """What the pairs say: d with its 95% interval, and with its 90% interval; see the module."""
-
-    first: str
-    second: str
-    d: Summary
-    at_90: Summary
-
-    @property
-    def ratio(self) -> float | None:
-        """The geometric mean of the ratios, error of the first to error of the second."""
-        return None if self.d.mean is None else math.exp(self.d.mean)
-
-    @property
-    def differs(self) -> bool:
-        """Whether the 95% interval excludes 0."""
-        low, high = self.d.low, self.d.high
-        return low is not None and high is not None and not low <= 0 <= high
-
-    @property
-    def p(self) -> float | None:
-        """Two-sided, of the t test that the mean of d is 0; None if d has no spread."""
-        test = welch(self.d, Reference(0.0, 0.0, 2))  # of one sample, if the other is a number
-        return test and test.p
-
-    @property
-    def verdict(self) -> str:
-        """`equivalent`, `<name> better`, or `undecided`; see the module."""
-        low, high = self.at_90.low, self.at_90.high
-        if low is not None and high is not None and max(-low, high) < MARGIN:
-            return "equivalent"
-        if self.differs and self.d.mean is not None:
-            return f"{self.first if self.d.mean < 0 else self.second} better"
-        return "undecided"
-
-
 def compare(
     first: str, firsts: Mapping[int, float], second: str, seconds: Mapping[int, float]
-) -> Comparison:
+) -> dict[str, Any]:
     """Compare two kinds of networks by their errors, given by seed, on the seeds of both.
+
+    `ratio` is the geometric mean of the ratios, error of the first to error of the second; `low`
+    and `high` are its 95% interval; `p` is two-sided, of the t test that the mean of d is 0, None
+    if d has no spread. `verdict` is `equivalent`, `<name> better` or `undecided`; `differs` says
+    whether the interval excludes 1, and `words` how much lower or higher the error of the first is.
 
     Raises:
         ValueError: if an error is zero or negative, which has no logarithm.
     """
     both = sorted(firsts.keys() & seconds.keys())
-    d = [math.log(firsts[seed]) - math.log(seconds[seed]) for seed in both]
-    return Comparison(first, second, summarize(d), summarize(d, confidence=1 - 2 * LEVEL))
+    values = [math.log(firsts[seed]) - math.log(seconds[seed]) for seed in both]
+    d, at_90 = summarize(values), summarize(values, confidence=1 - 2 * LEVEL)
+    test = welch(d, Reference(0.0, 0.0, 2))  # of one sample, if the other is a number
+    ratio, low, high = (None if x is None else math.exp(x) for x in (d.mean, d.low, d.high))
+    equivalent = all(end is not None and abs(end) < MARGIN for end in (at_90.low, at_90.high))
+    verdict, differs = "equivalent" if equivalent else "undecided", False
+    words = f"{counted(d.used, 'pair')} of seeds, no interval"
+    if low is not None and high is not None:
+        differs = not low <= 1 <= high
+        near, far = sorted((abs(low - 1), abs(high - 1)))
+        words = f"{near:.1%} to {far:.1%} {'lower' if high <= 1 else 'higher'}"
+        if low < 1 < high:
+            words = f"between {1 - low:.1%} lower and {high - 1:.1%} higher"
+        if differs and equivalent:
+            words += ": significant, but too small to count"
+        elif differs:
+            verdict = f"{first if high < 1 else second} better"
+        if d.nan_seeds:
+            words += f"; {counted(d.nan_seeds, 'pair')} diverged"
+    return {
+        **{"first": first, "second": second, "pairs": d.used, "ratio": ratio},
+        **{"low": low, "high": high, "p": test and test.p, "verdict": verdict},
+        **{"differs": differs, "words": f"{verdict}: {words}"},
+    }

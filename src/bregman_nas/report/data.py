@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bregman_nas.errors import UserError
-from bregman_nas.report.first_steps import COLUMNS
 from bregman_nas.report.frames import Frames, add_answers, frames_of, networks_of
 from bregman_nas.search.records import Record, fault_of, read_record, record_path
 from bregman_nas.search.results import results_of
@@ -37,6 +36,11 @@ PIXELS = 784
 DIGIT_ROWS = 28
 #: The seeds for which the claims and their rules were registered: ten, as in the article.
 REGISTERED = range(10)
+#: Of results/first_steps.csv, those that are read.
+FIRST_STEPS = (
+    *("start", "density", "initial_scale", "logits", "first_moment", "seed"),
+    *("path", "last_bias", "firing_0", "steps", "outcome"),
+)
 MEND = "`git restore` brings the committed file back, `dvc repro` makes it anew"
 
 
@@ -283,7 +287,7 @@ def read_study(project: Path) -> Study:
             shares = table["share"].to_numpy(float).reshape(PIXELS)
     if (path := project / "results" / "first_steps.csv").exists():
         with readable(path):
-            first_steps = pd.read_csv(path)[list(COLUMNS)]
+            first_steps = pd.read_csv(path)[list(FIRST_STEPS)]
     return Study(project, settings, runs, shares, arms, first_steps)
 
 

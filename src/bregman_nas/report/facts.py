@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bregman_nas.report import measures, table1, table1_tests
+from bregman_nas.report import measures, table1
 from bregman_nas.report.data import DENSENET, PIXELS, PROTOCOLS, REGISTERED, Array, Run, Study
-from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
-from bregman_nas.report.stats import summarize
+from bregman_nas.report.stats import share_interval, summarize
 
 EARLY = 0.1  # a row that dies early has died within this share of the epochs
 OUTLIER = 2.0  # an outlier's loss is more than this many times the median of its run
+OWN = "authors"  # of `Study.first_steps`, the start of the protocol's own run
 
 Numbers = dict[str, Any]
 
@@ -68,16 +68,15 @@ def _losses(study: Study) -> Numbers:
 
     Half a unit of the article's last decimal counts as no difference.
     """
-    rows = list(table1_tests.rows(study))
-    count, tested = table1_tests.apart(rows, "printed_p")
-    own = [row for row in rows if row["which"] == "registered" and row["printed_p"] is not None]
-    differ = []
-    for row in sorted(own, key=lambda row: row["printed_p"])[:count]:
-        run = study.runs[row["run"]]
+    rows = list(table1.tests(study))
+    differ, tested = table1.apart(rows, "printed_p")
+    by_ranks, _ = table1.apart(rows, "signed_rank_p")
+    means = {row["run"]: row["mean"] for row in rows if row["which"] == "registered"}
+    changes = []
+    for run in (study.runs[name] for name in differ):
         article = table1.ARTICLE[run.network, run.task].mean
-        differ.append({"run": run.name, "change": row["mean"] / article - 1})
-    ranks, _ = table1_tests.apart(rows, "signed_rank_p")
-    return {"tested": tested, "differ": differ, "by_ranks": ranks}
+        changes.append({"run": run.name, "change": means[run.name] / article - 1})
+    return {"tested": tested, "differ": changes, "by_ranks": len(by_ranks)}
 
 
 def outliers(run: Run) -> list[Numbers]:
@@ -153,6 +152,45 @@ def _first_steps(study: Study) -> Numbers | None:
         "beginnings": by_beginning(own),
         "searched": {"grow": len(grow), "live": len(live), "both": len(grow & live)},
     }
+
+
+def _shares(frame: pd.DataFrame, names: pd.Series) -> list[Numbers]:
+    """How many networks of each group grow, in the order of first appearance in `names`.
+
+    `names` has each row's group. Those that `grow` have more active kernels after the last step
+    than before the first; `low` and `high` are the exact 95% interval of their share. The last ReLU
+    of those that are `dead` passes nothing then. In `paths` active kernels lead from the image to
+    the output before the first step.
+    """
+    found = []
+    for name in names.unique():
+        outcomes, paths = frame.loc[names == name, "outcome"], frame.loc[names == name, "path"]
+        grow, dead = (int((outcomes == fate).sum()) for fate in ("grows", "dead"))
+        low, high = share_interval(grow, len(outcomes))
+        counts = {"name": str(name), "seeds": len(outcomes), "grow": grow, "dead": dead}
+        found.append(counts | {"low": low, "high": high, "paths": int(paths.sum())})
+    return found
+
+
+def by_settings(frame: pd.DataFrame) -> list[Numbers]:
+    """By density, and by what else is not as in the first row of the table."""
+    names = frame["density"].map("density {:.0%}".format)
+    others = {"logits": ", {} logits", "initial_scale": ", scale {}", "first_moment": ", {} moment"}
+    for key, words in others.items():
+        names += frame[key].map(words.format).where(frame[key] != frame[key].iloc[0], "")
+    return _shares(frame, names)
+
+
+def by_beginning(frame: pd.DataFrame) -> list[Numbers]:
+    """By what networks began with: whether active kernels lead from the image to the output.
+
+    Where none do, the output of the last convolution is the same for all images: by whether its
+    ReLU passes any of that, and by the sign of the last bias.
+    """
+    sign = (frame["last_bias"] > 0).map({True: "positive", False: "negative"})
+    silent = ("last bias " + sign).mask(frame["firing_0"] == 0, "last ReLU passes nothing")
+    names = ("no path, " + silent).mask(frame["path"] == 1, "active path")
+    return _shares(frame, names.sort_values())
 
 
 def _cost(runs: Iterable[Run]) -> Numbers:

@@ -33,12 +33,9 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
     """All that the results allow.
 
     `topic`, `headline`, `numbers` and `more`, either may be empty, `source`, a file of results/.
-
     `shown` is what else `tables.present` has.
     """
-    groups = {
-        experiment_words(group.of.removeprefix(f"{PAPER}-")): group for group in shown["compared"]
-    }
+    groups = {experiment_words(one.of.removeprefix(f"{PAPER}-")): one for one in shown["compared"]}
     variances = {one["run"]: one["numbers"] for one in shown["questions"]["variance"]["answers"]}
     searched = Counter(
         one["verdict"]
@@ -48,13 +45,12 @@ def findings(shown: Mapping[str, Any]) -> list[dict[str, str]]:
     )
     rivals = {name: rival for name, group in groups.items() if (rival := _rival(group))}
     arms = {name: one for name, group in groups.items() if (one := group.deciding)}
-    p = {name: one["p"] for name, one in arms.items() if one["p"] is not None}
     return told(
         arms=arms,
-        after_holm=sorted(p, key=lambda name: p[name])[: holm([*p.values()])],
+        after_holm=holm({name: one["p"] for name, one in arms.items() if one["p"] is not None}),
         searched=searched,
         rivals=rivals,
-        more_pairs=any(row["method"] == table2.METHODS["found"] for row in shown["rows"]),
+        more_pairs=any(row["method"] == table2.METHODS["found"] for row in shown["planned"]),
         dying=shown["questions"]["dying"]["answers"],
         **_claims(shown["decisions"]),
         **_answers(shown["losses"]),
@@ -78,23 +74,21 @@ def told(**numbers: Any) -> list[dict[str, str]]:
 def _rival(group: table2.Group) -> dict[str, Any] | None:
     """Proximal Adam beside the search, each at the mu of its least error; None without both.
 
-    By the error on the test images, `last`, and by the least on held-out ones, `best`: what each of
-    the two has, and the interval of the difference of their means (Welch).
+    By the error on the test images, `last`, and by the least on held-out ones, `best`: the numbers
+    of the two, and the interval of the difference of their means (Welch).
     """
-    told: dict[str, Any] = {}
+    told: dict[str, Any] = {"pairs": [p for p in group.comparisons if p.get("method") == RIVAL]}
     for name, column in (("last", "mse"), ("best", "best_held_out_mse")):
-        lines = {}
+        kinds = []
         for method in (RIVAL, "search"):
             made = [one for one in group.lines if one.method == method and len(one.networks)]
             if not made:
                 return None
-            lines[method] = min(made, key=lambda one: float(one.networks[column].mean()))
-        errors = [summarize(one.networks[column], ARTICLE_UNIT) for one in lines.values()]
-        both = zip(lines.values(), errors, strict=True)
-        kinds = [{"error": error.mean, **one.numbers()} for one, error in both]
-        ends = difference_interval(*errors) or (None, None)
-        told[name] = {"kinds": kinds, **dict(zip(("low", "high"), ends, strict=True))}
-    return told | {"pairs": [one for one in group.comparisons if one.get("method") == RIVAL]}
+            kinds.append(min(made, key=lambda one: float(one.networks[column].mean())))
+        errors = (summarize(one.networks[column], ARTICLE_UNIT) for one in kinds)
+        low, high = difference_interval(*errors) or (None, None)
+        told[name] = {"kinds": [one.numbers() for one in kinds], "low": low, "high": high}
+    return told
 
 
 def _answers(losses: Sequence[table1.Line]) -> dict[str, Any]:

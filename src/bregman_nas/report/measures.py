@@ -24,8 +24,8 @@ POINTS_OF_A_LINE = 3  # two always lie on one
 CHANCE = 0.1  # right answers if all images get the same: ten classes of equal size
 RESAMPLES = 10_000
 
-Measure = Callable[[Run], Array]  # one number for each converged seed
-Holds = Callable[[Run], Flags]  # whether something holds, for each converged seed
+Measure = Callable[..., Array]  # of a run, and options: one number for each converged seed
+Holds = Callable[[Run], Flags | Array]  # whether something holds, for each converged seed
 
 
 def summary(run: Run | None, measure: Measure) -> Summary:
@@ -73,19 +73,14 @@ def numbers(run: Run, epoch: int | None = None) -> pd.DataFrame:
     return pd.DataFrame(found, index=pd.Index(run.converged, name="seed")).reindex(run.seeds)
 
 
-def width(layer: int) -> Measure:
-    """The active rows of a layer, from 1."""
-    return lambda run: run.rows()[:, layer - 1]
+def number(name: str) -> Measure:
+    """One of the `numbers` after the last epoch."""
+    return lambda run: numbers(run).loc[run.converged, name].to_numpy(float)
 
 
 def coding_layers(widths: Array) -> Array:
     """The first narrowest hidden layer of each network, from 1, of widths [seeds, L]."""
     return np.asarray(widths[:, :-1].argmin(1) + 1.0)
-
-
-def coding_width(run: Run) -> Array:
-    """The active rows of the narrowest hidden layer."""
-    return np.asarray(run.rows()[:, :-1].min(1))
 
 
 def has_autoencoder_shape(widths: Array) -> Flags:

@@ -25,28 +25,15 @@ MEASURES = ("coding_width", "rows_on", "rows_living", "ten_mse")
 Answer = dict[str, Any]  # see `ask`
 
 
-def ask(
-    study: Study,
-    changed: Sequence[Group],
-    apart: pd.DataFrame,
-    revised: Sequence[claims.Decision],
-    planned: Sequence[Mapping[str, str]],
-) -> dict[str, dict[str, Any]]:
+def ask(study: Study, shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """All questions, by a short name; templates/questions.md.j2 has their words.
 
-    Args:
-        study: all results.
-        changed: from `changes.groups`.
-        apart: from `variance.taken_apart`.
-        revised: the claims, decided by the fresh seeds.
-        planned: the rows of params.yaml with fewer seeds than are planned.
-
-    Returns:
-        For each question its `answers` as far as there are results (`sentence`, of differences
-        `start`; `run`, the run or the design; `seeds`, the fewest behind a number; `numbers`, by
-        name, with 95% intervals), and as `missing` what is `planned` of its runs.
+    Of each its `answers` as far as there are results (`sentence`, of differences `start`; `run`,
+    the run or the design; `seeds`, the fewest behind a number; `numbers`, by name, with 95%
+    intervals), and as `missing` which of its runs are planned. `shown` is what else
+    `tables.present` has.
     """
-    rows = study.settings.runs
+    rows, changed, planned = study.settings.runs, shown["changed"], shown["planned"]
 
     def rows_with(*keys: str) -> list[str]:
         return [name for name, row in rows.items() if row.change and row.change.keys() <= {*keys}]
@@ -59,12 +46,12 @@ def ask(
     # The runs whose seeds may be missing, and the answers.
     asked: dict[str, tuple[list[str], Iterable[Answer]]] = {
         "threshold-and-scale": (cells, _changes(changed, cells)),
-        "variance": ([], _variance(apart)),
+        "variance": ([], _variance(shown["apart"])),
         "dying": (alive, _changes(changed, alive)),
         "finished": (unchanged(longer=True), _longer(study)),
         "delta-and-mu": (size, _changes(changed, size)),
         "output-layer": ([], _output(study)),
-        "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(revised)]),
+        "fresh-seeds": (unchanged(longer=False), [*_fresh(study), *_verdicts(shown["revised"])]),
         "elsewhere": ([], _elsewhere(study)),
     }
     return {
@@ -120,8 +107,7 @@ def _variance(apart: pd.DataFrame) -> Iterator[Answer]:
         shares = rows.set_index("component")[["share", "low", "high"]].astype(float)
         ends = {str(part): _ends(*of) for part, *of in shares.itertuples()}
         seeds = int(rows["seeds"].iloc[0])
-        about = {"measure": name, "design": design}
-        yield _answer("variance", f"{design}, {name}", seeds, ends, **about)
+        yield _answer("variance", f"{design}, {name}", seeds, ends, measure=name, design=design)
 
 
 def _output(study: Study) -> Iterator[Answer]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-from bregman_nas.report import claims, table1, table1_tests, table2, text
+from bregman_nas.report import claims, table1, table2, text
 from bregman_nas.report.claims.rules import ENOUGH_SEEDS, TOO_MANY_DIVERGED
 from bregman_nas.report.data import PROTOCOLS, REGISTERED, TASKS, WORDS, experiment_words
 from bregman_nas.report.measures import LAYERS, LINEAR_R2
@@ -28,7 +28,7 @@ _ENVIRONMENT.filters |= {
 _ENVIRONMENT.globals |= {
     **{"mean_std": text.mean_std, "interval": text.interval, "fixed": text.fixed},
     **{"DASH": text.DASH, "summarize": summarize, "unit": table1.ARTICLE_UNIT},
-    **{"table1": table1, "tests": table1_tests, "table2": table2, "claims": claims},
+    **{"table1": table1, "table2": table2, "claims": claims},
     **{"protocols": PROTOCOLS, "tasks": TASKS, "layers": range(1, LAYERS + 1)},
     **{"registered": len(REGISTERED), "enough": ENOUGH_SEEDS, "too_many": TOO_MANY_DIVERGED},
     **{"counted": text.counted, "linear": LINEAR_R2},

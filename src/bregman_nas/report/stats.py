@@ -2,8 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +13,7 @@ CONFIDENCE = 0.95
 LEVEL = 0.05  # at which two means are told apart
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """One number for each seed; those of diverged searches are counted and otherwise left out.
 
     `mean`, `std` (n - 1) and the ends of the mean's 95% interval, by Student's t, are None where
@@ -23,7 +21,7 @@ class Summary:
     """
 
     seeds: int
-    finite: NDArray[np.float64] = field(compare=False)
+    finite: NDArray[np.float64]
     mean: float | None = None
     std: float | None = None
     low: float | None = None
@@ -63,18 +61,9 @@ class Welch(NamedTuple):
     p: float
 
 
-class Rank(NamedTuple):
-    """A rank correlation and its two-sided p."""
-
-    rho: float
-    p: float
-
-
-def summarize(
-    values: Iterable[float], factor: float = 1, confidence: float = CONFIDENCE
-) -> Summary:
-    """Summarize one number for each seed, NaN or infinite if it diverged; `factor` is a unit."""
-    every = factor * np.asarray([*values], dtype=float)
+def summarize(values: Iterable[float], unit: float = 1, confidence: float = CONFIDENCE) -> Summary:
+    """Summarize one number for each seed, NaN or infinite if it diverged; `unit` is a factor."""
+    every = unit * np.asarray([*values], dtype=float)
     finite = every[np.isfinite(every)]
     if len(finite) < 2:
         return Summary(len(every), finite, float(finite[0]) if len(finite) else None)
@@ -124,12 +113,12 @@ def signed_rank(values: Iterable[float], low: float, high: float) -> float:
     return float(stats.wilcoxon(found - (low if centre < low else high)).pvalue)
 
 
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Rank | None:
-    """Spearman's, of pairs; None for fewer than three pairs, or if either side is constant."""
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> dict[str, float] | None:
+    """Spearman's `rho` of pairs and its two-sided `p`; None for fewer than three or a constant."""
     if len(first) < 3 or len({*first}) == 1 or len({*second}) == 1:
         return None
     test = stats.spearmanr(first, second)
-    return Rank(float(test.statistic), float(test.pvalue))
+    return {"rho": float(test.statistic), "p": float(test.pvalue)}
 
 
 def difference_interval(first: Summary, second: Summary) -> tuple[float, float] | None:
@@ -152,8 +141,8 @@ def share_interval(count: int, seeds: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def holm(probabilities: Sequence[float]) -> int:
-    """How many means differ if `LEVEL` is to hold for all tests together (Holm's correction)."""
-    ranked = enumerate(sorted(probabilities))
-    failed = (rank for rank, p in ranked if p >= LEVEL / (len(probabilities) - rank))
-    return next(failed, len(probabilities))
+def holm(p: Mapping[str, float]) -> list[str]:
+    """What differs if `LEVEL` is to hold for all tests together (Holm), the least p first."""
+    ranked = sorted(p, key=lambda name: p[name])
+    failed = (rank for rank, name in enumerate(ranked) if p[name] >= LEVEL / (len(p) - rank))
+    return ranked[: next(failed, len(p))]

@@ -1,17 +1,19 @@
 """Table 1: the article's losses beside ours and those of answers that need no network."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from bregman_nas.report.data import NETWORKS, PROTOCOLS, REGISTERED, Run, Study
+from bregman_nas.report import stats
+from bregman_nas.report.data import NETWORKS, PROTOCOLS, REGISTERED, TASKS, Run, Study
 from bregman_nas.report.stats import Reference, summarize, welch
 from bregman_nas.report.text import NOT_RUN, fixed, mean_std
 
 # The article's losses are sums over ten test batches of their mean squared error per pixel.
 ARTICLE_UNIT = 10
 ARTICLE_SEEDS = 10
+ROUNDING = 0.0005  # half a unit of the last of the three decimals that the article prints
 ARTICLE = {
     ("autoencoder", "denoising"): Reference(0.081, 0.012, ARTICLE_SEEDS),
     ("autoencoder", "deblurring"): Reference(0.147, 0.021, ARTICLE_SEEDS),
@@ -141,10 +143,8 @@ def as_json(table: Sequence[Line]) -> dict[str, Any]:
     """
     nested: dict[str, Any] = {
         "answers": {task: {a: ANSWERS[a] for a in of} for task, of in shown(table).items()},
-        "article": {},
+        "article": {n: {t: ARTICLE[n, t]._asdict() for t in TASKS} for n in NETWORKS},
     }
-    for (answer, task), reference in ARTICLE.items():
-        nested["article"].setdefault(answer, {})[task] = reference._asdict()
     for line in table:
         mse, ten_mse, welch, accuracy = (
             {k.removeprefix(start): v for k, v in line.items() if k.startswith(start)}
@@ -176,3 +176,34 @@ def metrics(study: Study) -> dict[str, Any]:
             told = {"ten_mse": loss.mean, "ten_mse_std": loss.std, "seeds": loss.seeds}
             found[run.protocol][run.row.experiment if run.own else run.name] = told
     return {protocol: runs for protocol, runs in found.items() if runs}
+
+
+def tests(study: Study) -> Iterator[Line]:
+    """The losses on the official test images, in the article's unit, and p of three tests.
+
+    A line for the registered seeds of each of `Study.restoration`, and one for all seeds if there
+    are others.
+    """
+    for run in study.restoration:
+        article = ARTICLE[run.network, run.task]
+        first = [seed for seed in run.seeds if seed in REGISTERED]
+        for which, seeds in {"registered": first, "all": run.seeds}.items():
+            if not seeds or (which == "all" and first == seeds):
+                continue
+            losses = ARTICLE_UNIT * run.only(seeds).scores()["mse"]
+            loss = summarize(losses)
+            plain, printed = welch(loss, article), stats.welch_of_printed(loss, article, ROUNDING)
+            ends = (article.mean - ROUNDING, article.mean + ROUNDING)
+            yield {
+                **{"run": run.name, "which": which, **loss.counts(), **loss.named()},
+                "welch_p": plain and plain.p,
+                "printed_p": printed and printed.p,
+                "signed_rank_p": stats.signed_rank(losses, *ends),
+            }
+
+
+def apart(table: Sequence[Line], test: str) -> tuple[list[str], int]:
+    """The runs whose registered mean differs from the article's (`holm`), and how many have p."""
+    registered = (line for line in table if line["which"] == "registered")
+    p = {line["run"]: line[test] for line in registered if line[test] is not None}
+    return stats.holm(p), len(p)

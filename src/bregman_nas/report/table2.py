@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report.changes import in_words
-from bregman_nas.report.comparison import MARGIN, Comparison, compare
+from bregman_nas.report.comparison import MARGIN, compare
 from bregman_nas.report.data import Study
 from bregman_nas.report.frames import NETWORK_COLUMNS
 from bregman_nas.report.stats import rank_correlation, summarize
 from bregman_nas.report.table1 import ARTICLE_UNIT
-from bregman_nas.report.text import counted
 
 METHODS = {
     "search": "searched",
@@ -117,8 +116,7 @@ class Group(NamedTuple):
         if not {*COMPARED[0]} <= kinds.keys():
             return None
         ratios = (kinds["found"] / kinds["uniform"]).astype(float).dropna()
-        rank = rank_correlation(*(ratios[name].tolist() for name in columns))
-        return rank and rank._asdict()
+        return rank_correlation(*(ratios[name].tolist() for name in columns))
 
 
 def groups(study: Study) -> list[Group]:
@@ -152,11 +150,6 @@ def groups(study: Study) -> list[Group]:
     return found
 
 
-def rows(found: Sequence[Group]) -> list[dict[str, Any]]:
-    """One line for each run or arm."""
-    return [{"of": group.of, **line.numbers()} for group in found for line in group.lines]
-
-
 def as_json(found: Sequence[Group]) -> dict[str, Any]:
     """`experiments`: by run its networks, comparisons and `narrowness`."""
     experiments = {
@@ -182,28 +175,8 @@ def _compared(a: str, firsts: pd.DataFrame, b: str, seconds: pd.DataFrame) -> di
 
     def by(column: str) -> dict[str, Any]:
         errors = (dict(zip(of.index, of[column], strict=True)) for of in (firsts, seconds))
-        return _told(compare(a, next(errors), b, next(errors)))
+        return compare(a, next(errors), b, next(errors))
 
     sizes = np.log((firsts["parameters"] / seconds["parameters"]).dropna().astype(float))
     size = math.exp(sizes.mean()) if len(sizes) else None
     return {**by("mse"), "parameters": size, "best": by("best_held_out_mse")}
-
-
-def _told(one: Comparison) -> dict[str, Any]:
-    """A comparison as columns; `words` says how much lower or higher the error of the first is."""
-    low = high = None
-    words = f"{counted(one.d.used, 'pair')} of seeds, no interval"
-    if one.d.low is not None and one.d.high is not None:
-        low, high = math.exp(one.d.low), math.exp(one.d.high)
-        near, far = sorted((abs(low - 1), abs(high - 1)))
-        words = f"{near:.1%} to {far:.1%} {'lower' if high <= 1 else 'higher'}"
-        if low < 1 < high:
-            words = f"between {1 - low:.1%} lower and {high - 1:.1%} higher"
-    if one.verdict == "equivalent" and one.differs:
-        words += ": significant, but too small to count"
-    if one.d.nan_seeds and low is not None:
-        words += f"; {counted(one.d.nan_seeds, 'pair')} diverged"
-    numbers = {"first": one.first, "second": one.second, "pairs": one.d.used, "ratio": one.ratio}
-    numbers |= {"low": low, "high": high, "p": one.p}
-    numbers |= {"verdict": one.verdict, "differs": one.differs}
-    return {**numbers, "words": f"{one.verdict}: {words}"}

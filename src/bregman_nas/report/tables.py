@@ -7,22 +7,12 @@ from typing import Any
 import pandas as pd
 
 from bregman_nas.errors import UserError
-from bregman_nas.report import (
-    cells,
-    changes,
-    claims,
-    findings,
-    questions,
-    table1,
-    table1_tests,
-    table2,
-    text,
-    variance,
-)
+from bregman_nas.report import cells, changes, claims, findings, questions, table1, table2, variance
 from bregman_nas.report.data import PIXELS, Study, readable
 from bregman_nas.report.facts import facts
 from bregman_nas.report.measures import collapsed, outputs
 from bregman_nas.report.render import render
+from bregman_nas.report.text import mean_std
 from bregman_nas.settings import Settings
 
 # Columns of whole numbers, some of which may be missing.
@@ -39,20 +29,18 @@ _SMALL = (
 
 def present(study: Study) -> dict[str, Any]:
     """What the templates show, of the results as they are now."""
-    losses, changed = table1.rows(study), changes.groups(study)
-    decisions, revised = claims.decide(study), claims.decide_revised(study)
-    apart, planned = variance.taken_apart(study), list(_planned(study.settings))
+    losses, apart = table1.rows(study), variance.taken_apart(study)
     found: dict[str, Any] = {
         **{"losses": losses, "shown": table1.shown(losses), "facts": facts(study)},
-        **{"decisions": decisions, "revised": revised, "beside": _beside},
+        **{"decisions": claims.decide(study), "revised": claims.decide_revised(study)},
         **{"apart": apart, "designs": variance.designs(study), "cells": cells.cells(study)},
-        **{"compared": table2.groups(study), "changed": changed},
-        **{"outputs": list(outputs(study)), "tested": list(table1_tests.rows(study))},
-        **{"rows": planned, "networks": list(_networks(study))},
-        "questions": questions.ask(study, changed, apart, revised, planned),
+        **{"compared": table2.groups(study), "changed": changes.groups(study)},
+        **{"outputs": list(outputs(study)), "tested": list(table1.tests(study)), "beside": _beside},
+        **{"planned": list(_planned(study.settings)), "networks": list(_networks(study))},
         "own": [run.name for run in study.runs.values() if run.own],
         "runs": [run for run in study.perceptrons if run.converged],
     }
+    found["questions"] = questions.ask(study, found)
     return found | {"findings": findings.findings(found)}
 
 
@@ -62,7 +50,7 @@ def render_all(study: Study) -> dict[str, str]:
     frames: dict[str, Any] = {
         "table1": shown["losses"],
         "table1-tests": shown["tested"],
-        "table2": table2.rows(shown["compared"]),
+        "table2": [{"of": g.of, **line.numbers()} for g in shown["compared"] for line in g.lines],
         "claims": claims.findings(shown["decisions"], shown["revised"]),
         "widths": widths(study),
         "networks": shown["networks"],
@@ -160,7 +148,7 @@ def _beside(decision: claims.Decision) -> dict[str, list[str]]:
     for one in decision.findings:
         if one.verdict is None:
             beginning, _, name = one.name.rpartition(", ")
-            found.setdefault(beginning, []).append(f"{name} {text.mean_std(one.value, one.std)}")
+            found.setdefault(beginning, []).append(f"{name} {mean_std(one.value, one.std)}")
     return found
 
 

@@ -19,9 +19,8 @@ of images in all cells.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,8 +44,7 @@ MEASURES = {f"width_{l}": f"width of layer {l}" for l in range(1, LAYERS + 1)} |
 }
 
 
-@dataclass(frozen=True)
-class Design:
+class Design(NamedTuple):
     """Crossed factors with their levels, and the run of each combination of levels."""
 
     name: str
@@ -58,7 +56,7 @@ class Design:
         """The factors, their interactions, and the seed."""
         return [*self.factors, INTERACTION, SEED]
 
-    @cached_property
+    @property
     def seeds(self) -> list[int]:
         """Those that converged in all cells; none if a cell is not run, or of another depth."""
         runs = [run for run in self.cells.values() if run is not None and run.depth == LAYERS]
@@ -91,9 +89,7 @@ def designs(study: Study) -> list[Design]:
 def components(values: Array, factors: int) -> Array:
     """The variances of the module's equations, [..., factors + 2]; negative ones are 0.
 
-    Args:
-        values: [..., levels of each factor, seeds].
-        factors: how many axes before the last are levels.
+    Of values [..., levels of each factor, seeds]; so many axes are `factors`.
     """
     axes = tuple(range(-factors, 0))
     cells = values.mean(-1)
@@ -108,11 +104,6 @@ def components(values: Array, factors: int) -> Array:
         rest, freedom = rest - of_levels, freedom - (cells.shape[axis] - 1)
     variances = np.stack([*found, rest - freedom * error, within], axis=-1)
     return np.asarray(np.maximum(variances, 0))
-
-
-def shares(variances: Array) -> Array:
-    """Of the sum over the last axis; NaN where nothing varies."""
-    return ratio(variances, variances.sum(-1, keepdims=True), np.nan)
 
 
 def resampled(values: Array) -> Array:
@@ -138,9 +129,10 @@ def taken_apart(study: Study) -> pd.DataFrame:
         seeds, factors = len(design.seeds), len(design.factors)
         for name, values in (design.numbers() if seeds >= ENOUGH_SEEDS else {}).items():
             variances = components(values, factors)
-            share = low = high = shares(variances)
+            share = low = high = ratio(variances, variances.sum(), np.nan)
             if not np.isnan(share).any():
-                of_samples = shares(components(resampled(values), factors))
+                samples = components(resampled(values), factors)
+                of_samples = ratio(samples, samples.sum(-1, keepdims=True), np.nan)
                 low, high = np.nanquantile(of_samples, [tail, 1 - tail], axis=0)
             columns = (design.name, name, design.components, variances, share, low, high, seeds)
             parts.append(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))))

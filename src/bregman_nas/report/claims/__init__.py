@@ -14,9 +14,9 @@ The article counts the input as its first layer: its second and last layers are 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -25,11 +25,10 @@ from bregman_nas.report import measures
 from bregman_nas.report.claims import claims as code
 from bregman_nas.report.claims import rules
 from bregman_nas.report.claims.rules import ENOUGH_SEEDS, Finding, Part, Results, Verdict
-from bregman_nas.report.data import PROTOCOLS, REGISTERED, Run, Study
+from bregman_nas.report.data import PROTOCOLS, REGISTERED, Study
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A claim: its texts of claims.yaml, and its rule as code.
 
     A revised rule has a `why`; if nothing is decided, `supported_if` is empty.
@@ -64,9 +63,8 @@ REVISED: list[Claim] = []
 for _number, _texts in YAML(typ="safe").load(Path(__file__).with_name("claims.yaml")).items():
     _new = _texts.pop("revised", None)
     CLAIMS.append(_claim(_number, code.REGISTERED[_number], _texts))
-    if _new is not None:
-        _new = {name: _texts[name] for name in ("short", "words", "place")} | _new
-    REVISED.append(_claim(_number, code.REVISED[_number], _new) if _new else CLAIMS[-1])
+    _same = {name: _texts[name] for name in ("short", "words", "place")}
+    REVISED.append(_claim(_number, code.REVISED[_number], _same | _new) if _new else CLAIMS[-1])
 
 #: The seeds that the revised rules are decided by.
 FRESH = range(10, 20)
@@ -75,15 +73,11 @@ OURS, OF_THE_DENSENET = 17, (13, 14)
 COLLAPSED_MARK = "\N{DAGGER}"
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The outcome of a claim under one protocol.
+class Decision(NamedTuple):
+    """The outcome of a claim under one of `PROTOCOLS`.
 
-    Attributes:
-        claim: the claim.
-        protocol: one of `PROTOCOLS`.
-        findings: the numbers that decide it, then others that stand beside them.
-        collapsed: how many of the networks behind them give the same answer for every image.
+    `findings` are those that decide it, then others that stand beside them; `collapsed` is how many
+    of the networks behind them give the same answer for every image.
     """
 
     claim: Claim
@@ -117,7 +111,7 @@ class Decision:
 
 def decide(study: Study) -> list[Decision]:
     """All claims, ascending, under each protocol, by the registered seeds alone."""
-    results = [Results(study.only(REGISTERED), protocol) for protocol in PROTOCOLS]
+    results = [Results(study.only(REGISTERED), protocol, study) for protocol in PROTOCOLS]
     return [_decision(one, of, one.number in OF_THE_DENSENET) for one in CLAIMS for of in results]
 
 
@@ -128,8 +122,7 @@ def decide_revised(study: Study) -> list[Decision]:
     and so does the DenseNet, of which three are fresh; that was decided when results were known.
     """
     fresh = study.only(FRESH, ENOUGH_SEEDS)
-    results = [Results(fresh, p, interventions(study, p)) for p in PROTOCOLS]
-    every = [Results(study, p) for p in PROTOCOLS]
+    results, every = ([Results(of, p, study) for p in PROTOCOLS] for of in (fresh, study))
     return [
         _decision(one, of)
         for one in REVISED
@@ -143,16 +136,6 @@ def _decision(claim: Claim, results: Results, count_collapsed: bool = False) -> 
     run = results.frame("densenet")[""] if count_collapsed else None
     lost = 0 if run is None else int(measures.collapsed(run).sum())
     return Decision(claim, results.protocol, found, lost)
-
-
-def interventions(study: Study, protocol: str) -> dict[str, Run]:
-    """Perceptrons whose rows were kept from dying, by network, task and change."""
-    return {
-        f"{run.network}, {run.task}, "
-        + " and ".join(f"{key} {value}" for key, value in run.row.change.items()): run
-        for run in study.perceptrons
-        if run.protocol == protocol and run.row.change.keys() & {"relu_slope", "inactive_biases"}
-    }
 
 
 def findings(registered: Sequence[Decision], revised: Sequence[Decision]) -> pd.DataFrame:

@@ -8,32 +8,10 @@ import numpy as np
 import pandas as pd
 
 from bregman_nas.report import measures
-from bregman_nas.report.claims.rules import (
-    Estimate,
-    Finding,
-    Findings,
-    Part,
-    Results,
-    Rule,
-    Verdict,
-    above,
-    at_least,
-    at_most,
-    difference,
-    judged,
-    mean,
-    mean_of,
-    more_than_negligible,
-    of_the_mean,
-    over,
-    share,
-    share_of_seeds,
-    surely,
-    together,
-    within,
-)
+from bregman_nas.report.claims import rules
+from bregman_nas.report.claims.rules import Finding, above, mean, of_seeds, over, share, within
 from bregman_nas.report.data import NETWORKS, PIXELS, TASKS, Array, Flags, Run
-from bregman_nas.report.measures import HALF, LAYERS, WIDTH_MARGIN
+from bregman_nas.report.measures import HALF, LAYERS, WIDTH_MARGIN, number
 from bregman_nas.report.stats import CONFIDENCE, summarize
 
 NONZERO = (0.6, 0.7)  # "around 65%", and half of the step to the next number with a name of its own
@@ -53,36 +31,34 @@ NOT_ALL_LIVING = 0.9  # ... and clearly not: in between, both readings can be ha
 EQUIVALENCE_TEST = "tests/bregman/test_optimizers.py"
 
 
-def _shape_of_the_mean(run: Run) -> Finding:
-    # The tolerances of the registered rule stay. They say how narrow a middle is one, and how large
-    # a step in the wrong direction still leaves the shape, in shares of the search space. That is
-    # no matter of noise, which the bootstrap deals with: a middle of four widths that are nearly
-    # equal is a middle in the mean as well.
+def _shape_of_mean(run: Run) -> Finding:
+    # With the tolerances of the registered rule, which say how narrow a middle is one. That is no
+    # matter of noise: a middle of four widths that are nearly equal is one in the mean as well.
     having = float(measures.has_autoencoder_shape(measures.resampled_means(run.rows())).mean())
     has_it = bool(measures.has_autoencoder_shape(run.rows().mean(0)))
-    return Finding("", having, verdict=surely(has_it, having))
+    return Finding("", having, verdict=rules.surely(has_it, having))
 
 
-def _pixels(results: Results) -> Findings:
+def _pixels(results: rules.Results) -> rules.Findings:
     ink = results.study.frequencies
     names = ("share of pixel values that are not zero", "pixels that are ever not zero")
     if ink is None:
-        yield from (Finding(name, verdict=Verdict.NOT_RUN) for name in names)
+        yield from (Finding(name, verdict=rules.Verdict.NOT_RUN) for name in names)
         return
     low, high = NONZERO
     values = float(ink.mean()), float((ink > 0).mean())
     literal, lenient = (low <= value <= high for value in values)
     for name, value in zip(names, values, strict=True):
-        yield Finding(name, value, verdict=judged(literal, not lenient))
+        yield Finding(name, value, verdict=rules.judged(literal, not lenient))
     for percent in (0.1, 1):
         name = f"pixels that are not zero in at least {percent}% of the images"
         yield Finding(name, float((ink >= percent / 100).mean()))
 
 
-def _output_map(results: Results) -> Findings:
-    ink, rule = results.study.frequencies, at_least(FREQUENCY_TELLS, FREQUENCY_DOES_NOT_TELL)
+def _output_map(results: rules.Results) -> rules.Findings:
+    ink, rule = results.study.frequencies, rules.at_least(FREQUENCY_TELLS, FREQUENCY_DOES_NOT_TELL)
     if ink is None:  # as if nothing were run
-        ink, results = np.zeros(PIXELS), replace(results, study=results.study.only([]))
+        ink, results = np.zeros(PIXELS), results._replace(study=results.study.only([]))
     both = "active output rows and pixels that are ever inked"
     yield from over(
         "autoencoder",
@@ -93,7 +69,7 @@ def _output_map(results: Results) -> Findings:
     yield from (counted and replace(counted, verdict=None) for counted in _pixels(results))
 
 
-def _similarity(results: Results) -> Findings:
+def _similarity(results: rules.Results) -> rules.Findings:
     runs = [run for run in results.frame("autoencoder").values() if run is not None]
     columns = [f"width_{layer}" for layer in range(1, LAYERS + 1)]
     gap = pd.DataFrame(columns=columns)
@@ -102,31 +78,28 @@ def _similarity(results: Results) -> Findings:
         gap = (one - other).loc[one.index.intersection(other.index)]
     for layer, column in enumerate(columns, start=1):
         name = f"layer {layer}, {TASKS[0]} minus {TASKS[1]}"
-        yield mean_of(name, summarize(gap[column]), within(-WIDTH_MARGIN, WIDTH_MARGIN))
+        yield rules.mean_of(name, summarize(gap[column]), within(-WIDTH_MARGIN, WIDTH_MARGIN))
 
 
-def _wider_output(results: Results, rule: Rule) -> Findings:
+def _wider_output(results: rules.Results, rule: rules.Rule) -> rules.Findings:
     for task in TASKS:
-        without, skips = (
-            measures.summary(results.run(network, task), measures.width(LAYERS))
-            for network in NETWORKS
-        )
+        runs = (results.run(network, task) for network in NETWORKS)
+        without, skips = (measures.summary(run, number(f"width_{LAYERS}")) for run in runs)
         name = f"{task}, width of the output with skips minus without"
-        yield difference(name, skips, without, rule)
+        yield rules.difference(name, skips, without, rule)
 
 
-def _loss(results: Results) -> Findings:
+def _loss(results: rules.Results) -> rules.Findings:
     for task in TASKS:
-        runs = [run for network in NETWORKS if (run := results.run(network, task)) is not None]
-        summaries = [summarize(np.log(measures.losses(run))) for run in runs]
-        without, skips = summaries if len(summaries) == len(NETWORKS) else [summarize([])] * 2
+        runs = [results.run(network, task) for network in NETWORKS]
+        without, skips = (summarize(np.log(measures.losses(run)) if run else ()) for run in runs)
         name = f"{task}, loss without skips / loss with skips"
-        found = difference(name, without, skips, above(LOSS_RATIOS[task]), unit=math.exp)
-        yield replace(found, diverged=sum(run.diverged for run in runs))
+        found = rules.difference(name, without, skips, above(LOSS_RATIOS[task]), unit=math.exp)
+        yield replace(found, diverged=sum(run.diverged for run in runs if run))
 
 
-def _into_output(positive: Rule, none: Rule) -> Part:
-    def part(task: str, decides: bool) -> Part:
+def _into_output(positive: rules.Rule, none: rules.Rule) -> rules.Part:
+    def part(task: str, decides: bool) -> rules.Part:
         each = [mean("mean of the skips into the output", _skips_into_output, positive)]
         for i in range(LAYERS):
             rule = (positive if i else none) if decides else None
@@ -134,7 +107,7 @@ def _into_output(positive: Rule, none: Rule) -> Part:
             each.append(mean(name, _skips_into_output, rule, only=i))
         return over(f"residual-{task}", *each)
 
-    return together(part("denoising", decides=True), part("deblurring", decides=False))
+    return rules.together(part("denoising", decides=True), part("deblurring", decides=False))
 
 
 def _skips_into_output(run: Run, only: int | None = None) -> Array:
@@ -147,14 +120,14 @@ def _negative_of_all(run: Run) -> Array:
     return np.asarray((others < 0).sum((1, 2)) / (~np.isnan(others)).sum((1, 2)))
 
 
-def _negative_in_the_mean(run: Run) -> Finding:
+def _negative_of_mean(run: Run) -> Finding:
     value = float(measures.negative_share(run.tau().mean(0, keepdims=True))[0])
     of_samples = measures.negative_share(measures.resampled_means(run.tau()))
     low, high = np.quantile(of_samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
     return Finding("", value, low=low, high=high, verdict=above(HALF)(low, high))
 
 
-def _if_alive(estimate: Estimate) -> Estimate:
+def _if_alive(estimate: rules.Estimate) -> rules.Estimate:
     """Of the networks that did not collapse; undecided if they are too few."""
 
     def found(run: Run | None) -> Finding | None:
@@ -162,7 +135,7 @@ def _if_alive(estimate: Estimate) -> Estimate:
         if alive is None or of_none is None or len(alive.converged) >= ENOUGH_LIVING:
             return estimate(alive)
         name = f"{of_none.name} (undecided: fewer than {ENOUGH_LIVING} living networks)"
-        return Finding(name, seeds=len(alive.seeds), verdict=Verdict.UNDECIDED)
+        return Finding(name, seeds=len(alive.seeds), verdict=rules.Verdict.UNDECIDED)
 
     return found
 
@@ -187,7 +160,7 @@ def _kernels(run: Run | None) -> Finding | None:
     return share("DenseNet, kernels (seeds with switches)", measures.share_of_additions)(run)
 
 
-WIDTHS = [mean(f"width of layer {l}", measures.width(l)) for l in range(1, LAYERS + 1)]
+WIDTHS = [mean(f"width of layer {l}", number(f"width_{l}")) for l in range(1, LAYERS + 1)]
 COUNTERDIAGONAL = measures.counterdiagonal(LAYERS)
 OFF = np.tri(LAYERS, dtype=bool) & ~COUNTERDIAGONAL
 OTHERS = "(networks that did not collapse)"
@@ -196,13 +169,11 @@ INPUTS, OUTPUTS = "unused input channels", "unused output channels"
 UNUSED = [mean(INPUTS, measures.unused_inputs), mean(OUTPUTS, measures.unused_outputs)]
 LIVING = "share of the living networks"
 EXCESS = "spread of the inner layers minus that of layer"
-ON_COUNTERDIAGONAL = "share of the counterdiagonal"
+UNET = "share of the counterdiagonal"
 
 #: The findings of each claim by the registered rules ...
-REGISTERED: dict[int, Part] = {
-    1: over(
-        "autoencoder", share_of_seeds("", lambda run: measures.has_autoencoder_shape(run.rows()))
-    ),
+REGISTERED: dict[int, rules.Part] = {
+    1: over("autoencoder", of_seeds("", lambda run: measures.has_autoencoder_shape(run.rows()))),
     2: over(
         "autoencoder",
         mean(f"{EXCESS} 1", measures.excess_spread, above(0), layer=1),
@@ -214,12 +185,12 @@ REGISTERED: dict[int, Part] = {
     5: _similarity,
     6: over(
         "residual",
-        mean("width of the coding layer", measures.coding_width, within(*CODING_WIDTH)),
-        share_of_seeds("coding layer 1 or 2", lambda run: measures.coding_layers(run.rows()) <= 2),
-        mean("coding layer", lambda run: measures.coding_layers(run.rows())),
+        mean("width of the coding layer", number("coding_width"), within(*CODING_WIDTH)),
+        of_seeds("coding layer 1 or 2", lambda run: number("coding_layer")(run) <= 2),
+        mean("coding layer", number("coding_layer")),
     ),
     7: partial(_wider_output, rule=above(0)),
-    8: _into_output(above(0), at_most(SMALL_SKIP)),
+    8: _into_output(above(0), rules.at_most(SMALL_SKIP)),
     9: over(
         "residual",
         share("among the active ones", lambda run: measures.negative_share(run.tau()), above(HALF)),
@@ -227,19 +198,13 @@ REGISTERED: dict[int, Part] = {
     ),
     10: over(
         "residual",
-        share(ON_COUNTERDIAGONAL, measures.counterdiagonal_share, at_most(HALF)),
+        share(UNET, measures.counterdiagonal_share, rules.at_most(HALF)),
         mean("mean |tau| on the counterdiagonal", measures.mean_size, pairs=COUNTERDIAGONAL),
         mean("mean |tau| off the counterdiagonal", measures.mean_size, pairs=OFF),
     ),
-    11: over(
-        "residual-denoising",
-        share_of_seeds(
-            "widths on a rising line",
-            lambda run: np.array([*map(measures.rises_linearly, run.rows())]),
-        ),
-    ),
+    11: over("residual-denoising", of_seeds("widths on a rising line", number("rising_line"))),
     12: _loss,
-    13: together(
+    13: rules.together(
         over(
             "densenet",
             mean(f"{LEAD}, sums", measures.lead, above(0)),
@@ -248,10 +213,10 @@ REGISTERED: dict[int, Part] = {
         ),
         over("living", mean(f"{LEAD}, sums {OTHERS}", measures.lead)),
     ),
-    14: together(
+    14: rules.together(
         over(
             "densenet",
-            share_of_seeds("share of the seeds", _both_unused),
+            of_seeds("share of the seeds", _both_unused),
             UNUSED[0],
             mean(f"{INPUTS} of the dense block alone", measures.unused_inputs, last=False),
             UNUSED[1],
@@ -262,8 +227,8 @@ REGISTERED: dict[int, Part] = {
             mean(f"{OUTPUTS} {OTHERS}", measures.unused_outputs),
         ),
     ),
-    15: lambda _: iter([Finding(f"proved by {EQUIVALENCE_TEST}", verdict=Verdict.SUPPORTED)]),
-    16: together(
+    15: lambda _: iter([Finding(f"proved by {EQUIVALENCE_TEST}", verdict=rules.Verdict.SUPPORTED)]),
+    16: rules.together(
         over(
             "perceptrons",
             share("", measures.share_of_additions, above(HALF)),
@@ -273,35 +238,33 @@ REGISTERED: dict[int, Part] = {
     ),
     17: over(
         "perceptrons",
-        share("", measures.active_share, at_least(ALL_LIVING, NOT_ALL_LIVING)),
+        share("", measures.active_share, rules.at_least(ALL_LIVING, NOT_ALL_LIVING)),
         *(share(f"layer {l}", measures.active_share, layer=l) for l in range(1, LAYERS + 1)),
         share("dead rows among all", measures.dead_share),
     ),
 }
 
 #: ... and by the revised ones.
-REVISED: dict[int, Part] = {
+REVISED: dict[int, rules.Part] = {
     1: over(
         "autoencoder",
-        of_the_mean("share of the resampled mean profiles with the shape", _shape_of_the_mean),
+        rules.of_the_mean("share of the resampled mean profiles with the shape", _shape_of_mean),
         *WIDTHS,
     ),
     4: _output_map,
-    7: partial(_wider_output, rule=more_than_negligible(NEGLIGIBLE_ROWS)),
+    7: partial(_wider_output, rule=rules.more_than_negligible(NEGLIGIBLE_ROWS)),
     8: _into_output(
-        more_than_negligible(NEGLIGIBLE_SKIP), within(-NEGLIGIBLE_SKIP, NEGLIGIBLE_SKIP)
+        rules.more_than_negligible(NEGLIGIBLE_SKIP), within(-NEGLIGIBLE_SKIP, NEGLIGIBLE_SKIP)
     ),
     9: over(
-        "residual", of_the_mean("among the active ones of the mean matrix", _negative_in_the_mean)
+        "residual", rules.of_the_mean("among the active ones of the mean matrix", _negative_of_mean)
     ),
     # A network without skips has no such share. If all are equal, it is 3 of 21.
     10: over(
         "residual",
-        share(
-            ON_COUNTERDIAGONAL, measures.counterdiagonal_share, at_most(3 / 21), of_nothing=np.nan
-        ),
+        share(UNET, measures.counterdiagonal_share, rules.at_most(3 / 21), of_nothing=np.nan),
     ),
-    13: together(
+    13: rules.together(
         over("densenet", _if_alive(mean(f"{LEAD}, sums", measures.lead, above(0))), _collapsed),
         over(
             "living",
@@ -309,23 +272,21 @@ REVISED: dict[int, Part] = {
             mean(f"{LEAD}, without the layer just before", measures.lead, how="skips"),
         ),
     ),
-    14: together(
-        over("densenet", _if_alive(share_of_seeds(LIVING, _both_unused)), _collapsed),
+    14: rules.together(
+        over("densenet", _if_alive(of_seeds(LIVING, _both_unused)), _collapsed),
         over("living", *UNUSED),
     ),
     15: lambda _: iter([Finding(f"holds by test: {EQUIVALENCE_TEST}")]),
-    # Rows on minus rows off is how far the width grows. A search that starts at 1% of the rows must
-    # grow, so that more rows go on than off, and a share above 1/2 is no finding. But no growth
-    # forces the share above 2/3: that takes fewer rows off than the width grows by, and a search
-    # that switches rows on and off to and fro, or adds too many and then prunes, falls below. The
-    # first epoch is left out, in which the output layer grows at once. Rows that go on and off
-    # within one epoch are not seen.
+    # A start at 1% of the rows forces growth, and with it a share above 1/2, but none above 2/3: a
+    # search that switches rows to and fro, or adds too many and then prunes, falls below. The first
+    # epoch is left out, in which the output layer grows at once. What goes on and off within one
+    # epoch is not seen.
     16: over(
         "perceptrons",
         share("", measures.share_of_additions, above(2 / 3), after=1),
         mean("switches after the first epoch", measures.switched, after=1),
     ),
-    17: together(
+    17: rules.together(
         *(
             over(
                 frame,

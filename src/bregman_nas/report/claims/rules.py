@@ -1,14 +1,14 @@
 """How a claim is decided: findings over the seeds, and rules for their intervals."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
-from bregman_nas.report.data import DENSENET, NETWORKS, TASKS, Array, Run, Study
-from bregman_nas.report.measures import HALF, LAYERS, Holds, living, summary
+from bregman_nas.report.data import DENSENET, NETWORKS, TASKS, Run, Study
+from bregman_nas.report.measures import HALF, LAYERS, Holds, Measure, living, summary
 from bregman_nas.report.stats import Summary, difference_interval, share_interval
 
 # The fewest from which a spread can be told at all. (A share of seeds needs six that agree.)
@@ -18,6 +18,7 @@ TOO_MANY_DIVERGED = 0.2
 # If so many of the resampled means have a property, the mean has it for sure, and if only the rest
 # have it, it has not: a 95% interval leaves as much on either side.
 SURE = 0.975
+KEEP_ALIVE = {"relu_slope", "inactive_biases"}  # changes that keep rows from dying
 
 
 class Verdict(StrEnum):
@@ -48,16 +49,12 @@ class Finding:
     verdict: Verdict | None = None
 
 
-@dataclass(frozen=True)
-class Results:
-    """The runs of one protocol, with the seeds that decide.
-
-    `interventions` are perceptrons whose rows were kept from dying, by network, task and change.
-    """
+class Results(NamedTuple):
+    """The runs of one protocol, with the seeds that decide; `every` has all seeds."""
 
     study: Study
     protocol: str
-    interventions: Mapping[str, Run] = field(default_factory=dict)
+    every: Study
 
     def run(self, network: str, task: str) -> Run | None:
         """The run of a network on a task; None if there is none of depth `LAYERS`."""
@@ -67,14 +64,20 @@ class Results:
     def frame(self, name: str) -> Mapping[str, Run | None]:
         """Runs by their names.
 
-        `perceptrons`, `interventions`, a network (both tasks) or a network and task; `densenet`,
-        those of its networks that are `living`.
+        `perceptrons`, a network (both tasks) or a network and task; `interventions`, perceptrons
+        whose rows were kept from dying, with all seeds; `densenet`, those of its networks that are
+        `living`.
         """
         if name in ("densenet", "living"):
             run = self.study.run(self.protocol, DENSENET)
             return {"": living(run) if run and name == "living" else run}
         if name == "interventions":
-            return self.interventions
+            return {
+                f"{run.network}, {run.task}, "
+                + " and ".join(f"{key} {value}" for key, value in run.row.change.items()): run
+                for run in self.every.perceptrons
+                if run.protocol == self.protocol and run.row.change.keys() & KEEP_ALIVE
+            }
         if name == "perceptrons":
             return {f"{n}, {task}": self.run(n, task) for n in NETWORKS for task in TASKS}
         network, _, only = name.partition("-")
@@ -106,11 +109,7 @@ def together(*parts: Part) -> Part:
 
 
 def mean(
-    name: str,
-    measure: Callable[..., Array],
-    rule: Rule | None = None,
-    share: bool = False,
-    **options: Any,
+    name: str, measure: Measure, rule: Rule | None = None, share: bool = False, **options: Any
 ) -> Estimate:
     """The mean of a `Measure` with `options`, as `mean_of`; it leaves out seeds where it is NaN."""
     return lambda run: mean_of(name, summary(run, partial(measure, **options)), rule, share)
@@ -120,7 +119,7 @@ def mean(
 share = partial(mean, share=True)
 
 
-def share_of_seeds(name: str, holds: Holds) -> Estimate:
+def of_seeds(name: str, holds: Holds) -> Estimate:
     """The share of seeds in which something holds; most must. A diverged seed counts against it."""
 
     def estimate(run: Run | None) -> Finding:
@@ -172,11 +171,7 @@ def mean_of(
 
 
 def difference(
-    name: str,
-    first: Summary,
-    second: Summary,
-    rule: Rule,
-    unit: Callable[[float], float] = float,
+    name: str, first: Summary, second: Summary, rule: Rule, unit: Callable[[float], float] = float
 ) -> Finding:
     """The first mean minus the second, over seeds that are not paired (Welch).
 

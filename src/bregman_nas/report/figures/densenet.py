@@ -13,8 +13,8 @@ from matplotlib.patches import Rectangle
 
 from bregman_nas.report.changes import in_words
 from bregman_nas.report.data import WORDS, Array, Run, Study, why_empty
+from bregman_nas.report.facts import OWN, by_beginning, by_settings
 from bregman_nas.report.figures import panels
-from bregman_nas.report.first_steps import OWN, by_beginning, by_settings
 from bregman_nas.report.measures import collapsed, living
 from bregman_nas.report.text import NOT_RUN, counted, span
 
