@@ -11,7 +11,6 @@ In lockstep a step takes the same time in every epoch.
 
 import copy
 import json
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +61,7 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
                 search.train_batches([batch], [rate.value])
                 taken.append(time.perf_counter() - start)
         compact.load_state_dict(state)
-        return [statistics.median(taken[1:]) for taken in times]  # the first warms up
+        return [float(np.median(taken[1:])) for taken in times]  # the first warms up
 
     def note() -> None:
         if position.epoch in MOMENTS:
@@ -125,10 +124,8 @@ def measure_lockstep(run: Run, project: Path, device: str, seeds: int) -> tuple[
         train()
         return (time.perf_counter() - start) / len(batches)
 
-    return (
-        seconds(lambda: together.train_batches(batches, [rate] * seeds)),
-        seconds(lambda: alone.train_batches(order, [rate])),
-    )
+    step = seconds(lambda: together.train_batches(batches, [rate] * seeds))
+    return step, seconds(lambda: alone.train_batches(order, [rate]))
 
 
 def print_lockstep(runs: Sequence[Run], project: Path, seeds: int = 10) -> None:

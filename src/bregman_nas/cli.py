@@ -35,14 +35,11 @@ class _Commands(TyperGroup):
 
 
 def _complain(message: str) -> None:
-    print(message, file=sys.stderr)
     # DVC runs this command, and not in a copy that it deletes.
     if "DVC_STAGE" in os.environ and ".dvc" not in Path.cwd().parts and Path(".git").exists():
-        print(
-            "DVC had removed the outputs of this stage: `git status` shows them, `git restore` "
-            "brings committed ones back",
-            file=sys.stderr,
-        )
+        message += "\nDVC had removed the outputs of this stage: `git status` shows them, "
+        message += "`git restore` brings committed ones back"
+    print(message, file=sys.stderr)
 
 
 app = typer.Typer(
@@ -75,7 +72,7 @@ def _seed_numbers(text: str) -> list[int]:
         raise typer.BadParameter(f"{text!r} is not a list such as 0,2,5-9") from error
 
 
-def _print_version(wanted: bool) -> None:
+def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
@@ -90,11 +87,8 @@ Project = Annotated[
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run or arm of params.yaml.")]
 Seed = Annotated[int, typer.Option(min=0)]
 
-SEEDS = typer.Option(
-    help="Only these; writes their records, not the tables of the run.",
-    parser=_seed_numbers,
-    metavar="0,2,5-9",
-)
+LIST: dict[str, Any] = {"parser": _seed_numbers, "metavar": "0,2,5-9"}
+SEEDS = typer.Option(help="Only these; writes their records, not the tables of the run.", **LIST)
 WORKERS = typer.Option(help="Seeds at a time; by default one for each core.", min=1)
 SCHEDULER = typer.Option(help="A Dask scheduler for the seeds: tcp://HOST:8786.")
 DEVICE = typer.Option(help="A torch device.")
@@ -107,9 +101,7 @@ TF32 = typer.Option(
     help="Let an NVIDIA GPU round the factors of products to TF32: faster, with relative errors of "
     "2^-11 instead of 2^-24; the records are those of another device.",
 )
-VERSION = typer.Option(
-    "--version", help="Print the version.", is_eager=True, callback=_print_version
-)
+VERSION = typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
 
 
 def _settings(project: Path) -> "Settings":

@@ -10,7 +10,7 @@ import json
 import subprocess
 from datetime import date
 from pathlib import Path
-from types import CodeType, ModuleType, SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -44,6 +44,8 @@ NOTEBOOKS = {
     CASE_0: ("Skip-Encoder", 0),
     DENSENET: ("DenseNet", None),
 }
+#: How statements of a notebook begin that define something, also by its test case.
+DEFINITIONS = ("class ", "def ", "conf_args = ", "if test_case")
 STEPS = 200
 SEED = 12  # of the steps that are compared: with it the DenseNet grows early
 BATCH_SIZE = 8  # of the steps that are compared: convolutions in double precision are slow
@@ -64,8 +66,8 @@ def run_beside(clone: Path, settings: Settings, project: Path) -> Path:
     released, compared, own_starts = {}, [], []
     for moment, commit in OPTIMIZERS.items():
         code = ReleasedCode(clone, moment)
-        made = code.git("show", "--no-patch", "--format=%cs", commit).strip()
-        released[moment] = {"optimizer": commit, "date": made}
+        dated = code.git("show", "--no-patch", "--format=%cs", commit).strip()
+        released[moment] = {"optimizer": commit, "date": dated}
         for name, run in runs.items():
             protocol = run.protocol.model_copy(update={"first_moment": moment})
             changed = run.model_copy(update={"protocol": protocol})
@@ -75,14 +77,10 @@ def run_beside(clone: Path, settings: Settings, project: Path) -> Path:
     for seed in OWN_SEEDS:
         own_starts.append(own_start(code, runs[DENSENET], images[DENSENET], seed))
         print(own_starts[-1], flush=True)
+    made = {"commit": COMMIT["commit"], "date": date.today().isoformat()}
     result = {
-        "code": CODE,
-        "released": released,
-        "made": {"commit": COMMIT["commit"], "date": date.today().isoformat()},
-        "steps": STEPS,
-        "batch_size": BATCH_SIZE,
-        "compared": compared,
-        "own_starts": own_starts,
+        **{"code": CODE, "released": released, "made": made, "steps": STEPS},
+        **{"batch_size": BATCH_SIZE, "compared": compared, "own_starts": own_starts},
         "first_epoch": first_epoch(project),
     }
     path = project / "results" / "released-code.json"
@@ -116,11 +114,11 @@ class ReleasedCode:
         and the threshold of the skips where it is the article's, mu.
         """
         name, case = NOTEBOOKS[run.name]
-        cells = json.loads(self.text(f"notebooks/{name}.ipynb"))["cells"]
+        cells = json.loads(self.git("show", f"{CODE}:notebooks/{name}.ipynb"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        nodes = ast.parse(code).body
+        parts = [ast.unparse(node) for node in ast.parse(code).body]
         names: dict[str, Any] = {**self._known, "test_case": case, "random_seed": None}
-        exec(_compiled([node for node in nodes if _is_definition(node)]), names)
+        exec("\n".join(part for part in parts if part.startswith(DEFINITIONS)), names)
         general = {"device": torch.device("cpu"), "loss": functional.cross_entropy}
         conf = names["conf"] = SimpleNamespace(**general | names["conf_args"])
         if case == 2 and run.protocol.skip_threshold == 1:
@@ -132,12 +130,8 @@ class ReleasedCode:
             names["model"] = names["DenseNet"](*sizes, im_channels=1, im_size=28, **scaling)
         else:
             names["model"] = names["fully_skip_connected"](conf.model_size, conf.act_fun, **scaling)
-        draw = _compiled([node for node in nodes if ast.unparse(node).startswith("maf.")])
+        draw = "\n".join(part for part in parts if part.startswith("maf."))
         return SimpleNamespace(**names, draw=lambda: exec(draw, names))
-
-    def text(self, path: str, commit: str = CODE) -> str:
-        """A file of its repository."""
-        return self.git("show", f"{commit}:{path}")
 
     def git(self, *command: str) -> str:
         """What a command of git prints in the clone."""
@@ -155,26 +149,11 @@ class ReleasedCode:
     ) -> ModuleType:
         module = ModuleType(Path(path).stem)
         with patch.dict("sys.modules", imported or {}):
-            exec(compile(self.text(path, commit), path, "exec"), vars(module))
+            exec(compile(self.git("show", f"{commit}:{path}"), path, "exec"), vars(module))
         return module
 
 
-def _is_definition(node: ast.stmt) -> bool:
-    """Classes, functions, `conf_args`, and what depends on `test_case`."""
-    if isinstance(node, ast.If):
-        return ast.unparse(node.test).startswith("test_case")
-    if isinstance(node, ast.Assign):
-        return ast.unparse(node.targets[0]) == "conf_args"
-    return isinstance(node, ast.ClassDef | ast.FunctionDef)
-
-
-def _compiled(nodes: list[ast.stmt]) -> CodeType:
-    return compile(ast.Module(nodes, []), "notebook", "exec")
-
-
-def compare(
-    code: ReleasedCode, run: Run, images: ImageSet, steps: int = STEPS
-) -> list[dict[str, Any]]:
+def compare(code: ReleasedCode, run: Run, images: ImageSet) -> list[dict[str, Any]]:
     """Train the released network, with the run's first moment, beside ours, by both trainers.
 
     Returns:
@@ -187,16 +166,14 @@ def compare(
     trainers = {name: space.trainer_of(run, net, name) for name, net in nets.items()}
     notebook = code.notebook(run)
     model = notebook.model.double()
-    with torch.no_grad():
-        for one, other in zip(layers(nets["textbook"]), layers(model), strict=True):
-            other.weight.copy_(one.weight)
-            if one.bias is not None:
-                other.bias.copy_(one.bias)
+    for ours, theirs in zip(layers(nets["textbook"]), layers(model), strict=True):
+        theirs.load_state_dict(ours.state_dict(), strict=False)  # some of ours have no bias
     optimizer, _ = notebook.init_opt(notebook.conf, model)
-    at_the_start = sum(int(active(layer.weight).sum()) for layer in layers(model))
-    found: dict[str, dict[str, list[Any]]] = {name: {} for name in nets}
+    weights = [layer.weight for layer in layers(model)]
+    before = sum(int(active(weight).sum()) for weight in weights)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in nets}
     order = torch.randperm(len(train), generator=generator(SEED, "order", 0))
-    for batch in order.split(BATCH_SIZE)[:steps]:
+    for batch in order.split(BATCH_SIZE)[:STEPS]:
         inputs, targets = train.inputs[batch].double(), train.targets[batch]
         targets = targets.double() if space is mlp else targets
         code.train_step(notebook.conf, model, optimizer, [(inputs, targets)], verbosity=0)
@@ -204,19 +181,14 @@ def compare(
             whole = [torch.arange(len(batch))]
             trainer.train_batches(inputs, targets, whole, run.optimizer.learning_rate)
             trainer.write_to(nets[name])
-            for kind, value in differences(nets[name], model).items():
-                found[name].setdefault(kind, []).append(value)
+            found[name].append(differences(nets[name], model))
+    after = sum(int(active(weight).sum()) for weight in weights)
+    about: dict[str, Any] = {"run": run.name, "first_moment": run.protocol.first_moment}
+    ends = {"active_at_the_start": before, "active_at_the_end": after}
     return [
-        {
-            "run": run.name,
-            "first_moment": run.protocol.first_moment,
-            "trainer": name,
-            "steps": len(of["groups"]),
-            "active_at_the_start": at_the_start,
-            "active_at_the_end": sum(int(active(layer.weight).sum()) for layer in layers(model)),
-            **{kind: max(values, key=lambda value: value or 0) for kind, values in of.items()},
-        }
-        for name, of in found.items()
+        {**about, "trainer": name, "steps": len(every), **ends}
+        | {kind: max((one[kind] for one in every), key=lambda size: size or 0) for kind in every[0]}
+        for name, every in found.items()
     ]
 
 
@@ -253,9 +225,7 @@ def layers(net: nn.Module) -> list[Any]:
     return [layer for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
 
-def own_start(
-    code: ReleasedCode, run: Run, images: ImageSet, seed: int, steps: int = STEPS
-) -> dict[str, Any]:
+def own_start(code: ReleasedCode, run: Run, images: ImageSet, seed: int) -> dict[str, Any]:
     """The first steps of the released DenseNet, with all random numbers drawn as it draws them."""
     whole = TensorDataset((images.train_images / 255)[:, None], images.train_labels)
     torch.manual_seed(seed)
@@ -269,7 +239,7 @@ def own_start(
     looked_at = whole[:IMAGES][0]
     before = look(model, model.fc.linear, looked_at)
     loader = DataLoader(train, run.batch_size, shuffle=True)
-    batches = (batch for _, batch in zip(range(steps), loader, strict=False))
+    batches = (batch for _, batch in zip(range(STEPS), loader, strict=False))
     code.train_step(conf, model, optimizer, batches, verbosity=0)
     after = look(model, model.fc.linear, looked_at)
     return {"seed": seed, "outcome": outcome(before, after), **after}

@@ -16,7 +16,7 @@ from bregman_nas.errors import UserError
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]  # a larger one is a slip of the finger
-Density = Annotated[float, Field(gt=0, le=1)]
+
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 #: Of protocols, experiments and runs. Folders have these names, and a shell sees them.
@@ -109,7 +109,7 @@ class Blur(_Block):
 
 class _Experiment(_Block):
     mu: NotNegative
-    density: Density
+    density: Annotated[float, Field(gt=0, le=1)]
     depth: Count
     input_mean: Annotated[float, Field(allow_inf_nan=False)]
     input_std: Positive
@@ -207,11 +207,8 @@ class Run(_Block):
         that stand at their defaults, so that a new option leaves old records valid.
         """
         foreign = {"logits"} if self.experiment.network == "mlp" else {"skip_threshold", "noise"}
-        content = self.model_dump(
-            mode="json",
-            exclude={"name": True, "seeds": True, "of": True, "protocol": foreign},
-            exclude_defaults=True,
-        )
+        rest: Any = {"name": True, "seeds": True, "of": True, "protocol": foreign}
+        content = self.model_dump(mode="json", exclude=rest, exclude_defaults=True)
         content["protocol"]["schedule"] = self.protocol.schedule.model_dump()
         return content
 
@@ -230,11 +227,8 @@ class Settings(_Block):
 
     @pydantic.model_validator(mode="after")
     def _rows_can_be_made(self) -> "Settings":
-        named: dict[str, Mapping[str, RunRow | StartRow]] = {
-            "runs": self.runs,
-            "arms": self.arms,
-            "first_steps.starts": self.first_steps.starts,
-        }
+        named: dict[str, Mapping[str, RunRow | StartRow]] = {"runs": self.runs, "arms": self.arms}
+        named["first_steps.starts"] = self.first_steps.starts
         for block, rows in named.items():
             for name, row in rows.items():
                 try:
@@ -298,8 +292,7 @@ def load_settings(path: Path) -> Settings:
             message names every such key, its value, and what is allowed.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
-        return Settings.model_validate(content)
+        return Settings.model_validate(YAML(typ="safe", pure=True).load(path.read_text("utf-8")))
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror}; is {path.parent} the top of the repository?"

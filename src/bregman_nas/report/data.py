@@ -192,26 +192,22 @@ class Study:
     @property
     def perceptrons(self) -> list[Run]:
         """`restoration`, then all other runs of perceptrons."""
-        first = self.restoration
-        others = (run for run in self.runs.values() if run not in first)
-        return [*first, *(run for run in others if run.frames.kernels.empty)]
+        every = {run.name: run for run in (*self.restoration, *self.runs.values())}
+        return [run for run in every.values() if run.frames.kernels.empty]
 
     @property
     def densenets(self) -> list[Run]:
         """The protocols' own DenseNets, then those in which something is changed."""
-        own = [run for p in PROTOCOLS if (run := self.run(p, DENSENET)) is not None]
-        changed = (run for run in self.runs.values() if not run.own)
-        return [*own, *(run for run in changed if not run.frames.kernels.empty)]
+        found = [run for run in self.runs.values() if not run.frames.kernels.empty]
+        return sorted(found, key=lambda run: not run.own)
 
     def elsewhere(self, run: Run) -> list[Record]:
         """The records of seeds of a run that were searched on another machine as well."""
         records = []
         for path in sorted((run.folder / "elsewhere").glob("seed-*.json")):
             with readable(path):
-                record = read_record(path)
-                planned, seed = self.settings.run(run.name), record["seed"]
-                fault = fault_of(record, planned, seed, record["data"])
-                if fault is not None:
+                record, planned = read_record(path), self.settings.run(run.name)
+                if fault := fault_of(record, planned, record["seed"], record["data"]):
                     raise ValueError(fault)
             records.append(record)
         return records
@@ -226,13 +222,6 @@ class Study:
 def experiment_words(experiment: str) -> str:
     """Such as `plain denoising`."""
     return experiment.replace("autoencoder", "plain").replace("-", " ")
-
-
-def why_empty(run: Run | None) -> str | None:
-    """The reason why a run has nothing to show; None if it has."""
-    if run is None:
-        return "not run"
-    return None if run.converged else "all seeds diverged"
 
 
 @contextmanager

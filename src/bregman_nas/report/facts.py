@@ -120,19 +120,15 @@ def densenet(run: Run) -> Numbers:
         living["accuracy"] = _range(others.score("accuracy"))
         for unused in (measures.unused_inputs, measures.unused_outputs):
             living[unused.__name__] = _range(unused(others))
+    columns = (run.seeds, scores["accuracy"], scores["logits"])
     lost = measures.collapsed(run)
     kernels = (run.frames.kernels["norm"] > 0).groupby(run.frames.kernels["seed"]).sum()
     return {
         "seeds": len(run.seeds),
         "networks": [
-            {
-                "seed": seed,
-                "accuracy": float(scores["accuracy"][seed]),
-                "kernels": int(kernels[seed]),
-                "dead": bool(dead),
-                "logits": None if math.isnan(n := scores["logits"][seed]) else int(n),
-            }
-            for seed, dead in zip(run.seeds, lost, strict=True)
+            {"seed": seed, "accuracy": float(accuracy), "kernels": int(kernels[seed])}
+            | {"dead": bool(dead), "logits": None if math.isnan(logits) else int(logits)}
+            for seed, accuracy, logits, dead in zip(*columns, lost, strict=True)
         ],
         "collapsed": int(lost.sum()),
         "living": living,

@@ -1,6 +1,7 @@
 """The results of a run as tidy frames: the contract between records and report."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,16 +12,10 @@ from bregman_nas.search.outcome import unpack
 Record = Mapping[str, Any]  # as of `search.records`
 
 #: The kinds of `Frames.layers`, by their names in the history of a record.
-KINDS = {
-    "active_rows": "active",
-    "active_kernels": "active",
-    "living_rows": "living",
-    "living_channels": "living",
-    "switched_on": "switched_on",
-    "switched_off": "switched_off",
-}
-KERNEL = ("conv", "out", "in")
-SCORES = ("mse", "cross_entropy", "accuracy", "logits")
+KINDS = {"active_rows": "active", "active_kernels": "active"}
+KINDS |= {"living_rows": "living", "living_channels": "living"}
+KINDS |= {"switched_on": "switched_on", "switched_off": "switched_off"}
+SCORES = ["mse", "cross_entropy", "accuracy", "logits"]
 
 
 class Frames(NamedTuple):
@@ -55,30 +50,20 @@ class Frames(NamedTuple):
 def frames_of(records: Sequence[Record]) -> Frames:
     """The frames of a run, from the records of all its seeds."""
     results = pd.DataFrame([{"seed": r["seed"], **r["result"]} for r in records])
+    results = results.rename(columns={"output_rows": "row", "kernel_norms": "norm"})
     every = [{"seed": r["seed"], **entry} for r in records for entry in r["history"]]
-    history = pd.DataFrame(every).rename(columns=KINDS)
+    history = pd.DataFrame(every).rename(columns={**KINDS, "skips": "tau"})
     counts = history.melt(["seed", "epoch"], [*dict.fromkeys(KINDS.values())], "kind", "rows")
     perceptron = "effective_rows" in results
     if perceptron:
         effective = results[["seed"]].assign(rows=results["effective_rows"], kind="effective")
         counts = pd.concat([counts, effective.assign(epoch=history["epoch"].max())])
-    skips = history.reindex(columns=["seed", "epoch", "skips"]).rename(columns={"skips": "tau"})
-    output = results.reindex(columns=["seed", "output_rows"]).explode("output_rows").dropna()
-    norms = results.reindex(columns=["seed", "kernel_norms"])
-    losses = [
-        {
-            **{"seed": r["seed"], "images": images, "answer": answer, "mse": mse},
-            "cross_entropy": r["result"].get(f"{images}_loss"),
-            "accuracy": r["result"].get(f"{images}_accuracy"),
-            "logits": r["result"].get("logits_ever_positive"),
-        }
-        for r in records
-        for images in ("test", "held_out")
-        for answer, mse in {
-            "network": r["result"].get(f"{images}_mse"),
-            **r["result"].get(f"{images}_baselines", {}),
-        }.items()
-    ]
+    losses = []
+    for r, images in product(records, ("test", "held_out")):
+        of = r["result"].get
+        answers = {"network": of(f"{images}_mse"), **of(f"{images}_baselines", {})}
+        others = of(f"{images}_loss"), of(f"{images}_accuracy"), of("logits_ever_positive")
+        losses += [(r["seed"], images, answer, mse, *others) for answer, mse in answers.items()]
     costs = [
         {
             **{"seed": seed, "torch": made["versions"].get("torch", "")},
@@ -87,13 +72,14 @@ def frames_of(records: Sequence[Record]) -> Frames:
         }
         for seed, made in ((r["seed"], r["provenance"]) for r in records)
     ]
+    scores = pd.DataFrame(losses, columns=["seed", "images", "answer", *SCORES])
     return Frames(
-        pd.DataFrame(losses).astype(dict.fromkeys(SCORES, float)),
+        scores.astype(dict.fromkeys(SCORES, float)),
         history[["seed", "epoch", "learning_rate", "train_loss", "held_out_loss"]],
         _long(counts, "rows", {"layer": int(perceptron)}),
-        _long(skips, "tau", {"l": 0, "i": 0}),
-        output.rename(columns={"output_rows": "row"}).astype(int),
-        _long(norms.rename(columns={"kernel_norms": "norm"}), "norm", dict.fromkeys(KERNEL, 0)),
+        _long(history.reindex(columns=["seed", "epoch", "tau"]), "tau", {"l": 0, "i": 0}),
+        results.reindex(columns=["seed", "row"]).explode("row").dropna().astype(int),
+        _long(results.reindex(columns=["seed", "norm"]), "norm", {"conv": 0, "out": 0, "in": 0}),
         networks_of(records),
         pd.DataFrame(costs),
     )
@@ -116,16 +102,13 @@ def networks_of(records: Sequence[Record]) -> pd.DataFrame:
     """
     lines = []
     for record in records:
-        result = record["result"]
+        result, history = record["result"], record["history"]
         if "test_mse" not in result:
             continue
         if "parameters" in result:  # of an arm
             size = result["parameters"], result["dead"]
-        else:
-            # A network whose outputs are all 0 has the error of that answer, to the last bit.
-            dead = result["test_mse"] == result["test_baselines"].get("zero")
-            size = _parameters(record), dead
-        history = record["history"]
+        else:  # a network whose outputs are all 0 has the error of that answer, to the last bit
+            size = _parameters(record), result["test_mse"] == result["test_baselines"].get("zero")
         best = min((entry["held_out_loss"], entry["epoch"]) for entry in history)
         errors = result["test_mse"], history[-1]["train_loss"]
         hidden, effective = result["active_rows"][:-1], sum(result["effective_rows"][:-1])
@@ -156,12 +139,10 @@ def add_answers(frames: Frames, network: str, table: pd.DataFrame) -> Frames:
     else:
         last = layers[(layers["epoch"] == layers["epoch"].max()) & (layers["kind"] == "active")]
         narrowest = components["seed"].map(last.groupby("seed")["rows"].min())
-        own = components["dimensions"] == narrowest
-        for rows, names in (
-            (components, components["dimensions"].map("_{:.0f}".format)),
-            (components[own], f"_{network}"),
-        ):
-            every.append(rows.assign(answer=rows["answer"] + names))
+        counts = components["dimensions"].map("_{:.0f}".format)
+        own = components[components["dimensions"] == narrowest]
+        every.append(components.assign(answer=components["answer"] + counts))
+        every.append(own.assign(answer=own["answer"] + f"_{network}"))
     key = ["seed", "images", "answer"]
     found = pd.concat(every).astype({"seed": int})[[*key, "mse", "accuracy"]]
     both = found.merge(losses, "left", on=key, suffixes=("", "_recorded"), indicator=True)

@@ -21,24 +21,19 @@ from bregman_nas.report.data import WORDS, Array, Run, Study
 from bregman_nas.report.render import render
 from bregman_nas.report.table1 import ANSWERS, ARTICLE_UNIT
 
-EACH_UNTIL, THEN_EVERY = 10, 10  # epochs that are shown
+STRIDE = 10  # epochs that are shown: each up to this one, then its multiples, and the last
 GREYS = 16  # of the digits that the networks restore, and that they are given
 NAMES = ANSWERS | {"network": "this network"}
 COLOURS = ["#0072B2", "#D55E00"]
 SMALL: dict[str, Any] = {"width": 128, "height": 110}
 LARGE: dict[str, Any] = {"width": 330, "height": 260}
+ERROR = f"{ARTICLE_UNIT} times the mean squared error per pixel"
 #: Of a perceptron, and of a DenseNet: the titles of the counts, the errors and the curves.
 TITLES = (
-    {
-        "groups": "Active and living rows of each layer",
-        "measure": f"{ARTICLE_UNIT} times the mean squared error per pixel of the test images",
-        "loss": f"{ARTICLE_UNIT} times the mean squared error per pixel",
-    },
-    {
-        "groups": "Active kernels and living channels of each convolution",
-        "measure": "Share of the test images misclassified",
-        "loss": "Cross-entropy",
-    },
+    {"groups": "Active and living rows of each layer"}
+    | {"measure": f"{ERROR} of the test images", "loss": ERROR},
+    {"groups": "Active kernels and living channels of each convolution"}
+    | {"measure": "Share of the test images misclassified", "loss": "Cross-entropy"},
 )
 
 
@@ -50,21 +45,17 @@ def build(study: Study) -> str:
 
 
 def page(study: Study) -> str:
-    """The page, with all that it needs."""
-    specs = {name: chart.to_dict() for name, chart in charts().items()}
-    return render("page.html.j2", vega=vega(), charts=_json(specs), results=_json(results(study)))
-
-
-def vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair writes for."""
+    """The page, with all that it needs, also Vega-Lite of the version that Altair writes for."""
     version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
-    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
-    return script.strip()
+    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version).strip()
+    specs = {name: chart.to_dict() for name, chart in charts().items()}
+    return render("page.html.j2", vega=vega, charts=_json(specs), results=_json(results(study)))
 
 
 def charts() -> dict[str, alt.TopLevelMixin]:
     """By name, of data `search` with one row, a run and its seed; `epoch` is a parameter."""
-    search, epoch = alt.Chart(alt.NamedData("search")), alt.param("epoch", value=1)
+    data = alt.NamedData("search")
+    search, epoch = alt.Chart(data), alt.param("epoch", value=1)
     at_epoch, over_epochs = "datum.epoch == epoch", alt.X("epoch:Q", title="epoch")
 
     def curves(chart: alt.Chart, kinds: list[str], y: alt.Y) -> tuple[Any, Any]:
@@ -82,17 +73,12 @@ def charts() -> dict[str, alt.TopLevelMixin]:
 
     layer, number = alt.Chart(), alt.Y("value:Q", title=None)
     told = "datum.active + ' active, ' + datum.living + ' living'"
-    counts = (
-        layer.transform_filter(at_epoch)
-        .transform_calculate(told=told)
-        .mark_text(y=-6, color="#333")
-        .encode(x=alt.value(SMALL["width"] / 2), text="told:N")
-    )
+    counts = layer.transform_filter(at_epoch).transform_calculate(told=told)
+    counts = counts.mark_text(y=-6, color="#333")
+    counts = counts.encode(x=alt.value(SMALL["width"] / 2), text="told:N")
     by_place = alt.EncodingSortField("place", op="min")
     rows = (
-        alt.layer(
-            *curves(layer, ["active", "living"], number), counts, data=alt.NamedData("search")
-        )
+        alt.layer(*curves(layer, ["active", "living"], number), counts, data=data)
         .properties(**SMALL)
         .facet(column=alt.Column("layer:N", sort=by_place, title=None))
         .transform_flatten(["place", "layer", "active", "living"])
@@ -100,14 +86,10 @@ def charts() -> dict[str, alt.TopLevelMixin]:
     )
 
     size = alt.Scale(type="symlog", constant=0.05, domain=[-1, 1], scheme="redblue", clamp=True)
-    matrix = (
-        search.transform_flatten(["from", "into", "tau"])
-        .transform_flatten(["epoch", "tau"])
-        .transform_filter(at_epoch)
-        .encode(
-            x=alt.X("from:O", title="from layer (0: input)", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("into:O", title="into layer"),
-        )
+    matrix = search.transform_flatten(["from", "into", "tau"]).transform_flatten(["epoch", "tau"])
+    matrix = matrix.transform_filter(at_epoch).encode(
+        x=alt.X("from:O", title="from layer (0: input)", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("into:O", title="into layer"),
     )
     skips = alt.layer(
         matrix.mark_rect(stroke="#bbb").encode(color=alt.Color("tau:Q", scale=size, title="skip")),
@@ -130,16 +112,12 @@ def charts() -> dict[str, alt.TopLevelMixin]:
     )
 
     is_network, order = "datum.answer == 'this network'", alt.EncodingSortField("error")
-    dots = (
-        search.transform_flatten(["answer", "error"])
-        .transform_filter("isValid(datum.error)")
-        .encode(
-            x=alt.X("error:Q", title=None, axis=alt.Axis(format="~g", labelSeparation=8)).scale(
-                type="log", padding=30
-            ),
-            y=alt.Y("answer:N", sort=order, title=None, axis=alt.Axis(labelLimit=350)),
-            color=alt.condition(is_network, alt.value(COLOURS[0]), alt.value("#777")),
-        )
+    error = alt.X("error:Q", title=None, axis=alt.Axis(format="~g", labelSeparation=8))
+    dots = search.transform_flatten(["answer", "error"]).transform_filter("isValid(datum.error)")
+    dots = dots.encode(
+        x=error.scale(type="log", padding=30),
+        y=alt.Y("answer:N", sort=order, title=None, axis=alt.Axis(labelLimit=350)),
+        color=alt.condition(is_network, alt.value(COLOURS[0]), alt.value("#777")),
     )
     answers = alt.layer(
         dots.mark_point(filled=True, size=70),
@@ -169,10 +147,8 @@ def _run(run: Run, pictures: dict[str, int]) -> dict[str, Any]:
     layers = [f"layer {l}" for l in range(1, run.depth)]
     names = ["first convolution", *layers[:-1], "last convolution"]
     skips = run.frames.skips[["l", "i"]].drop_duplicates().sort_values(["l", "i"])
-    epochs = sorted(
-        {*range(1, min(EACH_UNTIL, run.last) + 1), run.last}
-        | {*range(THEN_EVERY, run.last, THEN_EVERY)}
-    )
+    last = run.last
+    epochs = [e for e in range(1, last + 1) if e <= STRIDE or e % STRIDE == 0 or e == last]
     return {
         "name": run.name,
         "protocol": WORDS[run.protocol],

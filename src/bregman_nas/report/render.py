@@ -20,10 +20,9 @@ _ENVIRONMENT = jinja2.Environment(
     autoescape=False,
 )
 _ENVIRONMENT.filters |= {
-    "fixed": text.fixed,
-    "number": partial(text.fixed, digits=None),
-    **{"p": text.probability, "cell": table1.cell, "zip": zip},
-    **{"words": lambda name: WORDS.get(name, name), "experiment": experiment_words},
+    **{"fixed": text.fixed, "number": partial(text.fixed, digits=None), "p": text.probability},
+    **{"cell": table1.cell, "zip": zip, "experiment": experiment_words},
+    "words": lambda name: WORDS.get(name, name),
 }
 _ENVIRONMENT.globals |= {
     **{"mean_std": text.mean_std, "interval": text.interval, "fixed": text.fixed},

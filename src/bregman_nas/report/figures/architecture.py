@@ -16,20 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bregman_nas.report.changes import Group, Row, groups
 from bregman_nas.report.data import NETWORKS, PIXELS, PROTOCOLS, TASKS, WORDS, Array, Run, Study
-from bregman_nas.report.figures.panels import (
-    COLOURS,
-    NAMES,
-    add_skip_scale,
-    draw_matrix,
-    empty_figure,
-    leave_empty,
-    name_of,
-    panels,
-    rows_axis,
-    seeds_in_words,
-    signed,
-    subplots,
-)
+from bregman_nas.report.figures import panels
 from bregman_nas.report.text import NOT_RUN
 
 ARTICLE_OUTPUT = 0.65  # the article's share of rows in the output layer
@@ -41,8 +28,8 @@ STYLES = {"active": "-", "living": "--"}
 
 def widths(study: Study) -> Figure:
     """Box plots of the widths of the autoencoders."""
-    figure, grid = subplots(2.75, len(PROTOCOLS), len(TASKS))
-    for axes, run in panels(grid, study, ["autoencoder"]):
+    figure, grid = panels.subplots(2.75, len(PROTOCOLS), len(TASKS))
+    for axes, run in panels.runs(grid, study, ["autoencoder"]):
         _draw_widths(axes, run)
         height = ARTICLE_OUTPUT * PIXELS
         axes.axhline(height, color="black", linewidth=0.7, linestyle=":")
@@ -53,25 +40,17 @@ def widths(study: Study) -> Figure:
 
 def _draw_widths(axes: Axes, run: Run) -> None:
     """Box plots over the converged seeds, and each seed as a point; the input, in grey, has 784."""
-    found, layers, colour = run.rows(), np.arange(1, run.depth + 1), COLOURS[run.protocol]
-    seaborn.boxplot(
-        pd.DataFrame(found, columns=layers),
-        ax=axes,
-        native_scale=True,
-        width=0.62,
-        showfliers=False,
-        color=colour,
-        linecolor=colour,
-        linewidth=0.9,
-        boxprops={"facecolor": f"{colour}30"},
-        medianprops={"linewidth": 1.6},
-    )
+    found, layers, colour = run.rows(), np.arange(1, run.depth + 1), panels.COLOURS[run.protocol]
+    look: dict[str, Any] = {"color": colour, "linecolor": colour, "linewidth": 0.9, "width": 0.62}
+    look |= {"boxprops": {"facecolor": f"{colour}30"}, "medianprops": {"linewidth": 1.6}}
+    frame = pd.DataFrame(found, columns=layers)
+    seaborn.boxplot(frame, ax=axes, native_scale=True, showfliers=False, **look)
     # Not random: the same bytes each time, and a seed can be followed from box to box.
     places = np.linspace(-0.22, 0.22, len(found)) if len(found) > 1 else np.zeros(1)
     for place, of_seed in zip(places, found, strict=True):
         axes.plot(layers + place, of_seed, ".", color="black", markersize=3, mew=0, zorder=4)
     axes.plot([-0.31, 0.31], [PIXELS, PIXELS], color="0.55", linewidth=1.6)
-    rows_axis(axes)
+    panels.rows_axis(axes)
     axes.set_xticks([0, *layers], ["0 (input)", *map(str, layers[:-1]), f"{run.depth} (output)"])
     axes.set(xlim=(-0.5, run.depth + 0.5), xlabel="layer", ylabel="width (active rows)")
 
@@ -79,18 +58,18 @@ def _draw_widths(axes: Axes, run: Run) -> None:
 def skips(study: Study) -> Figure:
     """Box plots of the widths, and under them the skips: into l + 1 (rows) from i."""
     heights = [1, 1.9] * len(PROTOCOLS)
-    figure, grid = subplots(5.6, len(heights), len(TASKS), height_ratios=heights)
+    figure, grid = panels.subplots(5.6, len(heights), len(TASKS), height_ratios=heights)
     below = dict(zip(grid[0::2].flat, grid[1::2].flat, strict=True))
-    shown = [(axes, run, run.tau()) for axes, run in panels(grid[0::2], study, ["residual"])]
+    shown = [(axes, run, run.tau()) for axes, run in panels.runs(grid[0::2], study, ["residual"])]
     what = r"mean over the seeds of the skip $\tau^{(l,i)}$"
-    scale = add_skip_scale(figure, grid, (tau.mean(0) for *_, tau in shown), what)
+    scale = panels.add_skip_scale(figure, grid, (tau.mean(0) for *_, tau in shown), what)
     for axes, run, tau in shown:
         _draw_widths(axes, run)
         names = ["0 (input)", *map(str, range(1, run.depth)), f"{run.depth} (output)"]
         ticks = {"xticklabels": names[:-1], "yticklabels": names[1:]}
         words = [[cell(of_skip) for of_skip in of_layer] for of_layer in tau.transpose(1, 2, 0)]
         matrix = below.pop(axes)
-        draw_matrix(matrix, tau.mean(0), words, scale, **ticks)
+        panels.draw_matrix(matrix, tau.mean(0), words, scale, **ticks)
         matrix.set(xlabel="skip from layer $i$", ylabel="skip into layer $l+1$")
     for matrix in below.values():
         matrix.set_axis_off()
@@ -99,7 +78,7 @@ def skips(study: Study) -> Figure:
 
 def cell(of_seeds: Array) -> str:
     """Mean and, on a second line, standard deviation (n - 1), unless all are zero or one."""
-    mean = signed(float(of_seeds.mean()))
+    mean = panels.signed(float(of_seeds.mean()))
     if len(of_seeds) == 1 or not of_seeds.any():
         return mean
     return f"{mean}\n({of_seeds.std(ddof=1):.2f})"
@@ -107,14 +86,14 @@ def cell(of_seeds: Array) -> str:
 
 def skips_over_epochs(study: Study) -> Figure:
     """The median over the seeds of each skip, and the first epoch in which it is on."""
-    figure, grid = subplots(6.1, len(PROTOCOLS), len(TASKS))
+    figure, grid = panels.subplots(6.1, len(PROTOCOLS), len(TASKS))
     shown = []
-    for axes, run in panels(grid, study, ["residual"], "\n"):
+    for axes, run in panels.runs(grid, study, ["residual"], "\n"):
         found = run.frames.skips[run.frames.skips["seed"].isin(run.converged)]
         median = found.groupby(["epoch", "l", "i"])["tau"].median().unstack(["l", "i"])
         shown.append((axes, median, first_active_epochs(found)))
     what = r"median over the seeds of the skip $\tau^{(l,i)}$, hatched if negative"
-    scale = add_skip_scale(figure, grid, (median.to_numpy() for _, median, _ in shown), what)
+    scale = panels.add_skip_scale(figure, grid, (median.to_numpy() for _, median, _ in shown), what)
     for axes, median, first in shown:
         values, epochs = median.to_numpy().T, median.index.to_numpy(float)
         extent = (0.5, epochs[-1] + 0.5, len(values) - 0.5, -0.5)
@@ -167,8 +146,8 @@ def first_active_in_words(first: pd.Series) -> str:
 
 def rows(study: Study) -> Figure:
     """Active and living rows of all layers together, over the epochs."""
-    figure, grid = subplots(2.9, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
-    for axes, run in panels(grid, study, NETWORKS, "\n"):
+    figure, grid = panels.subplots(2.9, len(PROTOCOLS), len(NETWORKS) * len(TASKS), sharey=True)
+    for axes, run in panels.runs(grid, study, NETWORKS, "\n"):
         _draw_rows(axes, run)
     figure.supylabel("rows of all layers", fontsize=7.5)
     _finish_rows(figure)
@@ -180,7 +159,7 @@ def rows_by_layer(study: Study) -> Figure:
     layers = max((run.depth for run in study.restoration), default=1)
     experiments = [f"{network}-{task}" for network in NETWORKS for task in TASKS]
     shape = (len(experiments), layers)
-    figure, grid = subplots(5, *shape, sharex=True, sharey=True, squeeze=False)
+    figure, grid = panels.subplots(5, *shape, sharex=True, sharey=True, squeeze=False)
     for line, experiment in zip(grid, experiments, strict=True):
         runs = [study.run(protocol, experiment) for protocol in PROTOCOLS]
         for layer, axes in enumerate(line, start=1):
@@ -188,12 +167,13 @@ def rows_by_layer(study: Study) -> Figure:
                 if run is not None and run.converged and layer <= run.depth:
                     _draw_rows(axes, run, layer)
             if not axes.has_data():
-                leave_empty(axes, "all seeds diverged" if any(runs) else NOT_RUN)
+                panels.leave_empty(axes, panels.DIVERGED if any(runs) else NOT_RUN)
         network, _, task = experiment.partition("-")
-        line[0].set_ylabel(f"{NAMES[network]},\n{task}: rows".replace(" auto", "\nauto"))
+        line[0].set_ylabel(f"{panels.NAMES[network]},\n{task}: rows".replace(" auto", "\nauto"))
     for layer, axes in enumerate(grid[0], start=1):
         axes.set_title(f"layer {layer}" if layer < layers else f"layer {layer} (output)")
-    _finish_rows(figure, *(Line2D([], [], color=COLOURS[p], label=WORDS[p]) for p in PROTOCOLS))
+    colours = [Line2D([], [], color=panels.COLOURS[p], label=WORDS[p]) for p in PROTOCOLS]
+    _finish_rows(figure, *colours)
     return figure
 
 
@@ -207,7 +187,7 @@ def _finish_rows(figure: Figure, *handles: Line2D) -> None:
 
 def _draw_rows(axes: Axes, run: Run, layer: int | None = None) -> None:
     """Rows at the end of each epoch, of one layer or all: median and range over the seeds."""
-    frame, colour = run.frames.layers, COLOURS[run.protocol]
+    frame, colour = run.frames.layers, panels.COLOURS[run.protocol]
     chosen = frame["seed"].isin(run.converged) & frame["kind"].isin([*STYLES])
     if layer is not None:
         chosen &= frame["layer"] == layer
@@ -218,16 +198,16 @@ def _draw_rows(axes: Axes, run: Run, layer: int | None = None) -> None:
         axes.fill_between(of.index, of["min"], of["max"], color=colour, alpha=0.2, linewidth=0)
         axes.plot(of.index, of["median"], color=colour, linestyle=style)
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], integer=True))
-    rows_axis(axes, PIXELS * (run.depth if layer is None else 1))
+    panels.rows_axis(axes, PIXELS * (run.depth if layer is None else 1))
 
 
 def changed(study: Study) -> Figure:
     """The widths of runs in which something is changed, beside their protocol's own."""
     lines = [line for group in groups(study) for line in _lines(group)]
     if not lines:
-        return empty_figure(f"runs in which something is changed: {NOT_RUN}")
+        return panels.empty_figure(f"runs in which something is changed: {NOT_RUN}")
     height = min(LINE_HEIGHT * len(lines), PAGE) + 0.3
-    figure, grid = subplots(height, len(lines), COLUMNS, squeeze=False)
+    figure, grid = panels.subplots(height, len(lines), COLUMNS, squeeze=False)
     figure.suptitle("Grey: the protocol's own run, mean over the same seeds")
     figure.supxlabel("layer", fontsize=7.5)
     figure.supylabel("active rows", fontsize=7.5)
@@ -238,7 +218,8 @@ def changed(study: Study) -> Figure:
                 continue
             title = row.words.replace(", ", ",\n")
             if row is own:
-                title = f"{name_of(row.row.protocol, group.experiment)},\nepoch {group.epoch}"
+                name = panels.name_of(row.row.protocol, group.experiment)
+                title = f"{name},\nepoch {group.epoch}"
             axes.set_title(title, fontsize=7)
             _draw_changed(axes, row, own)
         for axes in [axes for axes in line if axes.has_data()][1:]:
@@ -257,19 +238,18 @@ def _lines(group: Group) -> Iterator[tuple[Group, Row, list[Row | None]]]:
 
 def _draw_changed(axes: Axes, row: Row, own: Row) -> None:
     """A line for each converged seed, and the mean of the protocol's own run in grey."""
-    found, beside = (
-        of.numbers.filter(regex="^width_").dropna().to_numpy(float) for of in (row, own)
-    )
+    frames = (of.numbers.filter(regex="^width_").dropna() for of in (row, own))
+    found, beside = (frame.to_numpy(float) for frame in frames)
     if not len(found):
-        leave_empty(axes, "all seeds diverged" if len(row.numbers) else NOT_RUN)
+        panels.leave_empty(axes, panels.DIVERGED if len(row.numbers) else NOT_RUN)
         return
     layers = np.arange(1, found.shape[1] + 1)
     if row is not own and beside.shape[1:] == found.shape[1:]:
         axes.plot(layers, beside.mean(0), color="0.6", linewidth=2)
-    colour, skips_on = COLOURS[row.row.protocol], row.of("skips_on")
+    colour, skips_on = panels.COLOURS[row.row.protocol], row.of("skips_on")
     axes.plot(layers, found.T, marker=".", markersize=3.5, color=colour, linewidth=0.7)
-    words = seeds_in_words(len(found), len(row.numbers) - len(found))
+    words = panels.seeds_in_words(len(found), len(row.numbers) - len(found))
     words += "" if skips_on.mean is None else f", {skips_on.mean:.1f} skips on"
     axes.text(0.03, 1, words, transform=axes.transAxes, va="top", fontsize=7)
-    rows_axis(axes)
+    panels.rows_axis(axes)
     axes.set(ylim=(0, 1.3 * PIXELS), xticks=layers)

@@ -19,16 +19,13 @@ from bregman_nas.report.variance import INTERACTION, MEASURES, SEED, designs, ta
 EDGES = [1e-9, 1e-4, *np.geomspace(3e-4, 0.3, 10)]
 STYLES = dict(zip(product(NETWORKS, TASKS), ("o-", "s--", "^-.", "D:"), strict=True))
 # Of Okabe and Ito. Those of one panel can be told apart in grey, one of them by lines.
-EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
+FACES = {"network": "#000000", "setting": "#0072B2", "task": "#E69F00", "threshold": "#CC79A7"}
+FACES |= {"scale": "#009E73", INTERACTION: "#56B4E9", SEED: "0.87"}
 LOOKS: dict[str, dict[str, Any]] = {
-    "network": {"facecolor": "#000000"},
-    "setting": {"facecolor": "#0072B2"},
-    "task": {"facecolor": "#E69F00"},
-    "threshold": {"facecolor": "#CC79A7"},
-    "scale": {"facecolor": "#009E73"},
-    INTERACTION: {"facecolor": "#56B4E9", "hatch": "//////"},
-    SEED: {"facecolor": "0.87"},
+    name: {"edgecolor": "white", "linewidth": 0.5, "facecolor": face}
+    for name, face in FACES.items()
 }
+LOOKS[INTERACTION]["hatch"] = "//////"
 
 
 def variance(study: Study) -> Figure:
@@ -47,7 +44,7 @@ def variance(study: Study) -> Figure:
         _draw_shares(axes, apart[apart["design"] == design.name], design.components)
         axes.tick_params(labelleft=axes is grid[0, 0])
     seen = {component for axes in grid.flat for component in axes.get_legend_handles_labels()[1]}
-    handles = [Patch(label=name, **EDGE, **LOOKS[name]) for name in LOOKS if name in seen]
+    handles = [Patch(label=name, **LOOKS[name]) for name in LOOKS if name in seen]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -57,9 +54,7 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame, components: list[str]) -> None:
     places, left = np.arange(len(table)), np.zeros(len(table))
     for component in components:
         width = table["share", component].to_numpy(float)
-        axes.barh(
-            places, width, left=left, height=0.72, label=component, **EDGE, **LOOKS[component]
-        )
+        axes.barh(places, width, left=left, height=0.72, label=component, **LOOKS[component])
         left += width
     axes.hlines(places, 1 - table["high", SEED], 1 - table["low", SEED], color="black", lw=0.9)
     axes.set(xlim=(0, 1), xticks=np.linspace(0, 1, 3), ylim=(len(table) - 0.5, -0.5))
@@ -78,14 +73,13 @@ def output_rows(study: Study) -> Figure:
     if often is None or not runs:
         return empty_figure("not counted" if often is None else NOT_RUN)
     figure, (inked, active, curves) = subplots(1.75, 1, 3, width_ratios=[1, 1, 1.9])
-    shown = {inked: often, active: np.concatenate([run.output for run in runs]).mean(0)}
-    for axes, values in shown.items():
-        square = np.asarray(values, float).reshape(DIGIT_ROWS, -1)
-        picture = axes.imshow(square, cmap="gray_r", vmin=0, vmax=1)
+    mean = np.concatenate([run.output for run in runs]).mean(0)
+    shown = {"pixel inked": (inked, often), "output row active": (active, mean)}
+    for title, (axes, values) in shown.items():
+        picture = axes.imshow(values.reshape(DIGIT_ROWS, -1), cmap="gray_r", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
+        axes.set_title(title, fontsize=7)
         axes.spines[:].set_visible(True)
-    inked.set_title("pixel inked", fontsize=7)
-    active.set_title("output row active", fontsize=7)
     label = "share of the images, of the searches"
     figure.colorbar(picture, ax=[inked, active], label=label, location="bottom", aspect=30)
     bins = np.digitize(often, EDGES)

@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bregman_nas.report.changes import in_words
-from bregman_nas.report.data import WORDS, Array, Run, Study, why_empty
+from bregman_nas.report.data import WORDS, Array, Run, Study
 from bregman_nas.report.facts import OWN, by_beginning, by_settings
 from bregman_nas.report.figures import panels
 from bregman_nas.report.measures import collapsed, living
@@ -34,7 +34,7 @@ def kernels(study: Study, own: bool = True) -> Figure:
     runs = [run for run in study.densenets if run.own == own]
     shown = [run for run in runs if living(run).converged]
     if not shown:
-        reasons = [why_empty(run) or _lost(run) for run in runs] or [NOT_RUN]
+        reasons = [_lost(run) if run.converged else panels.DIVERGED for run in runs] or [NOT_RUN]
         return panels.empty_figure(f"DenseNet: {'; '.join(reasons)}")
     norms = [[of_seeds.mean(0) for of_seeds in living(run).norms] for run in shown]
     sums = [block_sums(of_run) for of_run in norms]
@@ -95,10 +95,9 @@ def block_sums(convolutions: Sequence[Array]) -> Array:
 def _scale(values: Sequence[Array], percentile: int = 100) -> ScalarMappable:
     # Zero lies just below the scale, and is white, also in grey; not closer, for in single
     # precision, in which pictures are scaled, it would be on it.
-    colours: Colormap = ListedColormap(matplotlib.colormaps["YlGnBu"](np.linspace(0.2, 1, 256)))
-    colours = colours.with_extremes(under="white")
+    colours = matplotlib.colormaps["YlGnBu"](np.linspace(0.2, 1, 256))
     limit = panels.largest_colour(values, percentile)
-    return ScalarMappable(Normalize(1e-6 * limit, limit), colours)
+    return ScalarMappable(Normalize(1e-6 * limit, limit), ListedColormap(colours, under="white"))
 
 
 def _draw_channels(axes: Axes, convolutions: Sequence[Array], scale: ScalarMappable) -> None:
@@ -109,8 +108,7 @@ def _draw_channels(axes: Axes, convolutions: Sequence[Array], scale: ScalarMappa
     picture = np.full((top[-1], left[-1]), np.nan)
     for row, norms in enumerate(convolutions):
         first = 1 if row else 0  # the image leads to the first convolution alone
-        start, end = left[first], left[row + 1]
-        picture[top[row] : top[row + 1], start:end] = norms
+        picture[top[row] : top[row + 1], left[first] : left[row + 1]] = norms
         for column in range(first, row + 1):
             size = (left[column + 1] - left[column], top[row + 1] - top[row])
             look: dict[str, Any] = {"fill": False, "edgecolor": "0.4", "clip_on": False}

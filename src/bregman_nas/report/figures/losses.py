@@ -12,25 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bregman_nas.report.data import (
-    DIGIT_ROWS,
-    NETWORKS,
-    PROTOCOLS,
-    TASKS,
-    WORDS,
-    Array,
-    Study,
-    why_empty,
-)
-from bregman_nas.report.figures.panels import (
-    COLOURS,
-    ERROR,
-    NAMES,
-    empty_figure,
-    leave_empty,
-    name_of,
-    subplots,
-)
+from bregman_nas.report.data import DIGIT_ROWS, NETWORKS, PROTOCOLS, TASKS, WORDS, Array, Study
+from bregman_nas.report.figures import panels
 from bregman_nas.report.table1 import ANSWERS, ARTICLE, ARTICLE_UNIT
 from bregman_nas.report.table2 import METHODS, Group, groups
 from bregman_nas.report.text import NOT_RUN
@@ -62,26 +45,27 @@ def digits(study: Study) -> Figure:
     1. Both are of the picture: 256 greys, nothing below 0 or above 1. Shown is the lowest seed that
     both networks have, or the only network: with the seed the noise is the same.
     """
-    figure, grid = subplots(3.6, len(ROWS), len(PROTOCOLS) * len(TASKS), gridspec_kw={"hspace": 0})
-    for panels, (protocol, task) in zip(grid.T, product(PROTOCOLS, TASKS), strict=True):
+    cases = [*product(PROTOCOLS, TASKS)]
+    figure, grid = panels.subplots(3.6, len(ROWS), len(cases), gridspec_kw={"hspace": 0})
+    for column, (protocol, task) in zip(grid.T, cases, strict=True):
         runs = [study.run(protocol, f"{network}-{task}") for network in NETWORKS]
         seeds = [set(run.converged) for run in runs if run is not None and run.converged]
         seed = min(set.intersection(*seeds) or seeds[0]) if seeds else -1
         pictures = [None if run is None else run.picture(seed) for run in runs]
         first = next((picture for picture in pictures if picture is not None), None)
         title = f"{task.capitalize()}, {WORDS[protocol]}"
-        panels[0].set_title(title if first is None else f"{title}\n(seed {seed})")
+        column[0].set_title(title if first is None else f"{title}\n(seed {seed})")
         clean, given = (None, None) if first is None else first[:2]
         greys = [given, *(None if picture is None else picture[2] for picture in pictures)]
-        _show(panels[0], clean)
-        for above, below, grey, run in zip(
-            panels[1::2], panels[2::2], greys, [None, *runs], strict=True
-        ):
+        _show(column[0], clean)
+        shown = zip(column[1::2], column[2::2], greys, [None, *runs], strict=True)
+        for above, below, grey, run in shown:
             _show(above, grey)
             _show(below, grey, clean)
-            if grey is None and above is not panels[1]:
-                leave_empty(above, why_empty(run) or "no picture")
-    labelled = next((panels for panels in grid.T if panels[0].images), grid.T[0])
+            if grey is None and above is not column[1]:
+                lost = "no picture" if run and run.converged else panels.DIVERGED
+                panels.leave_empty(above, lost if run else NOT_RUN)
+    labelled = next((column for column in grid.T if column[0].images), grid.T[0])
     for axes, name in zip(labelled, ROWS, strict=True):
         axes.set_yticks([DIGIT_ROWS / 2], [name])
     return figure
@@ -111,14 +95,14 @@ def beside(study: Study) -> Figure:
     """
     lines = [*_networks(study), *_answers(study)]
     if not lines:
-        return empty_figure(f"losses: {NOT_RUN}")
+        return panels.empty_figure(f"losses: {NOT_RUN}")
     places: dict[tuple[str, str], int] = {}
     for heading, name, *_ in lines:
         for line in ("", *([] if heading == NO_NETWORK else [THEIRS]), name):
             places.setdefault((heading, line), len(places))
-    figure, grid = subplots(0.9 + LINE_HEIGHT * len(places), 1, len(TASKS), sharey=True)
+    figure, grid = panels.subplots(0.9 + LINE_HEIGHT * len(places), 1, len(TASKS), sharey=True)
     for axes, task in zip(grid, TASKS, strict=True):
-        axes.set(title=task.capitalize(), xscale="log", xlabel=f"{ERROR} of the test images")
+        axes.set(title=task.capitalize(), xscale="log", xlabel=f"{panels.ERROR} of the test images")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -130,7 +114,7 @@ def beside(study: Study) -> Figure:
                 _draw_line(axes, places[heading, name], networks, colour)
                 if heading == NO_NETWORK:
                     trivial[name] = ARTICLE_UNIT * networks["mse"].mean()
-        for network, heading in NAMES.items():
+        for network, heading in panels.NAMES.items():
             if (heading, THEIRS) in places:
                 number, place = ARTICLE[network, task], places[heading, THEIRS]
                 axes.errorbar(number.mean, place, xerr=number.std, fmt="kD", markersize=3.5)
@@ -154,7 +138,7 @@ def beside(study: Study) -> Figure:
 
 def _networks(study: Study) -> Iterator[Line]:
     arms = {group.of: group.lines[1:] for group in groups(study)}
-    for network, protocol, task in product(NAMES, PROTOCOLS, TASKS):
+    for network, protocol, task in product(panels.NAMES, PROTOCOLS, TASKS):
         run = study.run(protocol, f"{network}-{task}")
         if run is None:
             continue
@@ -162,7 +146,7 @@ def _networks(study: Study) -> Iterator[Line]:
         made = {"search": run.frames.networks, **{arm.method: arm.networks for arm in plain}}
         for method, networks in made.items():
             name = f"{WORDS[protocol]}, {METHODS[method]}"
-            yield NAMES[network], name, task, COLOURS[protocol], networks
+            yield panels.NAMES[network], name, task, panels.COLOURS[protocol], networks
 
 
 def _answers(study: Study) -> Iterator[Line]:
@@ -188,34 +172,29 @@ def against_parameters(study: Study) -> Figure:
     A line joins the mu of a method; it goes through the geometric means, which are larger, and
     hollow where there is one seed.
     """
-    found = [group for group in groups(study) if _has_competitors(group)]
+    found = [
+        group
+        for group in groups(study)
+        if any((of.change or of.method in COMPETITORS) and len(of.networks) for of in group.lines)
+    ]
     if not found:
-        return empty_figure("no other way to a small network has been tried yet")
-    figure, grid = subplots(2.35, 1, len(found), squeeze=False)
+        return panels.empty_figure("no other way to a small network has been tried yet")
+    figure, grid = panels.subplots(2.35, 1, len(found), squeeze=False)
     for axes, group in zip(grid.flat, found, strict=True):
         row = study.settings.runs[group.of]
-        axes.set(xlabel="parameters, in millions", ylabel=ERROR)
+        axes.set(xlabel="parameters, in millions", ylabel=panels.ERROR)
         others = [of["mse"].mean() for *_, task, _, of in _answers(study) if task in row.experiment]
         best = f"; best without a network: {ARTICLE_UNIT * min(others):.3f}" if others else ""
-        axes.set_title(name_of(row.protocol, row.experiment) + best)
+        axes.set_title(panels.name_of(row.protocol, row.experiment) + best)
         mu = study.settings.experiments[row.experiment].mu
         for method in METHODS:
             _draw_method(axes, group, method, f"{mu:g}")
         axes.margins(x=0.08, y=0.2)
-    handles = {
-        label: handle
-        for axes in figure.axes
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    legends = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes)
+    handles = {label: handle for of_axes in legends for handle, label in of_axes}
     look: dict[str, Any] = {"ncols": len(handles), "columnspacing": 0.9, "handletextpad": 0.3}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", **look)
     return figure
-
-
-def _has_competitors(group: Group) -> bool:
-    return any(
-        (line.change or line.method in COMPETITORS) and len(line.networks) for line in group.lines
-    )
 
 
 def _draw_method(axes: Axes, group: Group, method: str, mu: str) -> None:

@@ -14,15 +14,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 
-from bregman_nas.report.data import PIXELS, PROTOCOLS, TASKS, WORDS, Array, Run, Study, why_empty
+from bregman_nas.report.data import PIXELS, PROTOCOLS, TASKS, WORDS, Array, Run, Study
 from bregman_nas.report.table1 import ARTICLE_UNIT
-from bregman_nas.report.text import counted, with_minus
+from bregman_nas.report.text import NOT_RUN, counted, with_minus
 
 FULL_WIDTH = 178 / 25.4  # inches: the text block of the article, A4 less two margins of 16 mm
 # Blue and orange of Okabe and Ito, apart for all kinds of colour vision and in grey.
 COLOURS = {"paper": "#0072B2", "authors": "#E69F00"}
 NAMES = {"autoencoder": "Autoencoder", "residual": "Residual autoencoder"}
 ERROR = rf"${ARTICLE_UNIT} \times$ mean squared error"
+DIVERGED = "all seeds diverged"
 #: The style of the study and nothing of the user's; it must hold while drawing and saving.
 study_style = partial(
     matplotlib.style.context, str(Path(__file__).with_name("study.mplstyle")), after_reset=True
@@ -54,7 +55,7 @@ def name_of(protocol: str, experiment: str, sep: str = " ") -> str:
     return f"{NAMES[network]},{sep}{task}, {WORDS[protocol]}"
 
 
-def panels(
+def runs(
     grid: Any, study: Study, networks: Sequence[str], sep: str = " "
 ) -> Iterator[tuple[Axes, Run]]:
     """Title all panels, a row a protocol, a column a network and task; those with results.
@@ -67,11 +68,10 @@ def panels(
         run = study.run(protocol, experiment)
         seeds = "" if run is None else f"{sep}({seeds_in_words(len(run.converged), run.diverged)})"
         axes.set_title(name_of(protocol, experiment, sep) + seeds, fontsize=8 if sep == " " else 7)
-        reason = why_empty(run)
-        if run is None or reason is not None:
-            leave_empty(axes, reason or "")
-        else:
+        if run is not None and run.converged:
             yield axes, run
+        else:
+            leave_empty(axes, DIVERGED if run else NOT_RUN)
 
 
 def seeds_in_words(converged: int, diverged: int) -> str:
