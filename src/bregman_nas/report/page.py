@@ -45,11 +45,16 @@ def build(study: Study) -> str:
 
 
 def page(study: Study) -> str:
-    """The page, with all that it needs, also Vega-Lite of the version that Altair writes for."""
-    version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
-    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version).strip()
+    """The page, with all that it needs."""
     specs = {name: chart.to_dict() for name, chart in charts().items()}
-    return render("page.html.j2", vega=vega, charts=_json(specs), results=_json(results(study)))
+    return render("page.html.j2", vega=vega(), charts=_json(specs), results=_json(results(study)))
+
+
+def vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair writes for."""
+    version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
+    return script.strip()
 
 
 def charts() -> dict[str, alt.TopLevelMixin]:
