@@ -8,7 +8,7 @@ import torch
 
 from bregman_nas.cli import main
 from bregman_nas.data.files import ImageSet
-from bregman_nas.networks.densenet import DenseNet
+from bregman_nas.networks import DenseNet
 from bregman_nas.search.core.densenet import DenseNetSearch, convolutions
 from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.schedule import LearningRate

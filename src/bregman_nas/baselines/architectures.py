@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.networks import ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.outcome import unpack
 from bregman_nas.settings import Method

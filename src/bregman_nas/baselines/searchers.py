@@ -14,7 +14,7 @@ from bregman_nas.baselines.architectures import Architecture, architecture, star
 from bregman_nas.baselines.trainers import AdamTrainer, FastTrainer, ReferenceTrainer
 from bregman_nas.bregman.regularizers import L1, GroupLasso
 from bregman_nas.data.files import ImageSet
-from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.networks import ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.mlp import (
     ROWS,

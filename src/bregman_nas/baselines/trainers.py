@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim import Adam
 
 from bregman_nas.baselines.architectures import Architecture
-from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.core.textbook import AutogradTrainer
 from bregman_nas.search.core.trainer import FusedTrainer, with_moments
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data.degradation import Examples
 from bregman_nas.data.files import load
-from bregman_nas.networks.densenet import DenseNet
+from bregman_nas.networks import DenseNet
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.densenet import convolutions, network, problem, trainer_of
 from bregman_nas.search.outcome import active

@@ -29,7 +29,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from bregman_nas.bregman.optimizers import AdaBreg
-from bregman_nas.networks.densenet import DenseNet
+from bregman_nas.networks import DenseNet
 from bregman_nas.search.core.momentum import dead_rows
 from bregman_nas.search.core.trainer import CompactTrainer, with_moments
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import Regularizer
-from bregman_nas.networks.residual_mlp import ResidualMLP, rectify
+from bregman_nas.networks import ResidualMLP, rectify
 from bregman_nas.search.core.momentum import dead_rows
 from bregman_nas.search.core.trainer import CompactTrainer, with_moments
 

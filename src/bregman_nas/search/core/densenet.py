@@ -11,7 +11,7 @@ from bregman_nas.bregman.initialization import sparse_kaiming_normal_
 from bregman_nas.bregman.regularizers import GroupLasso, Zero
 from bregman_nas.data.degradation import Examples, Problem, split
 from bregman_nas.data.files import ImageSet
-from bregman_nas.networks.densenet import DenseNet
+from bregman_nas.networks import DenseNet
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
 from bregman_nas.search.core.searches import SparseSearch, nonnegative_bias_, sparse_weight_

@@ -11,7 +11,7 @@ from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero
 from bregman_nas.data.degradation import Examples, Problem, degrade, split
 from bregman_nas.data.files import ImageSet
-from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.networks import ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_mlp import CompactMLP
 from bregman_nas.search.core.searches import (

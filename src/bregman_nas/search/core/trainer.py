@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg, fused_adam_
 from bregman_nas.bregman.regularizers import GroupLasso
-from bregman_nas.networks.densenet import DenseNet
-from bregman_nas.networks.residual_mlp import ResidualMLP
+from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.search.core.momentum import is_at_rest
 
 
