@@ -24,9 +24,7 @@ from bregman_nas.data.files import load
 from bregman_nas.report.render import render
 from bregman_nas.search.core import densenet, mlp
 from bregman_nas.search.core.lockstep import LockstepSearch
-from bregman_nas.search.core.loop import Position, train
-from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.searches import searcher, train
 from bregman_nas.search.job import Job, host, set_arithmetic
 from bregman_nas.settings import Engine, Run
 
@@ -45,10 +43,9 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
     torch.set_num_threads(1)
     images = load(run.experiment.dataset, run.source, project)
     compact, textbook = (searcher(run, images, seed, engine) for engine in ENGINES)
-    rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     epochs, size = run.experiment.epochs, run.batch_size
     last = max(moment for moment in MOMENTS if moment <= min(last_trained, epochs))
-    position, batches = Position(), torch.arange(len(compact.problem.train)).split(size)
+    batches = torch.arange(len(compact.problem.train)).split(size)
     steps: dict[int, list[float]] = {}
 
     def time_steps() -> list[float]:
@@ -58,23 +55,23 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
         for batch in batches[: BATCHES + 1]:
             for search, taken in zip((compact, textbook), times, strict=True):
                 start = time.perf_counter()
-                search.train_batches([batch], [rate.value])
+                search.train_batches([batch], [compact.rate.value])
                 taken.append(time.perf_counter() - start)
         compact.load_state_dict(state)
         return [float(np.median(taken[1:])) for taken in times]  # the first warms up
 
     def note() -> None:
-        if position.epoch in MOMENTS:
-            steps[position.epoch] = time_steps()
+        if compact.epoch in MOMENTS:
+            steps[compact.epoch] = time_steps()
 
     note()
-    train(compact, [rate], [position], epochs=last, batch_size=size, after_epoch=note)
+    train(compact, last, size, after_epoch=note)
     finished = Job(run, seed, project).network
     if finished.exists():
         compact.network.load_state_dict(torch.load(finished, weights_only=True))
         space: Any = mlp if run.experiment.network == "mlp" else densenet
         compact.trainer = space.trainer_of(run, compact.network, "compact")
-        compact.end_epoch(rate.value)
+        compact.compact(compact.rate.value)
         steps[epochs] = time_steps()
     whole = [len(batches) * seconds for seconds in whole_search(steps, epochs)]
     return {"run": run.name, "seed": seed, "seconds": dict(zip(ENGINES, whole, strict=True))}

@@ -12,10 +12,8 @@ from bregman_nas.baselines.architectures import Architecture
 from bregman_nas.baselines.searchers import Training, largest_rows
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks import ResidualMLP
-from bregman_nas.search.core.loop import Position, train
 from bregman_nas.search.core.mlp import problem
-from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.searches import searcher, train
 from bregman_nas.search.outcome import active_groups
 from bregman_nas.settings import load_settings
 from tests.helpers import new_project
@@ -52,11 +50,8 @@ def found(*, skips: bool, rows: int = 60) -> dict[str, Any]:
     return {"active_groups": active_groups(net), "result": result}
 
 
-def trained(training: Training, epochs: int, position: Position | None = None) -> Position:
-    run, position = training.run, position or Position()
-    rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-    train(training, [rate], [position], epochs=epochs, batch_size=run.batch_size)
-    return position
+def trained(training: Training, epochs: int) -> None:
+    train(training, epochs, training.run.batch_size)
 
 
 @pytest.mark.parametrize("skips", [False, True])
@@ -68,7 +63,8 @@ def test_an_arm_is_trained_on_the_images_of_the_search(
     assert torch.equal(training.problem.train.inputs, same.train.inputs)
     assert torch.equal(training.problem.test.inputs, same.test.inputs)
     before = training.result()
-    (entry,) = trained(training, 1).history
+    trained(training, 1)
+    (entry,) = training.history
     assert entry["active_rows"] == [60, 300]
     result = training.result()
     assert result["test_mse"] < before["test_mse"]
@@ -113,12 +109,12 @@ def test_proximal_adam_shrinks_each_row_after_each_step(arm: MakeArm, engine: st
 @pytest.mark.parametrize("skips", [False, True])
 def test_pruning_keeps_the_largest_rows_at_half_time(arm: MakeArm, skips: bool) -> None:
     whole, resumed = (arm("pruned", skips=skips) for _ in range(2))
-    position = trained(whole, 1)
+    trained(whole, 1)
     resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
     rows = Architecture.of(whole.full_network()).rows
     assert int(rows.sum()) == 360
-    trained(resumed, 2, copy.deepcopy(position))
-    trained(whole, 2, position)
+    trained(resumed, 2)
+    trained(whole, 2)
     assert torch.equal(Architecture.of(whole.full_network()).rows, rows)
     assert resumed.result() == whole.result()
 

@@ -10,8 +10,7 @@ from bregman_nas.cli import main
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks import DenseNet
 from bregman_nas.search.core.densenet import DenseNetSearch, convolutions
-from bregman_nas.search.core.loop import Position, train
-from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import train
 from bregman_nas.search.first_steps import (
     DEAD,
     GROWS,
@@ -81,10 +80,9 @@ def test_outcomes(firing: float, kernels: int, expected: str) -> None:
 
 def test_the_steps_are_those_of_the_search(project: Path, clothes: ImageSet) -> None:
     run = load_settings(project / "params.yaml").run("authors-densenet")
-    rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
     searched = DenseNetSearch(run, clothes, 3)
     examples = searched.problem.train
-    train(searched, [rate], [Position()], epochs=1, batch_size=run.batch_size)
+    train(searched, epochs=1, batch_size=run.batch_size)
     row, net = first_steps(run, 3, 10_000, examples), searched.full_network()
     assert row["steps"] == -(-len(examples) // run.batch_size), "one epoch"
     assert row.items() >= look(net, net.linear, examples.inputs[:IMAGES]).items()

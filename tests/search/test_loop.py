@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
-from bregman_nas.search.core.loop import BATCHES_PER_STRETCH, Position, train
-from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import Search
+from bregman_nas.search.core.searches import BATCHES_PER_STRETCH, LearningRate, Search, train
 from bregman_nas.settings import Constant, Plateau
 
 IMAGES = 101
@@ -24,6 +22,8 @@ class Recorder(Search[nn.Module]):
         self.losses, self.device = losses, torch.device("cpu")
         self.examples = Examples(torch.arange(images)[:, None], torch.arange(images)[:, None])
         self.problem = Problem(*[self.examples] * 3)
+        self.epoch, self.batch, self.summed_loss = 0, 0, 0.0
+        self.history: list[dict[str, Any]] = []
         self.epochs: dict[int, list[list[int]]] = {}
         self.rates: list[float] = []
         self.ended: list[float] = []
@@ -42,7 +42,7 @@ class Recorder(Search[nn.Module]):
         self.epochs[epoch] += [inputs[batch][:, 0].tolist() for batch in batches]
         return [len(batches) * self.losses[min(epoch, len(self.losses) - 1)]]
 
-    def end_epoch(self, learning_rate: float) -> None:
+    def compact(self, learning_rate: float) -> None:
         self.ended.append(learning_rate)
 
     def observe(self, learning_rate: float) -> dict[str, Any]:
@@ -54,11 +54,10 @@ class Recorder(Search[nn.Module]):
     def _problem(self, images: ImageSet) -> Problem:
         raise NotImplementedError
 
-    def go(self, position: Position | None = None, seed: int = 0, **how: Any) -> Position:
-        position, self.seed = position or Position(), seed
-        rate = LearningRate(0.1, how.pop("schedule", Constant(kind="constant")))
-        train(self, [rate], [position], **{"epochs": 3, "batch_size": 2, **how})
-        return position
+    def go(self, seed: int = 0, start: int = 0, **how: Any) -> None:
+        self.seed, self.epoch = seed, start or self.epoch
+        self.rate = LearningRate(0.1, how.pop("schedule", Constant(kind="constant")))
+        train(self, **{"epochs": 3, "batch_size": 2, **how})
 
 
 @pytest.mark.parametrize("batch_size", [1, 10, 101, 500])
@@ -83,18 +82,19 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     torch.manual_seed(3)
     assert order(2) == epochs[2]
     assert order(2, batch_size=7) == epochs[2], "the size of the batches moved the images"
-    assert order(2, position=Position(epoch=2)) == epochs[2], "an epoch depends on those before"
+    assert order(2, start=2) == epochs[2], "an epoch depends on those before"
     assert len({*epochs, *(order(epoch, seed=1) for epoch in range(3)), tuple(range(IMAGES))}) == 7
 
 
 def test_an_epoch_can_be_continued_in_its_middle() -> None:
     whole, rest = Recorder(), Recorder()
     whole.go(epochs=2)
-    position = rest.go(Position(epoch=0, batch=30, summed_loss=30.0), epochs=2)
+    rest.batch, rest.summed_loss = 30, 30.0
+    rest.go(epochs=2)
     assert rest.epochs == {0: whole.epochs[0][30:], 1: whole.epochs[1]}
-    assert [entry["train_loss"] for entry in position.history] == [1.0, 1.0]
+    assert [entry["train_loss"] for entry in rest.history] == [1.0, 1.0]
     rest.epochs.clear()
-    rest.go(position, epochs=2)
+    rest.go(epochs=2)
     assert not rest.epochs, "a finished search is not continued"
 
 
@@ -102,15 +102,14 @@ def test_the_history_has_an_entry_for_each_epoch() -> None:
     recorder, losses = Recorder(losses=(8.0, 4.0, 3.0)), (8.0, 4.0, 3.0, 3.0, 3.0)
     schedule = Plateau(kind="plateau", factor=0.5, patience=0, threshold=0.4)
     told: list[int] = []
-    position = Position()
 
     def note() -> None:
-        told.append(len(position.history))
+        told.append(len(recorder.history))
 
-    recorder.go(position, schedule=schedule, epochs=5, after_epoch=note)
+    recorder.go(schedule=schedule, epochs=5, after_epoch=note)
     rates = [0.1, 0.1, 0.1, 0.05, 0.025]  # the third loss was not much better, nor those after
     assert told == [1, 2, 3, 4, 5]
-    assert position.history == [
+    assert recorder.history == [
         {
             "epoch": number,
             "learning_rate": used,
@@ -122,15 +121,15 @@ def test_the_history_has_an_entry_for_each_epoch() -> None:
     ]
     assert recorder.ended == rates
     assert recorder.rates == [rate for rate in rates for _ in range(2)]  # 51 = 32 + 19
-    assert (position.epoch, position.batch, position.summed_loss) == (5, 0, 0.0)
+    assert (recorder.epoch, recorder.batch, recorder.summed_loss) == (5, 0, 0.0)
 
 
 def test_a_checkpoint_is_possible_after_each_stretch() -> None:
-    position, seen = Position(), []
+    recorder, seen = Recorder(images=BATCHES_PER_STRETCH * 4), []
 
     def look() -> None:
-        history = len(position.history)
-        seen.append((position.epoch, position.batch, position.summed_loss, history))
+        history = len(recorder.history)
+        seen.append((recorder.epoch, recorder.batch, recorder.summed_loss, history))
 
-    Recorder(images=BATCHES_PER_STRETCH * 4).go(position, epochs=2, after_stretch=look)
+    recorder.go(epochs=2, after_stretch=look)
     assert seen == [(0, 32, 32.0, 0), (1, 0, 0.0, 1), (1, 32, 32.0, 1), (2, 0, 0.0, 2)]

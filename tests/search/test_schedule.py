@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bregman_nas.search.core.schedule import LearningRate
+from bregman_nas.search.core.searches import LearningRate
 from bregman_nas.settings import Constant, Plateau
 
 CONSTANT = Constant(kind="constant")
@@ -21,6 +21,6 @@ def test_it_continues_from_its_state_after_every_epoch(schedule: Plateau | Const
         resumed = LearningRate(0.1, schedule)
         resumed.load_state_dict(json.loads(json.dumps(whole.state_dict())))
         for rate in (whole, resumed):
-            rate.end_epoch(loss)
+            rate.step(loss)
         assert resumed.state_dict() == whole.state_dict()
     assert whole.value == (0.1 if schedule is CONSTANT else 0.025)

@@ -14,7 +14,7 @@ from bregman_nas.errors import UserError
 from bregman_nas.search import seed
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.core.lockstep import LockstepSearch
-from bregman_nas.search.core.loop import BATCHES_PER_STRETCH
+from bregman_nas.search.core.searches import BATCHES_PER_STRETCH
 from bregman_nas.search.executor import search_seeds
 from bregman_nas.search.job import Job
 from bregman_nas.search.records import Record, read_record, write_record
@@ -91,7 +91,7 @@ def stop_after_saves(patch: Patch, limit: int) -> list[tuple[int, int]]:
 
     def save_and_stop(checkpoints: Checkpoints, state: dict[str, Any]) -> None:
         save(checkpoints, state)
-        positions.append((state["position"]["epoch"], state["position"]["batch"]))
+        positions.append((state["search"]["epoch"], state["search"]["batch"]))
         if len(positions) == limit:
             raise KeyboardInterrupt
 

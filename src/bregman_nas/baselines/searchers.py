@@ -142,13 +142,9 @@ class Pruning(Training):
     skips stay allowed.
     """
 
-    _state = ("_epochs",)
-    _epochs = 0
-
-    def end_epoch(self, learning_rate: float) -> None:
+    def compact(self, learning_rate: float) -> None:
         """Prune, after half of the epochs."""
-        self._epochs += 1
-        if self._epochs == max(1, self.run.experiment.epochs // 2):
+        if self.epoch + 1 == max(1, self.run.experiment.epochs // 2):
             rows = largest_rows(self.full_network(), int(self._found.rows.sum()))
             self.trainer.restrict(Architecture(rows, self._made.skips))
 

@@ -17,9 +17,7 @@ from bregman_nas.atomic import write_atomically
 from bregman_nas.data import files
 from bregman_nas.errors import UserError
 from bregman_nas.search.core.lockstep import LockstepSearch
-from bregman_nas.search.core.loop import Position, train
-from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import Search, searcher
+from bregman_nas.search.core.searches import Search, searcher, train
 from bregman_nas.search.digest import CODE, COMMIT
 from bregman_nas.search.outcome import active_groups, unpack
 from bregman_nas.search.records import ACCEPTED, accepted, digest_of, read_record, record_path
@@ -55,16 +53,14 @@ def trajectory(name: str, project: Path) -> dict[str, Any]:
     try:
         if engine == "lockstep":
             together = LockstepSearch(searcher(run, images, s, "textbook") for s in (0, 1))
-            positions, _ = _train(together, run, run.experiment.epochs)
-            pairs = zip(together.searches, positions, strict=True)
-            return {f"seed {s}": _outcome(one, at.history) for s, (one, at) in enumerate(pairs)}
+            _train(together, run, run.experiment.epochs)
+            return {f"seed {s}": _outcome(one) for s, one in enumerate(together.searches)}
         options: Any = {"engine": "textbook"} if engine == "textbook" else {}
         if run.method != "search":
             case = golden()[name.partition(", ")[0]]
             options["found"] = {"active_groups": case["active"], "result": case["history"][-1]}
         search = searcher(run, images, 0, **options)
-        (position,), sizes = _train(search, run, run.experiment.epochs)
-        return {"sizes": sizes, **_outcome(search, position.history)}
+        return {"sizes": _train(search, run, run.experiment.epochs), **_outcome(search)}
     finally:
         torch.set_default_dtype(before)
 
@@ -75,22 +71,15 @@ def case_run(name: str) -> Run:
     return load_settings(CASES).run(row)
 
 
-def _train(
-    search: Search[nn.Module] | LockstepSearch, run: Run, epochs: int
-) -> tuple[list[Position], list[int]]:
-    """Train from the start; returns where each seed stands, and the size after each epoch."""
+def _train(search: Search[nn.Module] | LockstepSearch, run: Run, epochs: int) -> list[int]:
+    """Train from the start; returns the size after each epoch."""
     torch.set_num_threads(1)
     first, sizes = search.searches[0], list[int]()
-    rates, positions = [], []
-    for _ in search.searches:
-        rates.append(LearningRate(run.optimizer.learning_rate, run.protocol.schedule))
-        positions.append(Position())
-    how: Any = {"epochs": epochs, "batch_size": run.batch_size}
-    train(search, rates, positions, after_epoch=lambda: sizes.append(first.trainer.size()), **how)
-    return positions, sizes
+    train(search, epochs, run.batch_size, after_epoch=lambda: sizes.append(first.trainer.size()))
+    return sizes
 
 
-def _outcome(search: Search[nn.Module], history: list[dict[str, Any]]) -> dict[str, Any]:
+def _outcome(search: Search[nn.Module]) -> dict[str, Any]:
     """The history, the active groups, and three sums over each parameter, the last weighted."""
 
     def sums(p: Tensor) -> list[float]:
@@ -99,7 +88,7 @@ def _outcome(search: Search[nn.Module], history: list[dict[str, Any]]) -> dict[s
 
     network = search.full_network()
     moments = {name: sums(p) for name, p in network.state_dict().items()}
-    return {"history": history, "active": active_groups(network), "parameters": moments}
+    return {"history": search.history, "active": active_groups(network), "parameters": moments}
 
 
 def golden() -> dict[str, dict[str, Any]]:
@@ -134,12 +123,12 @@ def check_seed(run: Run, seed: int, project: Path) -> dict[str, Any]:
     record = read_record(record_path(project, run.name, seed))
     found = None if run.of is None else read_record(record_path(project, run.of, seed))
     images = files.load(run.experiment.dataset, run.source, project)
-    (position,), _ = _train(searcher(run, images, seed, found=found), run, EPOCHS)
+    search = searcher(run, images, seed, found=found)
+    _train(search, run, EPOCHS)
     expected = record["history"][:EPOCHS]
     # Newer code may note more than the record did.
-    noted = [
-        {k: now.get(k) for k in then} for now, then in zip(position.history, expected, strict=True)
-    ]
+    pairs = zip(search.history, expected, strict=True)
+    noted = [{k: now.get(k) for k in then} for now, then in pairs]
     check_equal(f"seed {seed} of {run.name}", noted, expected, tolerance=0)
     return {"run": run.name, "seed": seed, "epochs": EPOCHS, "record": record["digests"]["all"]}
 

@@ -17,10 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 #: The modules from which the code is followed: by kind of run, and what lockstep adds to it.
 ROOTS: Mapping[str, tuple[str, ...]] = {
-    **{
-        kind: ("bregman_nas.data.idx", "bregman_nas.search.core.loop", module)
-        for kind, (module, _) in SEARCHES.items()
-    },
+    **{kind: ("bregman_nas.data.idx", module) for kind, (module, _) in SEARCHES.items()},
     "lockstep": ("bregman_nas.search.core.lockstep",),
 }
 

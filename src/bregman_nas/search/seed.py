@@ -19,9 +19,7 @@ from bregman_nas.data.degradation import Examples
 from bregman_nas.errors import UserError
 from bregman_nas.search.checkpoint import Checkpoints, to_bytes
 from bregman_nas.search.core.lockstep import LockstepSearch
-from bregman_nas.search.core.loop import Position, train
-from bregman_nas.search.core.schedule import LearningRate
-from bregman_nas.search.core.searches import searcher
+from bregman_nas.search.core.searches import searcher, train
 from bregman_nas.search.digest import CODE, COMMIT, digests
 from bregman_nas.search.job import Clock, Job, host, set_arithmetic
 from bregman_nas.search.outcome import active_groups, png, weights_digest
@@ -162,18 +160,14 @@ class _Seed:
         images = files.load(run.experiment.dataset, run.source, job.project)
         engine = "textbook" if job.engine == "lockstep" else job.engine
         self.search = searcher(run, images, job.seed, engine, job.device, self._found)
-        self.rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
-        self.position = Position()
         if self.saved is not None:
-            self.search.load_state_dict(self.saved["searcher"])
-            self.rate.load_state_dict(self.saved["learning_rate"])
-            self.position = Position(**self.saved["position"])
+            self.search.load_state_dict(self.saved["search"])
             self.saved = None
         return self.search
 
     def finish(self, clock: Clock, together: list[int]) -> Record:
         """Write the network, the sample images and the record, in this order."""
-        job, run, search, history = self.job, self.job.run, self.search, self.position.history
+        job, run, search, history = self.job, self.job.run, self.search, self.search.history
         # Without the inputs trained on there is memory for the evaluation.
         targets = search.problem.train.targets
         search.problem = replace(search.problem, train=Examples(targets, targets))
@@ -218,7 +212,7 @@ def _next_group(missing: list[_Seed], size: int) -> list[_Seed]:
     """The seeds to train next, all at the same position, with `saved` set to their states."""
 
     def place(state: dict[str, Any] | None) -> tuple[int, int]:
-        return (state["position"]["epoch"], state["position"]["batch"]) if state else (0, 0)
+        return (state["search"]["epoch"], state["search"]["batch"]) if state else (0, 0)
 
     found = [(seed, states := seed.checkpoints.states(), next(states, None)) for seed in missing]
     last, _, least = min(found, key=lambda one: place(one[2]))
@@ -241,20 +235,15 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
     saved = group[0].saved
     clock = Clock(saved and saved["clock"])
     if saved is not None:
-        now = min(saved["position"]["epoch"] + 1, epochs)
+        now = min(saved["search"]["epoch"] + 1, epochs)
         group[0].progress.tell(f"continues in epoch {now}")
 
     def save_if_due() -> None:
         stop = job.stop.exists()
         if stop or clock.checkpoint_is_due(job.seconds_between_checkpoints):
             for seed in group:
-                state = {
-                    "searcher": seed.search.state_dict(),
-                    "learning_rate": seed.rate.state_dict(),
-                    "position": vars(seed.position),
-                    "clock": clock.state_dict(),
-                    "together": numbers,
-                }
+                state = {"search": seed.search.state_dict(), "clock": clock.state_dict()}
+                state["together"] = numbers
                 # Copied: saving a view would save the tensors of all seeds.
                 seed.checkpoints.save(tree_map_only(Tensor, torch.clone, state))
             clock.last_checkpoint = time.monotonic()
@@ -263,13 +252,10 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
 
     def note_progress() -> None:
         for seed in group:
-            seed.progress.epoch(seed.position.history[-1])
+            seed.progress.epoch(seed.search.history[-1])
 
-    how: Any = {"epochs": epochs, "batch_size": run.batch_size}
-    how |= {"after_stretch": save_if_due, "after_epoch": note_progress}
     searches = (seed.begin() for seed in group)
     search = LockstepSearch(searches) if job.engine == "lockstep" else next(searches)
-    rates, positions = [seed.rate for seed in group], [seed.position for seed in group]
-    train(search, rates, positions, **how)
+    train(search, epochs, run.batch_size, after_stretch=save_if_due, after_epoch=note_progress)
     for seed in group:
         records[seed.job.seed] = seed.finish(clock, numbers)

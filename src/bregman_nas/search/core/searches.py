@@ -1,23 +1,28 @@
-"""What is searched or trained: the interface of all kinds of runs, and the search of one run."""
+"""What is searched or trained: the interface of all kinds of runs, and the loop that trains."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bregman_nas.bregman.initialization import Mask, sparse_kaiming_normal_
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
 from bregman_nas.randomness import generator
+from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.trainer import SparseTrainer, Trainer
-from bregman_nas.settings import Engine, Run
+from bregman_nas.settings import Constant, Engine, Plateau, Run
 
 Network = TypeVar("Network", bound=nn.Module, covariant=True)
+
+# Work between two looks at the clock: a checkpoint can be written after each such stretch.
+BATCHES_PER_STRETCH = 32
 
 #: Where the code of each kind of run is, see `Run.kind`: a module, which is not imported before it
 #: is needed, and a class in it, or what makes one.
@@ -27,6 +32,26 @@ SEARCHES = {
     "retraining": ("bregman_nas.baselines.searchers", "Retraining"),
     "competitor": ("bregman_nas.baselines.searchers", "competitor"),
 }
+
+
+class LearningRate(ReduceLROnPlateau):
+    """The learning rate of the current epoch; `step` takes an epoch's loss, summed over batches."""
+
+    def __init__(self, start: float, schedule: Constant | Plateau) -> None:
+        # torch's schedulers act on an optimizer; this one holds nothing but the learning rate.
+        holder = torch.optim.SGD([torch.zeros(())], lr=start)
+        # A constant rate waits for ever.
+        options = schedule.model_dump(exclude={"kind"}) or {"patience": math.inf}
+        super().__init__(holder, threshold_mode="rel", **options)
+
+    @property
+    def value(self) -> float:
+        """The learning rate of the current epoch."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.optimizer.param_groups[0]["lr"] = self.get_last_lr()[0]
 
 
 class Search(ABC, Generic[Network]):
@@ -43,12 +68,15 @@ class Search(ABC, Generic[Network]):
         problem: the images to train on and to be evaluated by.
         network: with nothing taken out; see `full_network`.
         trainer: what trains it.
+        rate: the learning rate.
+        epoch: where training stands, from 0; `batch` is the next, `summed_loss` of those before.
+        history: an entry for each epoch that has ended.
     """
 
     network: Network
     trainer: Trainer
-    #: The attributes that make up the state, beside the trainer.
-    _state: tuple[str, ...] = ()
+    #: The attributes that make up the state, beside the trainer and the learning rate.
+    _state: tuple[str, ...] = ("epoch", "batch", "summed_loss", "history")
 
     def __init__(
         self,
@@ -60,6 +88,9 @@ class Search(ABC, Generic[Network]):
     ) -> None:
         self.run, self.seed, self.engine, self.device = run, seed, engine, torch.device(device)
         self.problem = self._problem(images).to(self.device)
+        self.rate = LearningRate(run.optimizer.learning_rate, run.protocol.schedule)
+        self.epoch, self.batch, self.summed_loss = 0, 0, 0.0
+        self.history: list[dict[str, Any]] = []
 
     @abstractmethod
     def _problem(self, images: ImageSet) -> Problem:
@@ -91,9 +122,18 @@ class Search(ABC, Generic[Network]):
         images, (rate,) = self.problem.train, learning_rates
         return [self.trainer.train_batches(images.inputs, images.targets, batches, rate)]
 
-    def end_epoch(self, learning_rate: float) -> None:
+    def compact(self, learning_rate: float) -> None:
         """Between two epochs: the time for compaction. The learning rate will not rise."""
         self.trainer.compact(learning_rate)
+
+    def end_epoch(self) -> None:
+        """Note an epoch whose batches have all been trained on."""
+        rate, loss = self.rate.value, self.summed_loss / self.batch
+        self.compact(rate)
+        noted = {"epoch": self.epoch + 1, "learning_rate": rate, "train_loss": loss}
+        self.history.append(noted | self.observe(rate))
+        self.rate.step(self.summed_loss)
+        self.epoch, self.batch, self.summed_loss = self.epoch + 1, 0, 0.0
 
     @abstractmethod
     def observe(self, learning_rate: float) -> dict[str, Any]:
@@ -115,11 +155,12 @@ class Search(ABC, Generic[Network]):
     def state_dict(self) -> dict[str, Any]:
         """Everything from which training continues bit for bit."""
         kept = {name: getattr(self, name) for name in self._state}
-        return {"trainer": self.trainer.state_dict(), **kept}
+        return {"trainer": self.trainer.state_dict(), "rate": self.rate.state_dict(), **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.trainer.load_state_dict(state["trainer"])
+        self.rate.load_state_dict(state["rate"])
         for name in self._state:
             setattr(self, name, state[name])
 
@@ -128,7 +169,7 @@ class SparseSearch(Search[Network]):
     """A search by Bregman iterations; it notes which groups switch on and off."""
 
     trainer: SparseTrainer
-    _state = ("_active",)
+    _state = (*Search._state, "_active")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -147,6 +188,41 @@ class SparseSearch(Search[Network]):
             "switched_on": [int((now & ~old).sum()) for old, now in pairs],
             "switched_off": [int((old & ~now).sum()) for old, now in pairs],
         }
+
+
+def train(
+    search: Search[nn.Module] | LockstepSearch,
+    epochs: int,
+    batch_size: int,
+    after_stretch: Callable[[], None] = lambda: None,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> None:
+    """Train from where the search stands to the end.
+
+    Args:
+        search: of one seed, or of several that stand in the same batch.
+        epochs: how many in all.
+        batch_size: of all batches but the last of an epoch, which may be smaller.
+        after_stretch: called after every few batches, in a state that can be saved.
+        after_epoch: called once the history has its new entry.
+    """
+    seeds: Sequence[Search[nn.Module]] = search.searches
+    now = seeds[0]
+    while now.epoch < epochs:
+        search.begin_epoch(now.epoch)
+        batches = search.batches(now.epoch, batch_size)
+        while now.batch < len(batches):
+            stretch = batches[now.batch : now.batch + BATCHES_PER_STRETCH]
+            losses = search.train_batches(stretch, [seed.rate.value for seed in seeds])
+            for seed, loss in zip(seeds, losses, strict=True):
+                seed.summed_loss += loss
+                seed.batch += len(stretch)
+            if now.batch < len(batches):
+                after_stretch()
+        for seed in seeds:
+            seed.end_epoch()
+        after_epoch()
+        after_stretch()
 
 
 def searcher(
