@@ -99,7 +99,7 @@ def test_the_networks_share_the_method_and_leave_out_what_is_of_the_other() -> N
     method = {
         *(f"bregman_nas.bregman.{name}" for name in ("optimizers", "regularizers")),
         *("bregman_nas.data.degradation", "bregman_nas.data.idx", "bregman_nas.randomness"),
-        *(f"{core}.{name}" for name in ("momentum", "searches", "trainer")),
+        *(f"{core}.{name}" for name in ("searches", "textbook", "trainer")),
     }
     assert method <= mlp & densenet
     assert mlp - densenet == {f"{core}.mlp", f"{core}.compact_mlp"}

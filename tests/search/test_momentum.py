@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 
 from bregman_nas.bregman.optimizers import fused_adam_
-from bregman_nas.search.core.momentum import is_at_rest
+from bregman_nas.search.core.trainer import is_at_rest
 
 RATE = 1e-3
 Betas = tuple[float, float]

@@ -14,7 +14,7 @@ Most of it need not be computed at all:
 - The gradient of a channel is exactly 0 unless it fires and an active kernel of a channel with a
   gradient reads it. Backwards only the channels with a gradient are convolved.
 
-A dead channel (see `momentum.dead_rows`) emits exactly 0 and never changes again: it is taken out,
+A dead channel (see `trainer.dead_rows`) emits exactly 0 and never changes again: it is taken out,
 with the kernels that make it and those that read it. Gradients are written out by hand, and v moves
 by one fused kernel. Feature maps are [n, height, width, channels], which convolutions like best.
 The textbook version is `textbook.TextbookTrainer` with `DenseNet`; the tests hold the two together.
@@ -30,8 +30,7 @@ from torch.nn.grad import conv2d_weight
 
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.networks import DenseNet
-from bregman_nas.search.core.momentum import dead_rows
-from bregman_nas.search.core.trainer import CompactTrainer, with_moments
+from bregman_nas.search.core.trainer import CompactTrainer, dead_rows, with_moments
 
 #: How far below 0 counts as certain: in another batch convolutions may round in another way.
 MARGIN = 1e-4

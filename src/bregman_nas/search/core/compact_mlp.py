@@ -1,6 +1,6 @@
 """Training the multi-layer perceptron without its dead rows: fast, and the same result.
 
-A dead row (see `momentum.dead_rows`) emits exactly 0 and never changes again. Here such rows are
+A dead row (see `trainer.dead_rows`) emits exactly 0 and never changes again. Here such rows are
 taken out of the weights, biases and optimizer state. Columns that read nothing but zeros go too:
 what they hold of v stays what it is, and enters the norm of each row as a constant. Without skips
 these are the columns of the dead rows. With skips a dead row's place can carry what skips bring, so
@@ -18,8 +18,7 @@ from torch import Tensor
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import Regularizer
 from bregman_nas.networks import ResidualMLP, rectify
-from bregman_nas.search.core.momentum import dead_rows
-from bregman_nas.search.core.trainer import CompactTrainer, with_moments
+from bregman_nas.search.core.trainer import CompactTrainer, dead_rows, with_moments
 
 
 class CompactMLP(CompactTrainer):

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg
-from bregman_nas.search.core.momentum import dead_rows, is_at_rest
-from bregman_nas.search.core.trainer import SparseTrainer, Trainer, in_parts
+from bregman_nas.search.core.trainer import SparseTrainer, Trainer, dead_rows, in_parts, is_at_rest
 from bregman_nas.settings import Run
 
 #: What AdaBreg keeps of each parameter, beside the number of steps.
