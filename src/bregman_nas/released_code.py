@@ -28,8 +28,7 @@ from bregman_nas.report.render import render
 from bregman_nas.search.core import densenet, mlp
 from bregman_nas.search.digest import COMMIT
 from bregman_nas.search.first_steps import IMAGES, look, outcome
-from bregman_nas.search.outcome import active
-from bregman_nas.search.records import run_folder
+from bregman_nas.search.records import active, run_folder
 from bregman_nas.settings import Run, Settings
 
 CODE = "7bb52c8ce66cbd23c79aab7e4e2bb8b6c77ddde3"  # its newest commit

@@ -6,7 +6,7 @@ import torch
 
 from bregman_nas.baselines.architectures import Architecture, architecture, start_
 from bregman_nas.networks import ResidualMLP
-from bregman_nas.search.outcome import active_groups
+from bregman_nas.search.records import active_groups
 from bregman_nas.settings import ArmMethod
 
 

@@ -14,7 +14,7 @@ from bregman_nas.data.files import ImageSet
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.search.core.mlp import problem
 from bregman_nas.search.core.searches import searcher, train
-from bregman_nas.search.outcome import active_groups
+from bregman_nas.search.records import active_groups
 from bregman_nas.settings import load_settings
 from tests.helpers import new_project
 

@@ -18,14 +18,16 @@ from bregman_nas.search import records
 from bregman_nas.search import seed as seed_module
 from bregman_nas.search.digest import CODE, digests
 from bregman_nas.search.job import Job
-from bregman_nas.search.outcome import active_groups, unpack, weights_digest
 from bregman_nas.search.records import (
     Record,
+    active_groups,
     checksum,
     device_of,
     digest_of,
     fault_of,
     read_record,
+    unpack,
+    weights_digest,
     whole_digest,
     write_record,
 )
@@ -235,7 +237,7 @@ def test_a_stale_record_stays_until_the_new_one_is_whole(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(seed_module, "write_record", interrupt)
+    monkeypatch.setattr(records, "write_record", interrupt)
     with pytest.raises(KeyboardInterrupt):
         search_seed(job)
     assert job.record.read_bytes() == before

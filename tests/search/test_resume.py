@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bregman_nas import atomic
-from bregman_nas.search import seed as seed_module
+from bregman_nas.search import records
 from bregman_nas.search.checkpoint import Checkpoints
 from bregman_nas.search.job import Clock, Job
 from bregman_nas.search.seed import search_seed
@@ -100,7 +100,7 @@ def cut_short(*_: object) -> None:
 def test_stopped_between_the_last_epoch_and_the_record(tmp_path: Path, monkeypatch: Patch) -> None:
     job = job_in(new_project(tmp_path / "stopped"), seconds_between_checkpoints=0)
     with monkeypatch.context() as patch:
-        patch.setattr(seed_module, "write_record", cut_short)
+        patch.setattr(records, "write_record", cut_short)
         with pytest.raises(KeyboardInterrupt):
             search_seed(job)
     found = [path.exists() for path in (job.network, job.picture, job.record)]

@@ -134,7 +134,7 @@ def test_stopped_at_every_checkpoint_and_record_and_continued(
             write(path, record)
 
         with monkeypatch.context() as patch:
-            patch.setattr(seed, "write_record", write_one)
+            patch.setattr("bregman_nas.search.records.write_record", write_one)
             patch.setattr(LockstepSearch, "train_batches", lambda *_: pytest.fail("trained again"))
             if finished < 2:
                 with pytest.raises(KeyboardInterrupt):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.outcome import unpack
+from bregman_nas.search.records import unpack
 from bregman_nas.settings import Method
 
 

@@ -26,8 +26,7 @@ from bregman_nas.search.core.densenet import convolutions
 from bregman_nas.search.core.searches import Search, searcher
 from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.search.job import Job, host
-from bregman_nas.search.outcome import active, png, weights_digest
-from bregman_nas.search.records import Record, read_record
+from bregman_nas.search.records import Record, active, png, read_record, weights_digest
 
 COMMITTED_BYTES = 3_000_000
 BATCHES = (1, 128)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bregman_nas.search.outcome import unpack
+from bregman_nas.search.records import unpack
 
 Record = Mapping[str, Any]  # as of `search.records`
 

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from bregman_nas.atomic import write_atomically
 from bregman_nas.data import files
 from bregman_nas.errors import UserError
+from bregman_nas.search import records
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.searches import Search, searcher, train
 from bregman_nas.search.digest import CODE, COMMIT
-from bregman_nas.search.outcome import active_groups, unpack
-from bregman_nas.search.records import ACCEPTED, accepted, digest_of, read_record, record_path
 from bregman_nas.settings import Run, Settings, load_settings
 
 #: The settings of each case, and its trajectory. An arm trains what the case of its network found.
@@ -88,7 +87,11 @@ def _outcome(search: Search[nn.Module]) -> dict[str, Any]:
 
     network = search.full_network()
     moments = {name: sums(p) for name, p in network.state_dict().items()}
-    return {"history": search.history, "active": active_groups(network), "parameters": moments}
+    return {
+        "history": search.history,
+        "active": records.active_groups(network),
+        "parameters": moments,
+    }
 
 
 def golden() -> dict[str, dict[str, Any]]:
@@ -105,7 +108,7 @@ def check_equal(name: str, found: object, expected: object, tolerance: float = T
     """
 
     def unpacked(part: dict[str, Any]) -> Any:
-        return unpack(part) if part.keys() == {"shape", "active"} else part
+        return records.unpack(part) if part.keys() == {"shape", "active"} else part
 
     pair = (json.loads(json.dumps(one), object_hook=unpacked) for one in (found, expected))
     try:
@@ -120,8 +123,10 @@ def check_seed(run: Run, seed: int, project: Path) -> dict[str, Any]:
     Raises:
         UserError: if they are not those of the record, bit for bit.
     """
-    record = read_record(record_path(project, run.name, seed))
-    found = None if run.of is None else read_record(record_path(project, run.of, seed))
+    record = records.read_record(records.record_path(project, run.name, seed))
+    found = (
+        None if run.of is None else records.read_record(records.record_path(project, run.of, seed))
+    )
     images = files.load(run.experiment.dataset, run.source, project)
     search = searcher(run, images, seed, found=found)
     _train(search, run, EPOCHS)
@@ -142,7 +147,7 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
     Raises:
         UserError: if the numbers are not those of the accepted code, or nothing is to be accepted.
     """
-    entries = [*accepted()]
+    entries = [*records.accepted()]
     known = [(entry["kind"], entry["code"]) for entry in entries]
     new = {kind: code for kind, code in CODE.items() if (kind, code) not in known}
     if not new:
@@ -162,7 +167,7 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
             "commit": COMMIT["commit"],
             "date": date.today().isoformat(),
             "reason": reason,
-            "trajectories": digest_of(golden()),
+            "trajectories": records.digest_of(golden()),
             **({"seeds": seeds[kind]} if seeds[kind] else {"no_seeds": NO_SEEDS}),
         }
         for kind, code in new.items()
@@ -170,5 +175,5 @@ def accept(settings: Settings, project: Path, reason: str) -> str:
     lines = ",\n".join(
         json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries
     )
-    write_atomically(ACCEPTED, f"[\n{lines}\n]\n".encode())
-    return f"accepted for {', '.join(new)}; commit {ACCEPTED.name}"
+    write_atomically(records.ACCEPTED, f"[\n{lines}\n]\n".encode())
+    return f"accepted for {', '.join(new)}; commit {records.ACCEPTED.name}"

@@ -18,7 +18,7 @@ from bregman_nas.data.files import load
 from bregman_nas.networks import DenseNet
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.densenet import convolutions, network, problem, trainer_of
-from bregman_nas.search.outcome import active
+from bregman_nas.search.records import active
 from bregman_nas.settings import Run
 
 #: Of the training images, on which a network is examined.

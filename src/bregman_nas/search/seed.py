@@ -17,22 +17,14 @@ from bregman_nas.atomic import check_writable, remove_leftovers, write_atomicall
 from bregman_nas.data import files
 from bregman_nas.data.degradation import Examples
 from bregman_nas.errors import UserError
+from bregman_nas.search import records
 from bregman_nas.search.checkpoint import Checkpoints, to_bytes
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.searches import searcher, train
 from bregman_nas.search.digest import CODE, COMMIT, digests
 from bregman_nas.search.job import Clock, Job, host, set_arithmetic
-from bregman_nas.search.outcome import active_groups, png, weights_digest
 from bregman_nas.search.progress import Progress
-from bregman_nas.search.records import (
-    Record,
-    checksum,
-    device_of,
-    fault_of,
-    read_record,
-    record_path,
-    write_record,
-)
+from bregman_nas.search.records import Record
 
 
 def search_seed(job: Job) -> Record:
@@ -66,33 +58,32 @@ def search_together(jobs: Sequence[Job], at_once: int | None = None) -> list[Rec
             except filelock.Timeout:
                 seed.progress.tell("another process is searching this seed; waiting for its record")
                 locks.enter_context(lock)
-        records = {seed.job.seed: found for seed in seeds if (found := seed.reusable_record())}
-        while missing := [seed for seed in seeds if seed.job.seed not in records]:
+        done = {seed.job.seed: record for seed in seeds if (record := seed.reusable_record())}
+        while missing := [seed for seed in seeds if seed.job.seed not in done]:
             group = _next_group(missing, at_once or len(jobs))
             try:
-                _search(group, records)
+                _search(group, done)
             except torch.OutOfMemoryError as error:
                 raise UserError(
                     f"the memory of {first.device} does not hold {len(group)} of the seeds of "
                     f"{first.run.name} at a time; try fewer --workers, or another --device"
                 ) from error
-    return [records[job.seed] for job in jobs]
+    return [done[job.seed] for job in jobs]
 
 
 def devices(jobs: Sequence[Job]) -> dict[int, str]:
     """The device that each seed of a run was, or will be, searched on."""
     here = host(jobs[0].device, jobs[0].tf32)["device"]
-    records = (_valid_record(job, _data_of(job)[0], lambda _: None) for job in jobs)
-    pairs = zip(jobs, records, strict=True)
-    return {job.seed: here if record is None else device_of(record) for job, record in pairs}
+    found = ((job.seed, _valid_record(job, _data_of(job)[0], lambda _: None)) for job in jobs)
+    return {seed: records.device_of(record) if record else here for seed, record in found}
 
 
 def _valid_record(job: Job, data: dict[str, str], tell: Callable[[str], None]) -> Record | None:
     """The record of a finished seed if it is still valid; `tell` is told why one is not."""
     if job.record.exists():
         try:
-            record = read_record(job.record)
-            fault = fault_of(record, job.run, job.seed, data, CODE)
+            record = records.read_record(job.record)
+            fault = records.fault_of(record, job.run, job.seed, data, CODE)
             if fault is None:
                 return record
             tell(f"{job.record.name} {fault}; the seed runs again")
@@ -111,14 +102,14 @@ def _data_of(job: Job) -> tuple[dict[str, str], Record | None]:
     data = files.sha256(run.experiment.dataset, run.source, job.project)
     if run.of is None:
         return data, None
-    path = record_path(job.project, run.of, job.seed)
+    path = records.record_path(job.project, run.of, job.seed)
     if not path.exists():
         raise UserError(
             f"{run.name} needs seed {job.seed} of {run.of}, which has not been searched; run "
             f"`bregman-nas search {run.of} --seeds {job.seed}` first"
         )
-    record = read_record(path)
-    written = run.of, job.seed, checksum(record["result"], record["history"])
+    record = records.read_record(path)
+    written = run.of, job.seed, records.checksum(record["result"], record["history"])
     if (record["run"], record["seed"], record["checksum"]) != written:
         raise UserError(
             f"{path} was edited, or is of another seed: restore it, or search that seed again"
@@ -191,17 +182,17 @@ class _Seed:
             "digests": self.digests,
             "settings": run.decisive(),
             "data": self.data,
-            "checksum": checksum(result, history),
+            "checksum": records.checksum(result, history),
             "result": result,
-            "active_groups": active_groups(network),
-            "network": weights_digest(weights),
+            "active_groups": records.active_groups(network),
+            "network": records.weights_digest(weights),
             "provenance": provenance,
             "history": history,
         }
         write_atomically(job.network, to_bytes(weights))
         if (picture := search.picture()) is not None:
-            write_atomically(job.picture, png(picture))
-        write_record(job.record, record)
+            write_atomically(job.picture, records.png(picture))
+        records.write_record(job.record, record)
         self.checkpoints.remove()
         self.progress.epoch(history[-1], "done")
         self.search = None
@@ -227,7 +218,7 @@ def _next_group(missing: list[_Seed], size: int) -> list[_Seed]:
     return group
 
 
-def _search(group: list[_Seed], records: dict[int, Record]) -> None:
+def _search(group: list[_Seed], done: dict[int, Record]) -> None:
     """Train seeds to their end; adds their records."""
     job, numbers = group[0].job, [seed.job.seed for seed in group]
     run, epochs = job.run, job.run.experiment.epochs
@@ -258,4 +249,4 @@ def _search(group: list[_Seed], records: dict[int, Record]) -> None:
     search = LockstepSearch(searches) if job.engine == "lockstep" else next(searches)
     train(search, epochs, run.batch_size, after_stretch=save_if_due, after_epoch=note_progress)
     for seed in group:
-        records[seed.job.seed] = seed.finish(clock, numbers)
+        done[seed.job.seed] = seed.finish(clock, numbers)
