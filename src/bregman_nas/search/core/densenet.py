@@ -14,7 +14,7 @@ from bregman_nas.data.files import ImageSet
 from bregman_nas.networks import DenseNet
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_densenet import CompactDenseNet
-from bregman_nas.search.core.searches import SparseSearch, nonnegative_bias_, sparse_weight_
+from bregman_nas.search.core.searches import SparseSearch, nonnegative_bias_, sparse_start
 from bregman_nas.search.core.textbook import TextbookTrainer, adabreg
 from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.settings import Run
@@ -83,13 +83,11 @@ def trainer_of(run: Run, net: DenseNet, engine: str) -> CompactDenseNet | Textbo
 
 def problem(run: Run, images: ImageSet) -> Problem:
     """Map images [n, 1, height, width] in [0, 1] to their classes; see `split`."""
-    trained_on, kept = split(len(images.train_images), run.protocol.held_out)
-    inputs = (images.train_images / 255)[:, None]
-    return Problem(
-        train=Examples(inputs[trained_on], images.train_labels[trained_on]),
-        held_out=Examples(inputs[kept], images.train_labels[kept]),
-        test=Examples((images.test_images / 255)[:, None], images.test_labels),
-    )
+    inputs, labels = (images.train_images / 255)[:, None], images.train_labels
+    parts = split(len(inputs), run.protocol.held_out)
+    train, held_out = (Examples(inputs[part], labels[part]) for part in parts)
+    test = Examples((images.test_images / 255)[:, None], images.test_labels)
+    return Problem(train, held_out, test)
 
 
 def network(run: Run, seed: int) -> DenseNet:
@@ -97,16 +95,15 @@ def network(run: Run, seed: int) -> DenseNet:
     options = run.experiment.model_dump(include={"depth", "growth", "input_mean", "input_std"})
     net = DenseNet(**options, relu_logits=run.protocol.logits == "relu")
     numbers = generator(seed, "start")
+    how: Any = {"mask": "exact", "generator": numbers}
     for conv in convolutions(net):
-        sparse_weight_(conv.weight, run, KERNELS, numbers, mask="exact")
+        sparse_kaiming_normal_(conv.weight, group_dims=KERNELS, **how, **sparse_start(run))
         if conv.bias is not None:
             bound = conv.weight[0].numel() ** -0.5  # torch's own start of a bias
             with torch.no_grad():
                 conv.bias.copy_((2 * torch.rand(conv.bias.shape, generator=numbers) - 1) * bound)
     # Row 20: the last layer starts five times as large under both protocols.
-    sparse_kaiming_normal_(
-        net.linear.weight, density=1, group_dims=(), scale=5, mask="exact", generator=numbers
-    )
+    sparse_kaiming_normal_(net.linear.weight, density=1, group_dims=(), scale=5, **how)
     nonnegative_bias_(net.linear.bias, net.linear.in_features, numbers)
     return net
 
@@ -120,12 +117,10 @@ def convolutions(net: DenseNet) -> Iterator[nn.Conv2d]:
 
 def parameter_groups(run: Run, net: DenseNet) -> list[dict[str, Any]]:
     """The parameters with their regularizers: every kernel a group, the others free."""
+    weights = [conv.weight for conv in convolutions(net)]
     free = [conv.bias for conv in convolutions(net) if conv.bias is not None]
     return [
-        {
-            "params": [conv.weight for conv in convolutions(net)],
-            "regularizer": GroupLasso(run.experiment.mu, KERNELS),
-        },
+        {"params": weights, "regularizer": GroupLasso(run.experiment.mu, KERNELS)},
         {"params": [*free, net.linear.weight, net.linear.bias], "regularizer": Zero()},
     ]
 

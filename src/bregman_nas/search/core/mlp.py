@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bregman_nas.bregman.initialization import sparse_kaiming_normal_
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import L1, GroupLasso, Zero
 from bregman_nas.data.degradation import Examples, Problem, degrade, split
@@ -14,12 +15,7 @@ from bregman_nas.data.files import ImageSet
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.randomness import generator
 from bregman_nas.search.core.compact_mlp import CompactMLP
-from bregman_nas.search.core.searches import (
-    Search,
-    SparseSearch,
-    nonnegative_bias_,
-    sparse_weight_,
-)
+from bregman_nas.search.core.searches import Search, SparseSearch, nonnegative_bias_, sparse_start
 from bregman_nas.search.core.textbook import MOMENTS, TextbookTrainer, adabreg, state_of
 from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.settings import MLPExperiment, Run
@@ -47,9 +43,9 @@ class Restoration(Search[ResidualMLP]):
 
     def _skips(self) -> dict[str, Any]:
         """The skips that exist, those with i <= l, if there are any."""
-        tau = self.full_network().skips
-        lines = [] if tau is None else tau.tolist()
-        return {"skips": [line[: l + 1] for l, line in enumerate(lines)]} if lines else {}
+        if (tau := self.full_network().skips) is None:
+            return {}
+        return {"skips": [line[: l + 1] for l, line in enumerate(tau.tolist())]}
 
     def picture(self, network: nn.Module | None = None) -> Tensor:
         """The first test images, uint8 [3 * side, 8 * side]: rows clean, degraded, restored."""
@@ -128,15 +124,12 @@ def freeze_inactive_biases(net: ResidualMLP, optimizer: AdaBreg) -> None:
 
 def problem(run: Run, images: ImageSet, seed: int) -> Problem:
     """Map degraded images to clean ones; see `split` and `degrade`. The seed decides the noise."""
-
-    def examples(raw: Tensor, part: str, *indices: Tensor) -> list[Examples]:
-        inputs = degraded(run, raw, seed, part)
-        return [Examples(inputs[i], raw[i].flatten(1) / 255) for i in indices]
-
-    parts = split(len(images.train_images), run.protocol.held_out)
-    train, kept = examples(images.train_images, "train", *parts)
-    (test,) = examples(images.test_images, "test", torch.arange(len(images.test_images)))
-    return Problem(train=train, held_out=kept, test=test)
+    raw, test = images.train_images, images.test_images
+    inputs = degraded(run, raw, seed, "train")
+    parts = split(len(raw), run.protocol.held_out)
+    train, held_out = (Examples(inputs[part], raw[part].flatten(1) / 255) for part in parts)
+    tested = Examples(degraded(run, test, seed, "test"), test.flatten(1) / 255)
+    return Problem(train, held_out, tested)
 
 
 def degraded(run: Run, images: Tensor, seed: int, *purpose: str | int) -> Tensor:
@@ -153,8 +146,9 @@ def network(run: Run, seed: int) -> ResidualMLP:
     options = {"depth", "skips", "input_mean", "input_std", "relu_slope"}
     net = ResidualMLP(**run.experiment.model_dump(include=options))
     numbers = generator(seed, "start")
+    how = sparse_start(run)
     for layer in net.layers:
-        sparse_weight_(layer.weight, run, ROWS, numbers)
+        sparse_kaiming_normal_(layer.weight, group_dims=ROWS, generator=numbers, **how)
         nonnegative_bias_(layer.bias, layer.in_features, numbers)
     return net
 

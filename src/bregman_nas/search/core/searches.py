@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bregman_nas.bregman.initialization import Mask, sparse_kaiming_normal_
 from bregman_nas.data.degradation import Examples, Problem
 from bregman_nas.data.files import ImageSet
 from bregman_nas.randomness import generator
@@ -79,12 +78,7 @@ class Search(ABC, Generic[Network]):
     _state: tuple[str, ...] = ("epoch", "batch", "summed_loss", "history")
 
     def __init__(
-        self,
-        run: Run,
-        images: ImageSet,
-        seed: int,
-        engine: Engine = "compact",
-        device: torch.device | str = "cpu",
+        self, run: Run, images: ImageSet, seed: int, engine: Engine = "compact", device: str = "cpu"
     ) -> None:
         self.run, self.seed, self.engine, self.device = run, seed, engine, torch.device(device)
         self.problem = self._problem(images).to(self.device)
@@ -230,7 +224,7 @@ def searcher(
     images: ImageSet,
     seed: int,
     engine: Engine = "compact",
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
     found: Mapping[str, Any] | None = None,
 ) -> Search[nn.Module]:
     """The search of a run at its start, see `Search`; an arm trains what a record has `found`."""
@@ -240,25 +234,11 @@ def searcher(
     return cast("Search[nn.Module]", made)
 
 
-def sparse_weight_(
-    weight: Tensor,
-    run: Run,
-    group_dims: tuple[int, ...],
-    numbers: torch.Generator,
-    *,
-    mask: Mask = "bernoulli",
-) -> None:
-    """Fill a weight with few active groups, of the density and size that a run wants."""
+def sparse_start(run: Run) -> dict[str, Any]:
+    """Options of `sparse_kaiming_normal_`: the density and size of weights that a run wants."""
     scale = run.protocol.initial_scale
-    sparse_kaiming_normal_(
-        weight,
-        density=run.experiment.density,
-        group_dims=group_dims,
-        scale=1.0 if isinstance(scale, str) else scale,
-        rescale_variance=isinstance(scale, str),
-        mask=mask,
-        generator=numbers,
-    )
+    size: Any = {"rescale_variance": True} if isinstance(scale, str) else {"scale": scale}
+    return {"density": run.experiment.density, **size}
 
 
 @torch.no_grad()
