@@ -179,7 +179,7 @@ def compare(code: ReleasedCode, run: Run, images: ImageSet) -> list[dict[str, An
         for name, trainer in trainers.items():
             whole = [torch.arange(len(batch))]
             trainer.train_batches(inputs, targets, whole, run.optimizer.learning_rate)
-            trainer.write_to(nets[name])
+            nets[name].load_state_dict(trainer.full_parameters())
             found[name].append(differences(nets[name], model))
     after = sum(int(active(weight).sum()) for weight in weights)
     about: dict[str, Any] = {"run": run.name, "first_moment": run.protocol.first_moment}

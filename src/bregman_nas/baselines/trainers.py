@@ -82,7 +82,7 @@ class FastTrainer(FusedTrainer):
     def __init__(
         self, network: ResidualMLP, architecture: Architecture, adam: Adam, after_step: AfterStep
     ) -> None:
-        super().__init__(network, adam.defaults["betas"], adam.defaults["eps"])
+        super().__init__(network, adam.defaults)
         self.after_step = after_step
         self.depth, self.width = architecture.rows.shape
         weights = [with_moments(layer.weight.detach()) for layer in network.layers]
@@ -107,7 +107,8 @@ class FastTrainer(FusedTrainer):
     def _prepare(self) -> None:
         self._train(self.variables)
 
-    def _after_step(self, learning_rate: float) -> None:
+    def _move(self, learning_rate: float) -> None:
+        super()._move(learning_rate)
         skips = self._v[-1] if self._has_skips else None
         self.after_step(self._v[: self.depth], skips, learning_rate)
 

@@ -71,7 +71,7 @@ def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
     order = torch.randperm(len(train), generator=generator(seed, "order", 0))
     batches = list(order.split(run.batch_size)[:steps])
     trainer.train_batches(train.inputs, train.targets, batches, run.optimizer.learning_rate)
-    trainer.write_to(net)
+    net.load_state_dict(trainer.full_parameters())
     after = look(net, net.linear, images)
     return {
         "path": path,

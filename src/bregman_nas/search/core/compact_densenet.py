@@ -43,10 +43,6 @@ class CompactDenseNet(CompactTrainer):
     read block s are those of blocks s + 1 to depth, and the single one of the last convolution; in
     this order they are the output channels of `kernels[s]`, and their biases are in `bias`.
 
-    Args:
-        network: at its start; it is not changed, and its device and type are those of training.
-        optimizer: of its parameters: kernels as groups of the convolutions, the others free.
-
     Attributes:
         silent: whether the last convolution puts out 0 for every training image, for good. Then
             only the bias of the linear layer has a gradient, and nothing else is computed.
@@ -91,6 +87,7 @@ class CompactDenseNet(CompactTrainer):
         self._start = [0, *accumulate(self._counts)]
         others = [] if self.silent else [self.first, *self.kernels, self.bias, self.linear]
         self._train([*others, self.linear_bias])
+        self._shrink()
         #: Whether all but the linear bias have come to rest, and the highest value before the last
         #: ReLU since then.
         self._rests, self._highest = False, -math.inf
@@ -215,7 +212,8 @@ class CompactDenseNet(CompactTrainer):
         kernels = self._theta[block][readers][:, channels]
         return _convolve(outer, kernels.flip(2, 3).transpose(0, 1))
 
-    def _after_step(self, learning_rate: float) -> None:
+    def _move(self, learning_rate: float) -> None:
+        super()._move(learning_rate)
         if self.silent:
             self._theta_linear_bias = self.delta * self.linear_bias[0]
         else:

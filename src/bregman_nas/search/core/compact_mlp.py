@@ -24,10 +24,7 @@ from bregman_nas.search.core.trainer import CompactTrainer, dead_rows, with_mome
 class CompactMLP(CompactTrainer):
     """The state of one search, and its steps. All states of the network keep their full width.
 
-    Args:
-        network: at its start; it is not changed, and its device and type are those of training.
-        optimizer: of its parameters: rows as groups of the weights, free biases, skips if any.
-        freeze_inactive_biases: keep the bias of a row as it is while the row is not active.
+    With `freeze_inactive_biases` the bias of a row stays as it is while the row is not active.
 
     Attributes:
         rows: for each layer the numbers of the rows that are left, int64.
@@ -76,12 +73,23 @@ class CompactMLP(CompactTrainer):
             self._removed.append((removed, full[0][rows[:, None], removed[None, :]]))
         skips = [] if self.skips is None else [self.skips]
         self._train([*self.weights, *self.biases, *skips])
+        self._shrink()
 
     def _move(self, learning_rate: float) -> None:
         before = [bias.clone() for bias in self.biases] if self.freeze_inactive_biases else []
         super()._move(learning_rate)
         for bias, old, active in zip(self.biases, before, self._active, strict=False):
             bias.copy_(torch.where(_mask(active, bias.shape[1]), bias, old))
+        self._shrink()
+        back = [
+            l
+            for l in range(1, self.depth)
+            if len(self.columns[l]) < self.width and any(self._tau_values[l - 1])
+        ]
+        for l in back:
+            self._bring_columns_back(l)
+        if back:
+            self._prepare()
 
     def _shrink(self) -> None:
         """The step theta = prox(delta v), for the active rows alone.
@@ -193,18 +201,6 @@ class CompactMLP(CompactTrainer):
             bias = self.delta * self.full_biases[l][0]
             full |= {f"layers.{l}.weight": weight, f"layers.{l}.bias": bias}
         return full
-
-    def _after_step(self, learning_rate: float) -> None:
-        self._shrink()
-        back = [
-            l
-            for l in range(1, self.depth)
-            if len(self.columns[l]) < self.width and any(self._tau_values[l - 1])
-        ]
-        for l in back:
-            self._bring_columns_back(l)
-        if back:
-            self._prepare()
 
     def _bring_columns_back(self, l: int) -> None:
         """Put all columns of layer l back in place."""

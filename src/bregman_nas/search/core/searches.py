@@ -143,7 +143,7 @@ class Search(ABC, Generic[Network]):
 
     def full_network(self) -> Network:
         """The network as it is now, with nothing taken out."""
-        self.trainer.write_to(self.network)
+        self.network.load_state_dict(self.trainer.full_parameters())
         return self.network
 
     def state_dict(self) -> dict[str, Any]:

@@ -60,12 +60,10 @@ class AutogradTrainer(Trainer):
 
 
 class TextbookTrainer(AutogradTrainer, SparseTrainer):
-    """The same by AdaBreg.
+    """The same by AdaBreg, whose first group has the sparse parameters.
 
     Args:
-        network: the module, changed in place.
-        optimizer: of its parameters; the first group has the sparse ones.
-        loss: of outputs and targets, a mean over the batch.
+        network, optimizer, loss: as above.
         layers: those with the nonlinearity behind them, whose rows or channels can die.
         slope: of the nonlinearity for negative values: with one, every row has a gradient.
         at_once: images at a time where nothing is trained.

@@ -36,10 +36,6 @@ class Trainer(ABC):
     def full_parameters(self) -> dict[str, Tensor]:
         """The parameters of the network with nothing taken out, by their names in the module."""
 
-    def write_to(self, network: nn.Module) -> None:
-        """Set the parameters of a full network to those of this one."""
-        network.load_state_dict(self.full_parameters())
-
     @abstractmethod
     def size(self) -> int:
         """How many numbers are trained: fewer after compaction."""
@@ -77,21 +73,17 @@ class FusedTrainer(Trainer):
     """Gradients written out by hand, and one fused kernel that moves all parameters.
 
     What is trained are stacks [3, ...]: of v, or the parameter itself, and of its two moments.
+    `options` are those of torch's Adam, or of AdaBreg.
     """
 
     #: The attributes that make up the state.
     _state: tuple[str, ...]
     depth: int
 
-    def __init__(
-        self,
-        network: ResidualMLP | DenseNet,
-        betas: tuple[float, float],
-        eps: float,
-        correct_first_moment: bool = True,
-    ) -> None:
+    def __init__(self, network: ResidualMLP | DenseNet, options: dict[str, Any]) -> None:
         self.input_mean, self.input_std = network.input_mean, network.input_std
-        self.betas, self.eps, self.correct_first_moment = betas, eps, correct_first_moment
+        self.betas, self.eps = options["betas"], options["eps"]
+        self._corrected: bool = options.get("correct_first_moment", True)
         self.steps = 0
 
     @torch.no_grad()
@@ -103,8 +95,6 @@ class FusedTrainer(Trainer):
             x = inputs.index_select(0, batch).sub_(self.input_mean).div_(self.input_std)
             total += self._loss_and_gradients(x, targets.index_select(0, batch))
             self._move(learning_rate)
-            self.steps += 1
-            self._after_step(learning_rate)
         return float(total)
 
     @abstractmethod
@@ -112,14 +102,11 @@ class FusedTrainer(Trainer):
         """Write the gradients for standardised images; return the mean loss."""
 
     def _move(self, learning_rate: float) -> None:
+        """Move v, and do what follows."""
         lists = (self._v, self._gradients, self._exp_avg, self._exp_avg_sq, self._counters)
-        how: Any = {"betas": self.betas, "eps": self.eps}
-        how |= {"correct_first_moment": self.correct_first_moment}
+        how: Any = {"betas": self.betas, "eps": self.eps, "correct_first_moment": self._corrected}
         fused_adam_(*lists, lr=learning_rate, **how)
-
-    @abstractmethod
-    def _after_step(self, learning_rate: float) -> None:
-        """Do what follows once v has moved."""
+        self.steps += 1
 
     def _train(self, stacks: list[Tensor]) -> None:
         """Let the steps from now on be of these."""
@@ -165,20 +152,13 @@ class CompactTrainer(FusedTrainer, SparseTrainer):
 
     def __init__(self, network: ResidualMLP | DenseNet, optimizer: AdaBreg) -> None:
         group = optimizer.param_groups[0]
-        super().__init__(network, group["betas"], group["eps"], group["correct_first_moment"])
+        super().__init__(network, group)
         self.delta: float = group["delta"]
         self._regularizer: GroupLasso = group["regularizer"]
-
-    def _after_step(self, learning_rate: float) -> None:
-        self._shrink()
 
     @abstractmethod
     def _shrink(self) -> None:
         """The step theta = prox(delta v), and what follows from theta."""
-
-    def _train(self, stacks: list[Tensor]) -> None:
-        super()._train(stacks)
-        self._shrink()
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
