@@ -30,7 +30,7 @@ from torch.nn.grad import conv2d_weight
 
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.networks import DenseNet
-from bregman_nas.search.core.trainer import CompactTrainer, dead_rows, with_moments
+from bregman_nas.search.core.trainer import CompactTrainer, dead_rows, pick, with_moments
 
 #: How far below 0 counts as certain: in another batch convolutions may round in another way.
 MARGIN = 1e-4
@@ -191,7 +191,7 @@ class CompactDenseNet(CompactTrainer):
             channels = torch.cat([source[place], still])
             if len(channels) > 0:
                 into = self._gradient_of_maps(block, readers, channels, outer)
-                fired = _pick(varying[block], place)
+                fired = pick(varying[block], place, 3)
                 if len(still) > 0:
                     of_constant = constant[block].index_select(3, still)
                     fired = torch.cat([fired, of_constant.expand(len(fired), -1, -1, -1)], dim=3)
@@ -316,11 +316,6 @@ def _convolve(maps: Tensor, kernels: Tensor) -> Tensor:
     if 0 in kernels.shape:
         return maps.new_zeros(*maps.shape[:3], len(kernels))
     return functional.conv2d(maps.permute(0, 3, 1, 2), kernels, padding=1).permute(0, 2, 3, 1)
-
-
-def _pick(maps: Tensor, channels: Tensor) -> Tensor:
-    """The given channels of maps, in ascending order; all of them without a copy."""
-    return maps if len(channels) == maps.shape[3] else maps.index_select(3, channels)
 
 
 def _kernel_gradient(maps: Tensor, outer: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from bregman_nas.bregman.optimizers import AdaBreg
 from bregman_nas.bregman.regularizers import Regularizer
 from bregman_nas.networks import ResidualMLP, rectify
-from bregman_nas.search.core.trainer import CompactTrainer, dead_rows, with_moments
+from bregman_nas.search.core.trainer import CompactTrainer, dead_rows, pick, with_moments
 
 
 class CompactMLP(CompactTrainer):
@@ -81,15 +81,9 @@ class CompactMLP(CompactTrainer):
         for bias, old, active in zip(self.biases, before, self._active, strict=False):
             bias.copy_(torch.where(_mask(active, bias.shape[1]), bias, old))
         self._shrink()
-        back = [
-            l
-            for l in range(1, self.depth)
-            if len(self.columns[l]) < self.width and any(self._tau_values[l - 1])
-        ]
-        for l in back:
-            self._bring_columns_back(l)
-        if back:
-            self._prepare()
+        for l in range(1, self.depth):
+            if len(self.columns[l]) < self.width and any(self._tau_values[l - 1]):
+                self._bring_columns_back(l)
 
     def _shrink(self) -> None:
         """The step theta = prox(delta v), for the active rows alone.
@@ -97,22 +91,18 @@ class CompactMLP(CompactTrainer):
         A row of theta is a row of v times its scale. What is scaled are the products with v: they
         have fewer entries than theta.
         """
-        self._active: list[Tensor] = []
-        self._direction: list[Tensor] = []
-        self._scale: list[Tensor] = []
-        for weight, columns, removed in zip(
-            self.weights, self.columns, self.removed_square, strict=True
-        ):
+        self._active, self._direction, self._scale = [], [], []
+        for l, weight in enumerate(self.weights):
             v = weight[0]
             norms = torch.linalg.vector_norm(v, dim=1)
-            if len(columns) < self.width:
-                norms = norms.square_().add_(removed).sqrt_()
+            if len(self.columns[l]) < self.width:
+                norms = norms.square_().add_(self.removed_square[l]).sqrt_()
             norms.clamp_min_(torch.finfo(v.dtype).tiny)
             scale = self.delta * (1 - self._threshold / norms).clamp_min_(0)
             active = scale.nonzero()[:, 0]
             self._active.append(active)
-            self._direction.append(_pick(v, active))
-            self._scale.append(_pick(scale, active)[:, None])
+            self._direction.append(pick(v, active))
+            self._scale.append(pick(scale, active)[:, None])
         self._bias = [self.delta * bias[0] for bias in self.biases]
         self._tau_values = [[0.0] * self.depth] * self.depth
         if self.skips is not None:
@@ -123,24 +113,13 @@ class CompactMLP(CompactTrainer):
         """ReLU(W x + b) of layer l for the state it reads: [columns, batch] to [rows, batch]."""
         bias, active = self._bias[l], self._active[l]
         z = torch.mm(self._direction[l], x)
-        on = torch.addcmul(_pick(bias, active)[:, None], z, self._scale[l])
+        on = torch.addcmul(pick(bias, active)[:, None], z, self._scale[l])
         on = rectify(on, self.relu_slope, inplace=True)
         if len(active) == len(bias):
             return on
         # A row that is off puts out the same value for every image.
         y = rectify(bias, self.relu_slope)[:, None].repeat(1, x.shape[1])
         return y.index_copy_(0, active, on)
-
-    def _through_relu(self, gradient: Tensor, output: Tensor) -> Tensor:
-        """The gradient before the nonlinearity, from that after it."""
-        if self.relu_slope:
-            return torch.where(output > 0, gradient, gradient * self.relu_slope)
-        before: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
-        return before
-
-    def _scaled(self, l: int, gradient: Tensor) -> Tensor:
-        """The factor that, multiplied by `direction` transposed, gives W transposed gradient."""
-        return _pick(gradient, self._active[l]) * self._scale[l]
 
     def compact(self, learning_rate: float) -> None:
         """Take out the dead rows, and the columns that are at rest and read nothing but zeros."""
@@ -151,11 +130,10 @@ class CompactMLP(CompactTrainer):
             if gone.any():
                 self._write_back(l)
                 kept = (~gone).nonzero()[:, 0]
-                for of_rows, dim in (
-                    *((self.rows, 0), (self.removed_square, 0)),
-                    *((self.weights, 1), (self.biases, 1)),
-                ):
-                    of_rows[l] = of_rows[l].index_select(dim, kept)
+                for of_rows in (self.rows, self.removed_square):
+                    of_rows[l] = of_rows[l][kept]
+                for stacks in (self.weights, self.biases):
+                    stacks[l] = stacks[l].index_select(1, kept)
         for l in range(1, self.depth):
             gone = at_rest[l] & ~_mask(self.rows[l - 1], self.width)[self.columns[l]]
             if gone.any() and not any(self._tau_values[l - 1]):
@@ -177,14 +155,11 @@ class CompactMLP(CompactTrainer):
     def dead(self, learning_rate: float) -> list[Tensor]:
         """See `SparseTrainer`; of the rows that are left."""
         dead = []
-        for weight, bias, active, theta in zip(
-            self.weights, self.biases, self._active, self._bias, strict=True
-        ):
-            at_rest = self._at_rest(weight, learning_rate).all(1)
-            at_rest &= self._at_rest(bias, learning_rate)
-            # With a slope every row has a gradient.
-            on = _mask(active, len(theta))
-            dead.append(dead_rows(on, theta, at_rest & (self.relu_slope == 0)))
+        for l, bias in enumerate(self._bias):
+            at_rest = self._at_rest(self.weights[l], learning_rate).all(1)
+            at_rest &= self._at_rest(self.biases[l], learning_rate)
+            at_rest &= self.relu_slope == 0  # with a slope every row has a gradient
+            dead.append(dead_rows(_mask(self._active[l], len(bias)), bias, at_rest))
         return dead
 
     def active(self) -> list[Tensor]:
@@ -214,6 +189,7 @@ class CompactMLP(CompactTrainer):
         self.weights[l] = weight
         self.columns[l] = torch.arange(self.width, device=weight.device)
         self.removed_square[l] = torch.zeros_like(self.removed_square[l])
+        self._prepare()
 
     def _forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """All states, what each layer reads of them, and what its ReLU puts out.
@@ -226,7 +202,7 @@ class CompactMLP(CompactTrainer):
         states[0] = x
         read, rectified = [], []
         for l, rows in enumerate(self.rows):
-            read.append(_pick(states[l], self.columns[l]))
+            read.append(pick(states[l], self.columns[l]))
             rectified.append(self._rectified(l, read[l]))
             new = states[l + 1].zero_()
             for state, tau in zip(states[: l + 1], self._tau_values[l], strict=False):
@@ -251,18 +227,23 @@ class CompactMLP(CompactTrainer):
             for i in range(1, l + 1):
                 if self._tau_values[l][i] != 0:
                     gradients[i].add_(outer, alpha=self._tau_values[l][i])
-            inner = self._through_relu(outer.index_select(0, self.rows[l]), rectified[l])
+            inner = outer.index_select(0, self.rows[l])
+            if self.relu_slope:
+                inner = torch.where(rectified[l] > 0, inner, inner * self.relu_slope)
+            else:
+                inner = torch.ops.aten.threshold_backward(inner, rectified[l], 0)
             torch.mm(inner, read[l].T, out=self._gradients[l])
             torch.sum(inner, dim=1, out=self._gradients[self.depth + l])
             if l > 0:
-                scaled = self._scaled(l, inner)
+                # `direction` transposed times this is W transposed times `inner`.
+                scaled = pick(inner, self._active[l]) * self._scale[l]
                 if len(self.columns[l]) == self.width:
                     gradients[l].addmm_(self._direction[l].T, scaled)
                 else:
                     gradients[l].index_add_(0, self.columns[l], self._direction[l].T @ scaled)
                     if self.skips is not None:
                         columns, v = self._removed[l]
-                        removed = _pick(v, self._active[l])
+                        removed = pick(v, self._active[l])
                         gradients[l].index_add_(0, columns, removed.T @ scaled)
         return loss
 
@@ -275,8 +256,3 @@ def _mask(index: Tensor, count: int) -> Tensor:
     mask = torch.zeros(count, dtype=torch.bool, device=index.device)
     mask[index] = True
     return mask
-
-
-def _pick(lines: Tensor, index: Tensor) -> Tensor:
-    """The given lines of a matrix; all of them without a copy."""
-    return lines if len(index) == len(lines) else lines.index_select(0, index)

@@ -179,6 +179,11 @@ def in_parts(network: nn.Module, inputs: Tensor, at_once: int = 1_000) -> Tensor
     return torch.cat([network(part) for part in inputs.split(at_once)])
 
 
+def pick(x: Tensor, index: Tensor, dim: int = 0) -> Tensor:
+    """The given parts along a dimension, in ascending order; all of them without a copy."""
+    return x if len(index) == x.shape[dim] else x.index_select(dim, index)
+
+
 def with_moments(v: Tensor) -> Tensor:
     """The stack [3, ...] of v and its moments at step 0, which are 0."""
     return torch.stack([v, torch.zeros_like(v), torch.zeros_like(v)])
