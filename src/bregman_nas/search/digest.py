@@ -44,20 +44,15 @@ def used_modules(roots: Iterable[str]) -> dict[str, str]:
 
 def essence(tree: ast.Module) -> str:
     """A syntax tree, as text, without comments, docstrings, annotations and raised errors."""
-    for node in ast.walk(tree):
-        _strip(node)
+    for one in ast.walk(tree):
+        for name in ("annotation", "returns", "type_comment", "type_params"):
+            if hasattr(one, name):
+                setattr(one, name, None)
+        if isinstance(one, ast.Raise):
+            one.exc = one.cause = None  # a search that ended did not raise
+        if isinstance(one, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(one):
+            del one.body[0]
     return repr(_without_empty(tree))
-
-
-def _strip(node: ast.AST) -> None:
-    """Remove what cannot change a number: annotations, docstrings and errors."""
-    for name in ("annotation", "returns", "type_comment", "type_params"):
-        if hasattr(node, name):
-            setattr(node, name, None)
-    if isinstance(node, ast.Raise):
-        node.exc = node.cause = None  # a search that ended did not raise
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-        del node.body[0]
 
 
 def _without_empty(node: object) -> object:
@@ -93,9 +88,7 @@ CODE = {kind: _load(roots) for kind, roots in ROOTS.items()}
 COMMIT = {"commit": _git("rev-parse", "HEAD"), "modified": bool(_git("status", "--porcelain", "."))}
 
 
-def digests(
-    run: Run, seed: int, data: Mapping[str, str], *, lockstep: bool = False
-) -> dict[str, str]:
+def digests(run: Run, seed: int, data: Mapping[str, str], lockstep: bool = False) -> dict[str, str]:
     """The digests of a seed: `settings`, `data`, `code`, in lockstep `lockstep`; `all` of these.
 
     `data` are the SHA-256 of the files of the data set.

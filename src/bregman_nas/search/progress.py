@@ -24,14 +24,8 @@ class Progress:
     def __init__(self, folder: Path, run: str, seed: int, epochs: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / FILE
-        self._note: dict[str, Any] = {
-            "name": f"{run} seed {seed}",
-            "epochs": epochs,
-            "epoch": 0,
-            "state": "begins",
-            "done": False,
-            "messages": [],
-        }
+        self._note: dict[str, Any] = {"name": f"{run} seed {seed}", "epochs": epochs, "epoch": 0}
+        self._note |= {"state": "begins", "done": False, "messages": []}
 
     def tell(self, message: str) -> None:
         """Show the user a message, once."""
