@@ -101,7 +101,7 @@ class Case:
 
     def textbook(self, net: Any) -> TextbookTrainer:
         loss = functional.cross_entropy if self.network == "densenet" else functional.mse_loss
-        return TextbookTrainer(net, self.optimizer(net), loss, net.layers)
+        return TextbookTrainer(net, self.optimizer(net), loss)
 
     def compact(self, net: Any) -> Any:
         if self.network == "densenet":

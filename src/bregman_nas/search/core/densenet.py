@@ -78,7 +78,7 @@ def trainer_of(run: Run, net: DenseNet, engine: str) -> CompactDenseNet | Textbo
     optimizer = adabreg(run, parameter_groups(run, net))
     if engine == "compact":
         return CompactDenseNet(net, optimizer)
-    return TextbookTrainer(net, optimizer, functional.cross_entropy, net.layers, at_once=500)
+    return TextbookTrainer(net, optimizer, functional.cross_entropy)
 
 
 def problem(run: Run, images: ImageSet) -> Problem:

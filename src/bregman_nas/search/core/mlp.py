@@ -100,7 +100,7 @@ def trainer_of(run: Run, net: ResidualMLP, engine: str) -> CompactMLP | Textbook
         return CompactMLP(net, optimizer, freeze_inactive_biases=frozen)
     if frozen:
         freeze_inactive_biases(net, optimizer)
-    return TextbookTrainer(net, optimizer, functional.mse_loss, net.layers, slope=net.relu_slope)
+    return TextbookTrainer(net, optimizer, functional.mse_loss)
 
 
 def freeze_inactive_biases(net: ResidualMLP, optimizer: AdaBreg) -> None:

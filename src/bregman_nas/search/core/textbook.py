@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg
+from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.search.core.trainer import SparseTrainer, Trainer, dead_rows, in_parts, is_at_rest
 from bregman_nas.settings import Run
 
 #: What AdaBreg keeps of each parameter, beside the number of steps.
 MOMENTS = ("v", "exp_avg", "exp_avg_sq")
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class AutogradTrainer(Trainer):
@@ -23,12 +26,7 @@ class AutogradTrainer(Trainer):
         loss: of outputs and targets, a mean over the batch.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        loss: Callable[[Tensor, Tensor], Tensor],
-    ) -> None:
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
         self.network, self.optimizer, self.loss = network, optimizer, loss
 
     def train_batches(
@@ -60,31 +58,13 @@ class AutogradTrainer(Trainer):
 
 
 class TextbookTrainer(AutogradTrainer, SparseTrainer):
-    """The same by AdaBreg, whose first group has the sparse parameters.
+    """The same by AdaBreg, whose first group has the sparse parameters."""
 
-    Args:
-        network, optimizer, loss: as above.
-        layers: those with the nonlinearity behind them, whose rows or channels can die.
-        slope: of the nonlinearity for negative values: with one, every row has a gradient.
-        at_once: images at a time where nothing is trained.
-    """
-
+    network: ResidualMLP | DenseNet
     optimizer: AdaBreg
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: AdaBreg,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        layers: Sequence[nn.Linear | nn.Conv2d] = (),
-        slope: float = 0.0,
-        at_once: int = 1_000,
-    ) -> None:
-        super().__init__(network, optimizer, loss)
-        self._layers, self._slope, self._at_once = layers, slope, at_once
-
     def outputs(self, inputs: Tensor) -> Tensor:
-        return in_parts(self.network, inputs, self._at_once)
+        return in_parts(self.network, inputs, 500 if isinstance(self.network, DenseNet) else 1_000)
 
     def active(self) -> list[Tensor]:
         sparse = self.optimizer.param_groups[0]
@@ -93,9 +73,10 @@ class TextbookTrainer(AutogradTrainer, SparseTrainer):
     @torch.no_grad()
     def dead(self, learning_rate: float) -> list[Tensor]:
         group, dead = self.optimizer.param_groups[0], []
-        for layer in self._layers:
+        sloped = getattr(self.network, "relu_slope", 0) != 0  # then every row has a gradient
+        for layer in self.network.layers:
             assert layer.bias is not None
-            at_rest = torch.tensor(self._slope == 0)
+            at_rest = torch.tensor(not sloped)
             for parameter in (layer.weight, layer.bias):
                 state = state_of(self.optimizer, parameter)
                 stack, steps = torch.stack([state[name] for name in MOMENTS]), int(state["step"])
