@@ -28,10 +28,6 @@ class DenseNetSearch(SparseSearch[DenseNet]):
     def _problem(self, images: ImageSet) -> Problem:
         return problem(self.run, images)
 
-    def _start(self) -> tuple[DenseNet, CompactDenseNet | TextbookTrainer]:
-        net = network(self.run, self.seed).to(self.device)
-        return net, trainer_of(self.run, net, self.engine)
-
     def observe(self, learning_rate: float) -> dict[str, Any]:
         """Loss and accuracy on the held-out images; kernels and channels of each convolution.
 

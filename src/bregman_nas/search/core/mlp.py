@@ -60,10 +60,6 @@ class Restoration(Search[ResidualMLP]):
 class MLPSearch(Restoration, SparseSearch[ResidualMLP]):
     """The perceptron, searched by Bregman iterations."""
 
-    def _start(self) -> tuple[ResidualMLP, CompactMLP | TextbookTrainer]:
-        net = network(self.run, self.seed).to(self.device)
-        return net, trainer_of(self.run, net, self.engine)
-
     def observe(self, learning_rate: float) -> dict[str, Any]:
         """Loss on the held-out images; rows of each layer; skips."""
         held_out, switched = self.problem.held_out, self._switched()

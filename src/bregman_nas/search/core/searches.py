@@ -167,12 +167,11 @@ class SparseSearch(Search[Network]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.network, self.trainer = self._start()
+        # The module of the kind makes the network at its start, and what trains it.
+        space: Any = import_module(SEARCHES[self.run.kind][0])
+        self.network = space.network(self.run, self.seed).to(self.device)
+        self.trainer = space.trainer_of(self.run, self.network, self.engine)
         self._active = self.trainer.active()
-
-    @abstractmethod
-    def _start(self) -> tuple[Network, SparseTrainer]:
-        """The network at its start, on the device, and what trains it, of the engine chosen."""
 
     def _switched(self) -> dict[str, list[int]]:
         """For each layer, how many groups came on and went off since the last look."""
