@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from bregman_nas.data.files import ImageSet
-from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, evaluate, kernel_norms
+from bregman_nas.search.core.densenet import DenseNetSearch, convolutions, evaluate
 from bregman_nas.search.core.densenet import network as start_of
 from tests.helpers import job_in, new_project
+
+
+def kernel_norms(weight: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(weight.detach(), dim=(2, 3))
+    return norms
 
 
 def test_three_percent_of_the_kernels_of_each_layer_start_active(tmp_path: Path) -> None:

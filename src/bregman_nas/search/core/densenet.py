@@ -57,7 +57,8 @@ class DenseNetSearch(SparseSearch[DenseNet]):
         logits = in_parts(net, test.inputs, 500)
         test_loss, test_accuracy = evaluate(logits, test.targets)
         loss, accuracy = evaluate(in_parts(net, held_out.inputs, 500), held_out.targets)
-        norms = [kernel_norms(conv.weight) for conv in convolutions(net)]
+        weights = [conv.weight.detach() for conv in convolutions(net)]
+        norms = [torch.linalg.vector_norm(weight, dim=(2, 3)) for weight in weights]
         return {
             "test_accuracy": test_accuracy,
             "held_out_accuracy": accuracy,
@@ -119,13 +120,6 @@ def parameter_groups(run: Run, net: DenseNet) -> list[dict[str, Any]]:
         {"params": weights, "regularizer": GroupLasso(run.experiment.mu, KERNELS)},
         {"params": [*free, net.linear.weight, net.linear.bias], "regularizer": Zero()},
     ]
-
-
-@torch.no_grad()
-def kernel_norms(weight: Tensor) -> Tensor:
-    """The Frobenius norm of each kernel, [out, in]."""
-    norms: Tensor = torch.linalg.vector_norm(weight, dim=(2, 3))
-    return norms
 
 
 @torch.no_grad()
