@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # the report, which unpacks alone, does not wait for torch
 #: The versions of the code that give the same numbers, each with the evidence for it.
 ACCEPTED = Path(__file__).with_name("accepted.json")
 
+Digests = Mapping[str, str]
+
 
 class Group(TypedDict):
     """Which groups of a weight are active.
@@ -70,7 +72,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def whole_digest(parts: Mapping[str, str], seed: int) -> str:
+def whole_digest(parts: Digests, seed: int) -> str:
     """The digest of a seed, from the digests of its settings, data and code."""
     return digest_of({**{k: v for k, v in parts.items() if k != "all"}, "seed": seed})
 
@@ -120,11 +122,7 @@ def read_record(path: Path) -> Record:
 
 
 def fault_of(
-    record: Record,
-    run: Run,
-    seed: int,
-    data: Mapping[str, str],
-    code: Mapping[str, str] | None = None,
+    record: Record, run: Run, seed: int, data: Digests, code: Digests | None = None
 ) -> str | None:
     """Why a record is not that of a seed, to follow its name in a sentence; None if it is.
 
@@ -136,11 +134,9 @@ def fault_of(
     then, settings = record["digests"], run.decisive()
     if then.get("all") != whole_digest(then, seed):
         return "has digests that do not belong together"
-    same = {
-        "the settings": (record["settings"], then.get("settings"))
-        == (settings, digest_of(settings)),
-        "the data": then.get("data") == digest_of(dict(data)),
-    }
+    written = record["settings"], then.get("settings")
+    same = {"the settings": written == (settings, digest_of(settings))}
+    same["the data"] = then.get("data") == digest_of(dict(data))
     if code is not None:
         same["the code"] = are_equivalent(run.kind, then.get("code"), code[run.kind])
         if "lockstep" in then:
