@@ -16,13 +16,7 @@ from bregman_nas.bregman.regularizers import L1, GroupLasso
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.randomness import generator
-from bregman_nas.search.core.mlp import (
-    ROWS,
-    Restoration,
-    effective_widths,
-    mean_squared_error,
-    skip_mu,
-)
+from bregman_nas.search.core.mlp import ROWS, Restoration, effective_widths, mean_squared_error
 from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.search.records import Record
 from bregman_nas.settings import Engine, Run
@@ -127,7 +121,8 @@ class ProximalAdam(Training):
         self, weights: list[Tensor], skips: Tensor | None, learning_rate: float
     ) -> None:
         """theta <- prox_{lr J}(theta)."""
-        rows, skip = GroupLasso(self.run.experiment.mu, ROWS), L1(skip_mu(self.run))
+        mu = self.run.experiment.mu
+        rows, skip = GroupLasso(mu, ROWS), L1(self.run.protocol.skip_threshold * mu)
         for weight in weights:
             weight.copy_(rows.prox(weight / learning_rate, learning_rate))
         if skips is not None:

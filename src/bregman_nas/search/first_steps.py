@@ -37,13 +37,9 @@ def write_first_steps(starts: Sequence[Run], steps: int, project: Path) -> Path:
     rows: list[Row] = []
     for run in starts:
         train = problem(run, load(run.experiment.dataset, run.source, project)).train
-        choices: Row = {
-            "start": run.name,
-            "density": run.experiment.density,
-            "initial_scale": run.protocol.initial_scale,
-            "logits": run.protocol.logits,
-            "first_moment": run.protocol.first_moment,
-        }
+        choices: Row = {"start": run.name, "density": run.experiment.density}
+        for name in ("initial_scale", "logits", "first_moment"):
+            choices[name] = getattr(run.protocol, name)
         for seed in run.seeds:
             rows.append({**choices, "seed": seed, **first_steps(run, seed, steps, train)})
             print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)

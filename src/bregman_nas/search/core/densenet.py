@@ -1,6 +1,5 @@
 """The search with the DenseNet: problem, network, regularizers, what is observed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -105,11 +104,9 @@ def network(run: Run, seed: int) -> DenseNet:
     return net
 
 
-def convolutions(net: DenseNet) -> Iterator[nn.Conv2d]:
+def convolutions(net: DenseNet) -> list[nn.Conv2d]:
     """All convolutions, from input to output."""
-    yield net.first
-    yield from net.layers
-    yield net.last
+    return [net.first, *net.layers, net.last]
 
 
 def parameter_groups(run: Run, net: DenseNet) -> list[dict[str, Any]]:

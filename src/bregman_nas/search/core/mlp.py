@@ -21,7 +21,6 @@ from bregman_nas.search.core.trainer import in_parts
 from bregman_nas.settings import MLPExperiment, Run
 
 PICTURED = 8
-
 ROWS = (0,)
 
 
@@ -149,11 +148,6 @@ def network(run: Run, seed: int) -> ResidualMLP:
     return net
 
 
-def skip_mu(run: Run) -> float:
-    """The threshold of the skips."""
-    return run.protocol.skip_threshold * run.experiment.mu
-
-
 def parameter_groups(run: Run, net: ResidualMLP) -> list[dict[str, Any]]:
     """The parameters with their regularizers: (2.10), or (2.9) for the same without skips.
 
@@ -165,7 +159,8 @@ def parameter_groups(run: Run, net: ResidualMLP) -> list[dict[str, Any]]:
         {"params": [layer.bias for layer in net.layers], "regularizer": Zero()},
     ]
     if net.skips is not None:
-        groups.append({"params": [net.skips], "regularizer": L1(skip_mu(run))})
+        mu = run.protocol.skip_threshold * run.experiment.mu
+        groups.append({"params": [net.skips], "regularizer": L1(mu)})
     return groups
 
 

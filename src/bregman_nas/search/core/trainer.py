@@ -115,12 +115,11 @@ class FusedTrainer(Trainer):
         self._gradients = [torch.zeros_like(v) for v in self._v]
         self._counters = [torch.tensor(float(self.steps), device=v.device) for v in self._v]
 
-    def _memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _memory(self, x: Tensor) -> Tensor:
         """All states of a batch of this size, and their gradients; used again in every step."""
         if x.shape[1] not in self._memories:
             self._memories[x.shape[1]] = x.new_zeros(2, self.depth + 1, *x.shape)
-        states, outer = self._memories[x.shape[1]]
-        return states, outer
+        return self._memories[x.shape[1]]
 
     @abstractmethod
     def _prepare(self) -> None:
