@@ -55,7 +55,7 @@ def measure(run: Run, project: Path, last_trained: int, seed: int) -> dict[str, 
         for batch in batches[: BATCHES + 1]:
             for search, taken in zip((compact, textbook), times, strict=True):
                 start = time.perf_counter()
-                search.train_batches([batch], [compact.rate.value])
+                search.train_batches([batch])
                 taken.append(time.perf_counter() - start)
         compact.load_state_dict(state)
         return [float(np.median(taken[1:])) for taken in times]  # the first warms up
@@ -105,7 +105,6 @@ def measure_lockstep(run: Run, project: Path, device: str, seeds: int) -> tuple[
     """The seconds of a step of so many seeds in lockstep, and of one by the textbook loop."""
     set_arithmetic(tf32=False)
     images = load(run.experiment.dataset, run.source, project)
-    rate = run.optimizer.learning_rate
     searches = (searcher(run, images, seed, "textbook", device) for seed in range(seeds))
     together = LockstepSearch(searches)
     batches = together.batches(0, run.batch_size)[: LOCKSTEP_BATCHES[device]]
@@ -121,8 +120,8 @@ def measure_lockstep(run: Run, project: Path, device: str, seeds: int) -> tuple[
         train()
         return (time.perf_counter() - start) / len(batches)
 
-    step = seconds(lambda: together.train_batches(batches, [rate] * seeds))
-    return step, seconds(lambda: alone.train_batches(order, [rate]))
+    step = seconds(lambda: together.train_batches(batches))
+    return step, seconds(lambda: alone.train_batches(order))
 
 
 def print_lockstep(runs: Sequence[Run], project: Path, seeds: int = 10) -> None:

@@ -92,7 +92,7 @@ def test_proximal_adam_shrinks_each_row_after_each_step(arm: MakeArm, engine: st
     """A single step of Adam moves each entry that has a gradient by the learning rate."""
     training = arm("proximal-adam", skips=True, engine=engine, mu=1.0)
     before = [layer.weight.detach().clone() for layer in training.full_network().layers]
-    training.train_batches([torch.arange(16)], [0.001])
+    training.train_batches([torch.arange(16)])
     net = training.full_network()
     for old, layer in zip(before, net.layers, strict=True):
         norms = old.norm(dim=1)

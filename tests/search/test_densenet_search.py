@@ -42,7 +42,7 @@ def test_accuracy_and_loss_by_hand() -> None:
 def test_result_and_observation(project: Path, clothes: ImageSet) -> None:
     run = job_in(project, "authors-densenet").run
     searcher, start = DenseNetSearch(run, clothes, 0), start_of(run, 0)
-    searcher.train_batches(torch.arange(320).split(16), [0.001])
+    searcher.train_batches(torch.arange(320).split(16))
     norms = [kernel_norms(conv.weight) for conv in convolutions(searcher.full_network())]
     active = [int((n > 0).sum()) for n in norms]
     shapes = [(2, 1), (2, 2), (1, 4)]  # growth 2, depth 1

@@ -285,6 +285,7 @@ def side_by_side(case: Case, count: int = 600) -> LockstepSearch:
             inputs = inputs + 0.05 * torch.randn(inputs.shape, generator=generator(seed, "noise"))
         train = Examples(inputs, examples.targets[:count])
         how: Any = {"problem": Problem(train, train, train), "seed": seed, "device": "cpu"}
+        how |= {"rate": SimpleNamespace(value=0.001), "summed_loss": 0.0, "batch": 0}
         search: Any = SimpleNamespace(**how)
         search.batches = partial(Search.batches, search)
         search.trainer = case.textbook(case.start(seed))
@@ -309,11 +310,13 @@ def test_each_seed_is_trained_as_if_alone(name: str) -> None:
     for epoch in range(8):
         rates = [3 * case.rate * 0.9**epoch * (1 + seed / 4) for seed in SEEDS]
         batches = together.batches(epoch, 64)  # the last of 24 images
-        losses = together.train_batches(batches, rates)
+        for search, rate in zip(together.searches, rates, strict=True):
+            search.summed_loss, search.rate.value = 0.0, rate
+        together.train_batches(batches)
         for s, (one, search) in enumerate(zip(alone, together.searches, strict=True)):
             train, own = search.problem.train, [batch[s] for batch in batches]
             loss = one.train_batches(train.inputs, train.targets, own, rates[s])
-            assert losses[s] == pytest.approx(loss, rel=1e-10)
+            assert search.summed_loss == pytest.approx(loss, rel=1e-10)
             assert_same(search.trainer.full_parameters(), one.full_parameters(), 1e-9)
             states = (x.optimizer.state_dict()["state"] for x in (search.trainer, one))
             for (_, ours), (_, theirs) in zip(*(sorted(x.items()) for x in states), strict=True):
@@ -372,7 +375,7 @@ def test_with_recorded_steps_each_batch_is_trained_on_once(monkeypatch: pytest.M
         monkeypatch.setattr(torch.cuda, name, MagicMock())
     other._rates.fill_(0.001)
     for epoch in range(3):
-        one.train_batches(one.batches(epoch, 256), [0.001] * 3)
+        one.train_batches(one.batches(epoch, 256))
         for batch in one.batches(epoch, 256):  # 256, 256 and 88 images
             other._replay(batch)
     assert len(replayed) == 3 * 3 - 2, "all but the first of each size"
@@ -405,5 +408,6 @@ def test_a_cuda_device_gives_the_numbers_of_the_cpu(project: Path, run: str) -> 
     for epoch in range(4):  # made as they are, recorded, replayed
         for one in both:
             one.begin_epoch(epoch)
-        cpu, cuda = (one.train_batches(one.batches(epoch, 300), [0.001] * 3) for one in both)
+            one.train_batches(one.batches(epoch, 300))
+        cpu, cuda = ([search.summed_loss for search in one.searches] for one in both)
         assert cuda == pytest.approx(cpu, rel=1e-3)

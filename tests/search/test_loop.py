@@ -32,15 +32,14 @@ class Recorder(Search[nn.Module]):
         self.epochs[epoch] = []
         return self.examples
 
-    def train_batches(
-        self, batches: Sequence[Tensor], learning_rates: Sequence[float]
-    ) -> list[float]:
+    def train_batches(self, batches: Sequence[Tensor]) -> None:
         assert len(batches) <= BATCHES_PER_STRETCH
-        self.rates.extend(learning_rates)
+        self.rates.append(self.rate.value)
         epoch = max(self.epochs)
         inputs = self.problem.train.inputs
         self.epochs[epoch] += [inputs[batch][:, 0].tolist() for batch in batches]
-        return [len(batches) * self.losses[min(epoch, len(self.losses) - 1)]]
+        self.summed_loss += len(batches) * self.losses[min(epoch, len(self.losses) - 1)]
+        self.batch += len(batches)
 
     def compact(self, learning_rate: float) -> None:
         self.ended.append(learning_rate)

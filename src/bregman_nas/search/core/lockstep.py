@@ -118,17 +118,11 @@ class LockstepSearch:
             if new is not held:  # noise of this epoch alone
                 held.copy_(new)
 
-    def train_batches(
-        self, batches: Sequence[Tensor], learning_rates: Sequence[float]
-    ) -> list[float]:
-        """Make one step for each batch; return each seed's sum of the batches' losses.
-
-        Args:
-            batches: the indices of the images of each batch, int64 [seeds, images].
-            learning_rates: eta of each seed.
-        """
+    def train_batches(self, batches: Sequence[Tensor]) -> None:
+        """Make one step for each batch, see `batches`, and let each search note it."""
         self._losses.zero_()
-        self._rates.copy_(torch.tensor(learning_rates, dtype=self._rates.dtype))
+        rates = [search.rate.value for search in self.searches]
+        self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
         for batch in batches:
             if batch.device.type == "cuda":
                 with torch.cuda.device(batch.device):
@@ -136,7 +130,9 @@ class LockstepSearch:
             else:
                 self._step(batch)
         self._steps_made += len(batches)
-        return self._losses.tolist()
+        for search, loss in zip(self.searches, self._losses.tolist(), strict=True):
+            search.summed_loss += loss
+            search.batch += len(batches)
 
     @torch.no_grad()
     def _step(self, batch: Tensor) -> None:

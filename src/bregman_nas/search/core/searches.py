@@ -109,12 +109,11 @@ class Search(ABC, Generic[Network]):
         order = torch.randperm(len(self.problem.train), generator=numbers)
         return list(order.to(self.device).split(batch_size))
 
-    def train_batches(
-        self, batches: Sequence[Tensor], learning_rates: Sequence[float]
-    ) -> list[float]:
-        """Make one step for each batch; return the sum of the batches' losses, in a list."""
-        images, (rate,) = self.problem.train, learning_rates
-        return [self.trainer.train_batches(images.inputs, images.targets, batches, rate)]
+    def train_batches(self, batches: Sequence[Tensor]) -> None:
+        """Make one step for each batch, and note it."""
+        images, rate = self.problem.train, self.rate.value
+        self.summed_loss += self.trainer.train_batches(images.inputs, images.targets, batches, rate)
+        self.batch += len(batches)
 
     def compact(self, learning_rate: float) -> None:
         """Between two epochs: the time for compaction. The learning rate will not rise."""
@@ -199,21 +198,16 @@ def train(
         after_stretch: called after every few batches, in a state that can be saved.
         after_epoch: called once the history has its new entry.
     """
-    seeds: Sequence[Search[nn.Module]] = search.searches
-    now = seeds[0]
+    now: Search[nn.Module] = search.searches[0]
     while now.epoch < epochs:
         search.begin_epoch(now.epoch)
         batches = search.batches(now.epoch, batch_size)
         while now.batch < len(batches):
-            stretch = batches[now.batch : now.batch + BATCHES_PER_STRETCH]
-            losses = search.train_batches(stretch, [seed.rate.value for seed in seeds])
-            for seed, loss in zip(seeds, losses, strict=True):
-                seed.summed_loss += loss
-                seed.batch += len(stretch)
+            search.train_batches(batches[now.batch : now.batch + BATCHES_PER_STRETCH])
             if now.batch < len(batches):
                 after_stretch()
-        for seed in seeds:
-            seed.end_epoch()
+        for one in search.searches:
+            one.end_epoch()
         after_epoch()
         after_stretch()
 
