@@ -21,6 +21,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from bregman_nas.atomic import write_atomically
+from bregman_nas.data.degradation import Examples
 from bregman_nas.data.files import ImageSet, load
 from bregman_nas.errors import UserError
 from bregman_nas.randomness import generator
@@ -178,7 +179,7 @@ def compare(code: ReleasedCode, run: Run, images: ImageSet) -> list[dict[str, An
         code.train_step(notebook.conf, model, optimizer, [(inputs, targets)], verbosity=0)
         for name, trainer in trainers.items():
             whole = [torch.arange(len(batch))]
-            trainer.train_batches(inputs, targets, whole, run.optimizer.learning_rate)
+            trainer.train_batches(Examples(inputs, targets), whole, run.optimizer.learning_rate)
             nets[name].load_state_dict(trainer.full_parameters())
             found[name].append(differences(nets[name], model))
     after = sum(int(active(weight).sum()) for weight in weights)

@@ -157,8 +157,7 @@ def test_compact_is_the_textbook_loop(name: str) -> None:
     for batches in epochs(*steps):
         before = textbook.active()
         losses = [
-            trainer.train_batches(examples.inputs, examples.targets, batches, case.rate)
-            for trainer in (compact, textbook)
+            trainer.train_batches(examples, batches, case.rate) for trainer in (compact, textbook)
         ]
         assert losses[0] == pytest.approx(losses[1], rel=100 * atol)
         living = textbook.living(case.rate)
@@ -213,8 +212,7 @@ def test_nothing_is_left_out_that_has_a_gradient(name: str, density: float) -> N
         for step in range(3):
             batch = [torch.arange(step * 16, step * 16 + 16)]
             ours, theirs = (
-                trainer.train_batches(examples.inputs, examples.targets, batch, case.rate)
-                for trainer in trainers
+                trainer.train_batches(examples, batch, case.rate) for trainer in trainers
             )
             assert ours == pytest.approx(theirs)
         # Not theta: what a gradient does to an inactive kernel shows in v alone.
@@ -233,10 +231,10 @@ def test_a_silent_densenet_ends_as_if_all_of_it_were_trained(
     silent, sizes = [], []
     for batches in epochs(6, 63, 32):  # all images, the last batch smaller
         with monkeypatch.context() as context:
-            losses = [stops.train_batches(examples.inputs, examples.targets, batches, case.rate)]
+            losses = [stops.train_batches(examples, batches, case.rate)]
             stops.compact(case.rate)
             context.setattr(compact_densenet, "MARGIN", math.inf)
-            losses += [whole.train_batches(examples.inputs, examples.targets, batches, case.rate)]
+            losses += [whole.train_batches(examples, batches, case.rate)]
             whole.compact(case.rate)
         assert losses[0] == losses[1]
         assert stops.living(case.rate) == whole.living(case.rate)
@@ -259,7 +257,7 @@ def test_training_continues_bit_for_bit_from_a_saved_state(name: str) -> None:
     examples, (whole, resumed) = case.examples(), (case.compact(case.start()) for _ in range(2))
     for number, batches in enumerate(epochs(10, 15, 32)):
         losses = [
-            trainer.train_batches(examples.inputs, examples.targets, batches, case.rate)
+            trainer.train_batches(examples, batches, case.rate)
             for trainer in ([whole] if number < 5 else [whole, resumed])
         ]
         assert len(set(losses)) == 1
@@ -315,7 +313,7 @@ def test_each_seed_is_trained_as_if_alone(name: str) -> None:
         together.train_batches(batches)
         for s, (one, search) in enumerate(zip(alone, together.searches, strict=True)):
             train, own = search.problem.train, [batch[s] for batch in batches]
-            loss = one.train_batches(train.inputs, train.targets, own, rates[s])
+            loss = one.train_batches(train, own, rates[s])
             assert search.summed_loss == pytest.approx(loss, rel=1e-10)
             assert_same(search.trainer.full_parameters(), one.full_parameters(), 1e-9)
             states = (x.optimizer.state_dict()["state"] for x in (search.trainer, one))
@@ -337,7 +335,7 @@ def test_seeds_with_different_numbers_of_steps_cannot_be_in_lockstep() -> None:
         search.trainer = AUTOENCODER.textbook(AUTOENCODER.start())
     examples = AUTOENCODER.examples()
     batches = [torch.arange(32)]
-    searches[1].trainer.train_batches(examples.inputs, examples.targets, batches, 0.01)
+    searches[1].trainer.train_batches(examples, batches, 0.01)
     with pytest.raises(ValueError, match=r"not \[0.0, 1.0\]"):
         LockstepSearch(searches)
 

@@ -66,7 +66,7 @@ def first_steps(run: Run, seed: int, steps: int, train: Examples) -> Row:
     # As in `loop.train`.
     order = torch.randperm(len(train), generator=generator(seed, "order", 0))
     batches = list(order.split(run.batch_size)[:steps])
-    trainer.train_batches(train.inputs, train.targets, batches, run.optimizer.learning_rate)
+    trainer.train_batches(train, batches, run.optimizer.learning_rate)
     net.load_state_dict(trainer.full_parameters())
     after = look(net, net.linear, images)
     return {

@@ -111,8 +111,8 @@ class Search(ABC, Generic[Network]):
 
     def train_batches(self, batches: Sequence[Tensor]) -> None:
         """Make one step for each batch, and note it."""
-        images, rate = self.problem.train, self.rate.value
-        self.summed_loss += self.trainer.train_batches(images.inputs, images.targets, batches, rate)
+        loss = self.trainer.train_batches(self.problem.train, batches, self.rate.value)
+        self.summed_loss += loss
         self.batch += len(batches)
 
     def compact(self, learning_rate: float) -> None:

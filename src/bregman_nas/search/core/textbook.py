@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg
+from bregman_nas.data.degradation import Examples
 from bregman_nas.networks import DenseNet, ResidualMLP
 from bregman_nas.search.core.trainer import SparseTrainer, Trainer, dead_rows, in_parts, is_at_rest
 from bregman_nas.settings import Run
@@ -29,15 +30,13 @@ class AutogradTrainer(Trainer):
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss) -> None:
         self.network, self.optimizer, self.loss = network, optimizer, loss
 
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
-    ) -> float:
+    def train_batches(self, images: Examples, batches: Sequence[Tensor], rate: float) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+            group["lr"] = rate
+        total = torch.zeros((), dtype=torch.float64, device=images.inputs.device)
         for batch in batches:
             self.optimizer.zero_grad()
-            loss = self.loss(self.network(inputs[batch]), targets[batch])
+            loss = self.loss(self.network(images.inputs[batch]), images.targets[batch])
             loss.backward()
             self.optimizer.step()
             total += loss.detach()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bregman_nas.bregman.optimizers import AdaBreg, fused_adam_
 from bregman_nas.bregman.regularizers import GroupLasso
+from bregman_nas.data.degradation import Examples
 from bregman_nas.networks import DenseNet, ResidualMLP
 
 
@@ -17,16 +18,13 @@ class Trainer(ABC):
     """Trains one network batch by batch."""
 
     @abstractmethod
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
-    ) -> float:
+    def train_batches(self, images: Examples, batches: Sequence[Tensor], rate: float) -> float:
         """Make one step for each batch; return the sum of the batches' mean losses.
 
         Args:
-            inputs: one image a row, not yet standardised.
-            targets: one clean image, or the class, a row.
+            images: not yet standardised.
             batches: the numbers of the images of each batch, int64.
-            learning_rate: eta; it never rises.
+            rate: the learning rate, eta; it never rises.
         """
 
     def compact(self, learning_rate: float) -> None:  # noqa: B027, some take out nothing
@@ -87,14 +85,12 @@ class FusedTrainer(Trainer):
         self.steps = 0
 
     @torch.no_grad()
-    def train_batches(
-        self, inputs: Tensor, targets: Tensor, batches: Sequence[Tensor], learning_rate: float
-    ) -> float:
-        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+    def train_batches(self, images: Examples, batches: Sequence[Tensor], rate: float) -> float:
+        total = torch.zeros((), dtype=torch.float64, device=images.inputs.device)
         for batch in batches:
-            x = inputs.index_select(0, batch).sub_(self.input_mean).div_(self.input_std)
-            total += self._loss_and_gradients(x, targets.index_select(0, batch))
-            self._move(learning_rate)
+            x = images.inputs.index_select(0, batch).sub_(self.input_mean).div_(self.input_std)
+            total += self._loss_and_gradients(x, images.targets.index_select(0, batch))
+            self._move(rate)
         return float(total)
 
     @abstractmethod
