@@ -20,6 +20,7 @@ from bregman_nas.search import records
 from bregman_nas.search.core.lockstep import LockstepSearch
 from bregman_nas.search.core.searches import Search, searcher, train
 from bregman_nas.search.digest import CODE, COMMIT
+from bregman_nas.search.records import read_record, record_path
 from bregman_nas.settings import Run, Settings, load_settings
 
 #: The settings of each case, and its trajectory. An arm trains what the case of its network found.
@@ -123,10 +124,8 @@ def check_seed(run: Run, seed: int, project: Path) -> dict[str, Any]:
     Raises:
         UserError: if they are not those of the record, bit for bit.
     """
-    record = records.read_record(records.record_path(project, run.name, seed))
-    found = (
-        None if run.of is None else records.read_record(records.record_path(project, run.of, seed))
-    )
+    record = read_record(record_path(project, run.name, seed))
+    found = None if run.of is None else read_record(record_path(project, run.of, seed))
     images = files.load(run.experiment.dataset, run.source, project)
     search = searcher(run, images, seed, found=found)
     _train(search, run, EPOCHS)
