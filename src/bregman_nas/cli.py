@@ -169,7 +169,7 @@ def search(
 @app.command("baselines")
 def baselines(project: Project = HERE) -> None:
     """Fit and evaluate the answers that need no network."""
-    from bregman_nas.baselines.judge import write_baselines
+    from bregman_nas.baselines.answers import write_baselines
 
     print(f"wrote {write_baselines(project, _settings(project))}")
 

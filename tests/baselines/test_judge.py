@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bregman_nas.baselines.judge import COLUMNS, write_baselines
+from bregman_nas.baselines.answers import COLUMNS, write_baselines
 from bregman_nas.settings import Settings, load_settings
 from tests.helpers import PROJECT
 
