@@ -68,12 +68,8 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], nn.Module]:
             tensors[f"{name}.skips.{i}.tau"] = tau[l, i].clone()
             place(f"{name}.skips.{i}.places", kept[i], target)
         layers.append({"rows": int(rows[l].sum()), "skips": skips})
-    architecture = {
-        "network": "mlp",
-        "input_mean": net.input_mean,
-        "input_std": net.input_std,
-        "layers": layers,
-    }
+    scaling = {"input_mean": net.input_mean, "input_std": net.input_std}
+    architecture: dict[str, Any] = {"network": "mlp", **scaling, "layers": layers}
     return architecture, build(architecture, tensors)
 
 
@@ -128,13 +124,7 @@ def small_densenet(net: DenseNet) -> tuple[dict[str, Any], nn.Module]:
             tensors[f"{name}.reads"] = torch.tensor(positions)
         if l < len(net.layers):
             layers[str(l)] = len(kernels)
-    architecture = {
-        "network": "densenet",
-        "relu_logits": net.relu_logits,
-        "input_mean": net.input_mean,
-        "input_std": net.input_std,
-        "first": ones,
-        "ones": has_ones,
-        "layers": layers,
-    }
+    architecture: dict[str, Any] = {"network": "densenet", "relu_logits": net.relu_logits}
+    architecture |= {"input_mean": net.input_mean, "input_std": net.input_std}
+    architecture |= {"first": ones, "ones": has_ones, "layers": layers}
     return architecture, build(architecture, tensors)

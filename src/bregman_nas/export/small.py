@@ -24,8 +24,7 @@ def load(path: str | PathLike[str]) -> nn.Module:
 
 def build(architecture: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
     """A network by its architecture, see `SmallMLP` and `SmallDenseNet`, and its `state_dict`."""
-    kinds = {"mlp": SmallMLP, "densenet": SmallDenseNet}
-    net = kinds[architecture["network"]](tensors)
+    net = {"mlp": SmallMLP, "densenet": SmallDenseNet}[architecture["network"]](tensors)
     net.sizes = architecture
     return net.eval()
 
