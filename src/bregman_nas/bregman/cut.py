@@ -40,19 +40,10 @@ _NOTHING = _kinds("Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout")
 _KNOWN = (*_WEIGHTED, _BatchNorm, *_ACTIVATIONS, *_POOLS, nn.Flatten)
 #: Where a module says how many inputs it has.
 _SIZES = ("in_features", "in_channels", "num_features", "num_parameters")
-_FUNCTIONS: dict[Any, type[nn.Module]] = {
-    **dict.fromkeys((torch.relu, functional.relu, "relu"), nn.ReLU),
-    **dict.fromkeys((torch.tanh, "tanh"), nn.Tanh),
-    **dict.fromkeys((torch.sigmoid, "sigmoid"), nn.Sigmoid),
-    **dict.fromkeys((torch.flatten, "flatten"), nn.Flatten),
-}
-#: Kinds of modules, when one cannot be passed (given whether it reads maps), and why.
+#: For the functions, and methods of tensors, of these names.
+_FUNCTIONS = {kind.__name__.lower(): kind for kind in _kinds("ReLU Tanh Sigmoid Flatten")}
+#: Kinds of modules, when one of them cannot be passed (given whether it reads maps), and why.
 _REFUSALS: list[tuple[Any, Any, str]] = [
-    (
-        nn.Module,
-        lambda module, _: not isinstance(module, _KNOWN),
-        "it is neither a layer that is cut nor an activation",
-    ),
     ((*CONVOLUTIONS, *_POOLS), lambda _, maps: maps is False, "it reads no maps"),
     (CONVOLUTIONS, lambda conv, _: conv.groups != 1, "its channels are in groups"),
     (nn.Linear, lambda _, maps: maps, "it reads maps: flatten them first"),
@@ -178,9 +169,10 @@ def _chain(network: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
         if node.op == "call_module":
             yield from _chain(network.get_submodule(str(node.target)), inner)
         elif node.op != "output":
-            if node.target not in _FUNCTIONS:
+            kind = _FUNCTIONS.get(getattr(node.target, "__name__", node.target))
+            if kind is None:
                 raise _refusal(name, network, f"it calls {node.name}; use a module of torch.nn")
-            yield inner, _FUNCTIONS[node.target](*node.args[1:], **node.kwargs)
+            yield inner, kind(*node.args[1:], **node.kwargs)
 
 
 def _refusal(name: str, module: nn.Module, reason: str) -> ValueError:
@@ -205,6 +197,8 @@ def _follow(chain: list[tuple[str, nn.Module]]) -> list[_Layer]:
     for name, module in chain:
         if isinstance(module, _NOTHING):
             continue
+        if not isinstance(module, _KNOWN):
+            raise _refusal(name, module, "it is neither a layer that is cut nor an activation")
         for kinds, holds, reason in _REFUSALS:
             if isinstance(module, kinds) and holds(module, on_maps):
                 raise _refusal(name, module, reason)
