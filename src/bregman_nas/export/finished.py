@@ -175,11 +175,14 @@ def export(job: Job, out: Path) -> str:
         for name, net in (("full", sample.network), ("small", found.net))
     }
     latency = {"host": host("cpu"), "threads": 1, "seconds": times}
+    how: Any = {"input_names": ["images"], "output_names": ["outputs"], "verbose": False}
+    how["dynamic_shapes"] = ({0: torch.export.Dim("batch")},)  # of any size
+    program: Any = torch.onnx.export(found.net, (inputs,), **how)
     files = {
         "network.safetensors": found.weights(),
         "network.py": inspect.getsource(small).encode(),
         "architecture.json": found.json(),
-        "network.onnx": as_onnx(found.net, inputs),
+        "network.onnx": program.model_proto.SerializeToString(),
         "latency.json": f"{json.dumps(latency, indent=2)}\n".encode(),
     }
     if (picture := sample.picture(found.net)) is not None:
@@ -187,15 +190,6 @@ def export(job: Job, out: Path) -> str:
     for name, content in files.items():
         write_atomically(out / name, content)
     return table(found.description, times)
-
-
-def as_onnx(net: nn.Module, images: Tensor) -> bytes:
-    """The network as an ONNX model from `images` to `outputs`, for batches of any size."""
-    names: Any = {"input_names": ["images"], "output_names": ["outputs"]}
-    shapes = ({0: torch.export.Dim("batch")},)
-    program: Any = torch.onnx.export(net, (images,), dynamic_shapes=shapes, verbose=False, **names)
-    model: bytes = program.model_proto.SerializeToString()
-    return model
 
 
 def seconds(net: nn.Module, image: Tensor, batch: int) -> float:

@@ -30,8 +30,7 @@ def small_mlp(net: ResidualMLP) -> tuple[dict[str, Any], nn.Module]:
     constant = [torch.zeros(width, dtype=torch.float64)]  # what is added to it for every input
     folds = []
     for l, layer in enumerate(net.layers):
-        fold = folded(layer, varies[l], constant[l])
-        folds.append(fold)
+        folds.append(fold := folded(layer, varies[l], constant[l]))
         varies.append(torch.stack([fold.varies, *(varies[i] for i in sources[l])]).any(0))
         fixed = torch.where(fold.varies, 0.0, fold.bias.relu())
         constant.append(fixed + sum(tau[l, i].double() * constant[i] for i in sources[l]))
