@@ -99,10 +99,8 @@ class DenseNet(nn.Module):
         self.growth, self.relu_logits = growth, relu_logits
         self.input_mean, self.input_std = input_mean, input_std
         self.first = nn.Conv2d(1, growth, 3, padding=1, bias=False)
-        layers = nn.ModuleList(
-            nn.Conv2d((l + 1) * growth, growth, 3, padding=1) for l in range(depth)
-        )
-        self.layers = cast("Sequence[nn.Conv2d]", layers)
+        layers = [nn.Conv2d((l + 1) * growth, growth, 3, padding=1) for l in range(depth)]
+        self.layers = cast("Sequence[nn.Conv2d]", nn.ModuleList(layers))
         self.last = nn.Conv2d((depth + 1) * growth, 1, 3, padding=1)
         self.linear = nn.Linear(side * side, classes)
 

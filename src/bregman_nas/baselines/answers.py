@@ -58,11 +58,10 @@ def write_baselines(project: Path, settings: Settings) -> Path:
     """
     rows: list[Row] = []
     searched = (name for name, row in settings.runs.items() if not (row.change or row.epochs))
-    runs = [settings.run(name) for name in searched]
     images = cache(lambda dataset: load(dataset, settings.data.source, project))
     #: Runs of restoration; those of a group differ in the network alone.
     groups: dict[object, list[Run]] = {}
-    for run in runs:
+    for run in map(settings.run, searched):
         x = run.experiment
         if isinstance(x, MLPExperiment):
             key = (x.dataset, x.noise_std, x.blur, run.protocol.held_out)
@@ -87,9 +86,7 @@ def _restoration(group: Sequence[Run], seed: int, images: ImageSet, project: Pat
     experiment = group[0].experiment
     assert isinstance(experiment, MLPExperiment)
     posed = mlp.problem(group[0], images, seed)
-    narrowest = {
-        run.name: narrowest_layer(project, run, seed) for run in group if seed in run.seeds
-    }
+    narrowest = {r.name: narrowest_layer(project, r, seed) for r in group if seed in r.seeds}
     wanted = {*DIMENSIONS, *(count for count in narrowest.values() if count is not None)}
     answers: dict[Any, Answer] = {
         **restoration_answers(posed, experiment.blur),

@@ -110,12 +110,9 @@ def architecture(arm: Method, found: Architecture, seed: int) -> Architecture:
     wanted, low, high = found.parameters(), 0.0, float(width**2)
     for _ in range(64):
         middle = (low + high) / 2
-        if at_scale(middle).parameters() <= wanted:
-            low = middle
-        else:
-            high = middle
-    made = (at_scale(low), at_scale(high))
-    return min(made, key=lambda one: abs(one.parameters() - wanted))
+        fits = at_scale(middle).parameters() <= wanted
+        low, high = (middle, high) if fits else (low, middle)
+    return min(map(at_scale, (low, high)), key=lambda one: abs(one.parameters() - wanted))
 
 
 @torch.no_grad()

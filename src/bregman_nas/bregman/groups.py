@@ -86,9 +86,7 @@ class ByKind:
             if None not in (getattr(self, one), getattr(self, other)):
                 raise ValueError(f"a weight has groups of one kind: give {one} or {other}")
         if not isinstance(self.scalars, Mapping):
-            raise TypeError(
-                f'scalars is a mu by name, such as {{"gate": 0.1}}, got {self.scalars!r}'
-            )
+            raise TypeError(f'scalars is a mu by name, as {{"gate": 0.1}}, got {self.scalars!r}')
         if isinstance(self.exclude, str):
             raise TypeError(f"exclude is a list of patterns, got the text {self.exclude!r}")
 
