@@ -53,12 +53,6 @@ class Architecture:
         lines = [torch.tensor(tau + [0.0] * (len(rows) - len(tau))) for tau in values]
         return cls(rows, torch.stack(lines) != 0)
 
-    @classmethod
-    def dense(cls, depth: int, width: int, *, skips: bool) -> "Architecture":
-        """All rows of all layers, and all skips of the search space if it has any."""
-        rows = torch.ones(depth, width, dtype=torch.bool)
-        return cls(rows, torch.ones(depth, depth, dtype=torch.bool).tril() if skips else None)
-
     @property
     def widths(self) -> list[int]:
         """The number of rows of each layer."""
@@ -86,14 +80,14 @@ def architecture(arm: Method, found: Architecture, seed: int) -> Architecture:
     output rows of `found`, and as nearly its number of parameters as whole widths allow: one row
     more or less is a step of less than 1% for all but tiny networks. With skips, all of the search
     space are allowed, and the positions of the hidden rows are drawn by the seed; without,
-    positions mean nothing. `dense` has all rows and skips.
+    positions mean nothing. `dense`, and what competes with the search, has all rows and skips.
     """
     if arm == "found":
         return found
+    skips = None if found.skips is None else torch.ones_like(found.skips).tril()
+    if arm not in ("uniform", "random"):
+        return Architecture(torch.ones_like(found.rows), skips)
     depth, width = found.rows.shape
-    dense = Architecture.dense(depth, width, skips=found.skips is not None)
-    if arm == "dense":
-        return dense
     numbers = generator(seed, "architecture", arm)
     places = torch.rand(depth - 1, width, generator=numbers).argsort(dim=1)  # permutations
     # Each hidden width is its share of a scale that they have in common: all the same for
@@ -105,7 +99,7 @@ def architecture(arm: Method, found: Architecture, seed: int) -> Architecture:
 
     def at_scale(scale: float) -> Architecture:
         widths = (scale * shares).round().clamp(1, width)
-        return Architecture(torch.cat([places < widths[:, None], found.rows[-1:]]), dense.skips)
+        return Architecture(torch.cat([places < widths[:, None], found.rows[-1:]]), skips)
 
     wanted, low, high = found.parameters(), 0.0, float(width**2)
     for _ in range(64):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from bregman_nas.baselines.architectures import Architecture, architecture, start_
-from bregman_nas.baselines.trainers import AdamTrainer, FastTrainer, ReferenceTrainer
+from bregman_nas.baselines.trainers import FastTrainer, ReferenceTrainer
 from bregman_nas.bregman.regularizers import L1, GroupLasso
 from bregman_nas.data.files import ImageSet
 from bregman_nas.networks import ResidualMLP
@@ -29,14 +29,14 @@ class Training(Restoration):
     `found` the architecture. The start depends on seed and method.
     """
 
-    trainer: AdamTrainer
+    trainer: FastTrainer | ReferenceTrainer
 
     def __init__(
         self, run: Run, images: ImageSet, seed: int, engine: Engine, device: str, found: Record
     ) -> None:
         super().__init__(run, images, seed, engine, device)
         self._found = Architecture.from_record(found)
-        made = self._made = self._architecture()
+        made = self._made = architecture(run.method, self._found, seed)
         depth, width = made.rows.shape
         standardised = run.experiment.model_dump(include={"input_mean", "input_std"})
         self.network = ResidualMLP(width, depth, skips=made.skips is not None, **standardised)
@@ -44,16 +44,10 @@ class Training(Restoration):
         self.network.to(self.device)
         betas, eps = run.optimizer.betas, run.optimizer.eps
         adam = Adam(self.network.parameters(), betas=betas, eps=eps)
-        kind: type[AdamTrainer] = ReferenceTrainer if engine == "textbook" else FastTrainer
+        kind: Any = ReferenceTrainer if engine == "textbook" else FastTrainer
         self.trainer = kind(self.network, made, adam, self._after_step)
 
-    def _architecture(self) -> Architecture:
-        """Of the network at its start: all rows and skips."""
-        return Architecture.dense(*self._found.rows.shape, skips=self._found.skips is not None)
-
-    def _after_step(
-        self, weights: list[Tensor], skips: Tensor | None, learning_rate: float
-    ) -> None:
+    def _after_step(self, weights: list[Tensor], skips: Tensor | None, rate: float) -> None:
         """Act on the parameters after each step."""
 
     def architecture(self) -> Architecture:
@@ -90,9 +84,6 @@ class Training(Restoration):
 class Retraining(Training):
     """An architecture made from the one that was found, trained anew; see `architecture`."""
 
-    def _architecture(self) -> Architecture:
-        return architecture(self.run.method, self._found, self.seed)
-
     def architecture(self) -> Architecture:
         """As at the start: a skip that is allowed belongs to it whatever its value."""
         return self._made
@@ -117,16 +108,14 @@ class ProximalAdam(Training):
     """
 
     @torch.no_grad()
-    def _after_step(
-        self, weights: list[Tensor], skips: Tensor | None, learning_rate: float
-    ) -> None:
+    def _after_step(self, weights: list[Tensor], skips: Tensor | None, rate: float) -> None:
         """theta <- prox_{lr J}(theta)."""
         mu = self.run.experiment.mu
         rows, skip = GroupLasso(mu, ROWS), L1(self.run.protocol.skip_threshold * mu)
         for weight in weights:
-            weight.copy_(rows.prox(weight / learning_rate, learning_rate))
+            weight.copy_(rows.prox(weight / rate, rate))
         if skips is not None:
-            skips.copy_(skip.prox(skips / learning_rate, learning_rate))
+            skips.copy_(skip.prox(skips / rate, rate))
 
 
 class Pruning(Training):

@@ -201,7 +201,3 @@ class FastTrainer(FusedTrainer):
         for weight, columns in zip(full, architecture.carrying(), strict=False):
             weight[:, :, ~columns] = 0
         self._use(architecture, full)
-
-
-#: What trains an arm.
-AdamTrainer = ReferenceTrainer | FastTrainer
