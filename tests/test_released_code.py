@@ -1,25 +1,37 @@
-"""The released code beside ours: the comparison by hand, and what the committed one found."""
+"""The released code beside ours: the comparison by hand, and both codes where there is a clone."""
 
 import copy
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
+from bregman_nas import released_code
+from bregman_nas.data.files import load
 from bregman_nas.errors import UserError
 from bregman_nas.networks import ResidualMLP
 from bregman_nas.released_code import (
     NOTEBOOKS,
+    OPTIMIZERS,
     PUBLISHED,
     ReleasedCode,
+    compare,
     differences,
     first_epoch,
 )
 from bregman_nas.report.render import render
 from bregman_nas.search.records import run_folder
+from bregman_nas.settings import load_settings
 from tests.helpers import PROJECT
+
+VARIABLE = "BREGMAN_RELEASED_CODE"
+needs_clone = pytest.mark.skipif(
+    VARIABLE not in os.environ, reason=f"${VARIABLE} names no clone of the released code"
+)
 
 
 class Block(torch.nn.Module):
@@ -77,3 +89,44 @@ def test_the_committed_table_is_of_the_committed_numbers() -> None:
 def test_a_folder_that_is_no_clone_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{tmp_path} is no clone[\s\S]*git clone https://github"):
         ReleasedCode(tmp_path)
+
+
+def compared(name: str, ours: str, theirs: str) -> list[dict[str, Any]]:
+    """Three steps on the sample, by the optimizers with these first moments."""
+    run = load_settings(PROJECT / "params.yaml").run(name)
+    protocol = run.protocol.model_copy(update={"first_moment": ours})
+    images = load(run.experiment.dataset, "sample", PROJECT)
+    code = ReleasedCode(Path(os.environ[VARIABLE]), theirs)
+    return compare(code, run.model_copy(update={"protocol": protocol}), images)
+
+
+@needs_clone
+@pytest.mark.parametrize("first_moment", OPTIMIZERS)
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_both_codes_make_the_same_steps(
+    name: str, first_moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released_code, "STEPS", 3)
+    found = compared(name, first_moment, first_moment)
+    assert [(row["trainer"], row["steps"]) for row in found] == [("textbook", 3), ("compact", 3)]
+    for row in found:
+        assert max(row["weight"], row["bias"], row["skip"] or 0) < 1e-12
+        assert row["groups"] == 0
+
+
+@needs_clone
+def test_the_other_first_moment_makes_other_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(released_code, "STEPS", 3)
+    found = compared("authors-autoencoder-denoising", "uncorrected", "corrected")
+    assert all(row["bias"] > 1e-4 for row in found)
+
+
+@needs_clone
+def test_the_published_epoch_is_what_the_notebook_printed() -> None:
+    published = json.loads((PROJECT / PUBLISHED).read_text("utf-8"))
+    code = ReleasedCode(Path(os.environ[VARIABLE]))
+    cells = json.loads(code.git("show", f"{published['commit']}:{published['file']}"))["cells"]
+    outputs = [output.get("text", []) for cell in cells for output in cell.get("outputs", [])]
+    printed = "".join(line for output in outputs for line in output)
+    assert f"Train Loss: {published['summed_train_loss']}\n" in printed
+    assert f"Node sparsity: {published['active_share']}\n" in printed
