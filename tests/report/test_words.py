@@ -208,6 +208,28 @@ def said_of(**numbers: Any) -> list[dict[str, str]]:
     return findings.told(**nothing | {"logistic": None, "more_pairs": False} | numbers)
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ([], "Of 1 DenseNet 1 dies."),
+        ([0.6, 0.7], "Of 3 DenseNets 1 dies, and logistic regression beats the others."),
+        (
+            [0.6, 0.9],
+            "Of 3 DenseNets 1 dies, and one beats logistic regression.",
+        ),
+        ([0.9, 0.85], "Of 3 DenseNets 1 dies, and 2 beat logistic regression."),
+    ],
+)
+def test_what_is_said_of_densenets(accuracies: list[float], said: str) -> None:
+    networks = [{"dead": True, "accuracy": 0.1}]
+    networks += [{"dead": False, "accuracy": accuracy} for accuracy in accuracies]
+    ends = [min(accuracies, default=0), max(accuracies, default=0)]
+    living = {"seeds": len(accuracies), "accuracy": ends}
+    densenet = {"seeds": len(networks), "collapsed": 1, "living": living, "networks": networks}
+    facts = {"losses": {"tested": 0}, "densenet": {"authors": densenet}, "first_steps": None}
+    assert said_of(facts=facts, logistic=0.8)[-1]["headline"] == said
+
+
 @pytest.mark.parametrize(("low", "said"), DECIDES)
 def test_what_is_said_of_what_decides(low: float, said: str) -> None:
     """The threshold has to lead beyond all doubt: its interval above those of scale and seed."""

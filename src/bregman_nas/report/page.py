@@ -21,7 +21,7 @@ from bregman_nas.report.data import WORDS, Array, Run, Study
 from bregman_nas.report.render import render
 from bregman_nas.report.table1 import ANSWERS, ARTICLE_UNIT
 
-STRIDE = 10  # epochs that are shown: each up to this one, then its multiples, and the last
+EACH_UNTIL, THEN = 10, 10  # epochs that are shown: each of the first, then at most so many
 GREYS = 16  # of the digits that the networks restore, and that they are given
 NAMES = ANSWERS | {"network": "this network"}
 COLOURS = ["#0072B2", "#D55E00"]
@@ -45,9 +45,13 @@ def build(study: Study) -> str:
 
 
 def page(study: Study) -> str:
-    """The page, with all that it needs."""
+    """The page, with all that it needs; in it, answers are numbers of their names."""
+    shown, answers = results(study), [*NAMES.values()]
+    for seed in (seed for run in shown["runs"] for seed in run["seeds"]):
+        seed["answer"] = [answers.index(name) for name in seed["answer"]]
     specs = {name: chart.to_dict() for name, chart in charts().items()}
-    return render("page.html.j2", vega=vega(), charts=_json(specs), results=_json(results(study)))
+    parts = {"charts": specs, "results": {**shown, "answers": answers}}
+    return render("page.html.j2", vega=vega(), **{k: _json(part) for k, part in parts.items()})
 
 
 def vega() -> str:
@@ -152,8 +156,8 @@ def _run(run: Run, pictures: dict[str, int]) -> dict[str, Any]:
     layers = [f"layer {l}" for l in range(1, run.depth)]
     names = ["first convolution", *layers[:-1], "last convolution"]
     skips = run.frames.skips[["l", "i"]].drop_duplicates().sort_values(["l", "i"])
-    last = run.last
-    epochs = [e for e in range(1, last + 1) if e <= STRIDE or e % STRIDE == 0 or e == last]
+    stride, last = max(EACH_UNTIL, run.last // THEN), run.last
+    epochs = [e for e in range(1, last + 1) if e <= EACH_UNTIL or e % stride == 0 or e == last]
     return {
         "name": run.name,
         "protocol": WORDS[run.protocol],
@@ -190,7 +194,8 @@ def _seed(run: Run, seed: int, epochs: list[int], pictures: dict[str, int]) -> d
     }
     best = errors[of == "held_out"].drop("network")
     if len(best) and run.frames.kernels.empty:  # a classifier's curves are of another measure
-        found |= {"best": best.min(), "best_name": f"dotted: {NAMES[str(best.idxmin())]}, held out"}
+        (least,) = _rounded([best.min()], 4)
+        found |= {"best": least, "best_name": f"dotted: {NAMES[str(best.idxmin())]}, held out"}
     picture = run.picture(seed)
     rows = [] if picture is None else map(_png, picture)
     return found | {"digits": [pictures.setdefault(row, len(pictures)) for row in rows]}

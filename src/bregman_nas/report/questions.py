@@ -143,7 +143,7 @@ def _elsewhere(study: Study) -> Iterator[Answer]:
         machines = float(np.abs(ours - theirs).mean())
         # Each seed is also compared with itself, which adds 0.
         others = float(np.abs(ours[:, None] - hidden).mean()) * len(hidden) / (len(hidden) - 1)
-        name = _name(run.row) + (f", with {words}," if (words := in_words(run.row.change)) else "")
+        name = _name(run.row) + (f", with {words}" if (words := in_words(run.row.change)) else "")
         ends = {"machines": _ends(machines), "seeds": _ends(others)}
         yield _answer("elsewhere", run.name, len(again), ends, name=name)
 
