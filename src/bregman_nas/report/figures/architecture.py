@@ -52,7 +52,7 @@ def _draw_widths(axes: Axes, run: Run) -> None:
     axes.plot([-0.31, 0.31], [PIXELS, PIXELS], color="0.55", linewidth=1.6)
     panels.rows_axis(axes)
     axes.set_xticks([0, *layers], ["0 (input)", *map(str, layers[:-1]), f"{run.depth} (output)"])
-    axes.set(xlim=(-0.5, run.depth + 0.5), xlabel="layer", ylabel="width (active rows)")
+    axes.set(xlim=(-0.5, run.depth + 0.5), xlabel="layer", ylabel="active rows")
 
 
 def skips(study: Study) -> Figure:
