@@ -119,7 +119,8 @@ def decide_revised(study: Study) -> list[Decision]:
     """All claims, ascending, under each protocol, by the fresh seeds alone and the revised rules.
 
     A run with fewer than `ENOUGH_SEEDS` of them counts as not run. Interventions keep all seeds,
-    and so does the DenseNet, of which three are fresh; that was decided when results were known.
+    and so does the DenseNet, whose fresh seeds that live are too few; that was decided when results
+    were known.
     """
     fresh = study.only(FRESH, ENOUGH_SEEDS)
     results, every = ([Results(of, p, study) for p in PROTOCOLS] for of in (fresh, study))
